@@ -1,0 +1,1 @@
+"""Pages that ask the results file named questions and draw the answers."""

@@ -1,0 +1,32 @@
+"""Page configuration and navigation over the views."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import streamlit as st
+
+from dashboard import data, panels
+
+HERE = Path(__file__).parent
+
+RESULTS = [
+    st.Page("views/10_overview.py", title="Overview", icon=":material/scatter_plot:", default=True),
+    st.Page("views/20_token_shift.py", title="Token shift", icon=":material/ink_highlighter:"),
+    st.Page("views/30_recovery.py", title="Recovery", icon=":material/undo:"),
+    st.Page("views/40_utility.py", title="Utility", icon=":material/trending_down:"),
+    st.Page("views/50_prompt.py", title="One prompt", icon=":material/search:"),
+]
+STUDY = [st.Page("views/80_runs.py", title="Runs", icon=":material/list_alt:")]
+
+# before st.navigation, and a local file: else the browser asks a font host for the icon
+st.set_page_config(page_title="unPact", page_icon=str(HERE / "icon.svg"), layout="wide")
+st.html(HERE / "style.css")
+st.logo(str(HERE / "logo.svg"), size="large", icon_image=str(HERE / "icon.svg"))
+page = st.navigation({"Results": RESULTS, "Study": STUDY})
+try:
+    if panels.explain_state(data.state()):
+        panels.filling()
+        page.run()
+except TimeoutError as error:
+    panels.busy(error)

@@ -1,0 +1,19 @@
+"""Rows to plotly figures: no Streamlit, no SQL. A figure's alternative text is in its `meta`."""
+
+from dashboard.charts.focus import focus_of_prompts, focus_shift
+from dashboard.charts.overview import knowledge_against_utility
+from dashboard.charts.recovery import MEASURES, effect_forest, recovery_rates
+from dashboard.charts.runs import loss_curve
+from dashboard.charts.utility import axes_of, utility_curves
+
+__all__ = [
+    "MEASURES",
+    "axes_of",
+    "effect_forest",
+    "focus_of_prompts",
+    "focus_shift",
+    "knowledge_against_utility",
+    "loss_curve",
+    "recovery_rates",
+    "utility_curves",
+]

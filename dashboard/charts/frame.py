@@ -1,0 +1,136 @@
+"""What all figures share: size, axes, intervals, hover text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from dashboard import formats, theme
+
+ERROR_WIDTH = 0
+TITLE_ROOM = 34  # pixels above a panel for its title
+
+
+def single(height: int, alt: str) -> go.Figure:
+    """An empty figure with one pair of axes."""
+    return finish(go.Figure(), height, alt)
+
+
+def grid(
+    rows: int, titles: Sequence[str], height: int, alt: str, **layout: float | bool | str
+) -> go.Figure:
+    """An empty figure of panels, filled row by row, with a title each (escaped here)."""
+    columns = -(-len(titles) // rows)
+    shown = [formats.chart_text(title) for title in titles]
+    figure = make_subplots(rows=rows, cols=columns, subplot_titles=shown, **layout)
+    figure.update_annotations(font_size=13, xanchor="left", x=None)
+    for panel, annotation in enumerate(figure.layout.annotations):
+        axis = figure.layout["xaxis" if panel == 0 else f"xaxis{panel + 1}"]
+        annotation.x = axis.domain[0]
+    return finish(figure, height, alt)
+
+
+def finish(figure: go.Figure, height: int, alt: str) -> go.Figure:
+    """Set what every figure has."""
+    figure.update_layout(
+        height=height,
+        margin={"l": 8, "r": 12, "t": TITLE_ROOM, "b": 8},
+        meta={"alt": alt},
+        hoverlabel={"align": "left"},
+        legend={"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0, "title": None},
+        uniformtext={"minsize": 10, "mode": "show"},
+    )
+    figure.update_xaxes(automargin=True, zeroline=False)
+    figure.update_yaxes(automargin=True, zeroline=False)
+    return figure
+
+
+def legend_above(figure: go.Figure, titles: bool = True) -> None:
+    """Put the legend at the very top, above the titles of the panels."""
+    figure.update_layout(
+        margin_t=TITLE_ROOM + 34 if titles else TITLE_ROOM,
+        legend={"y": 1.0, "yref": "container", "yanchor": "top"},
+    )
+
+
+def in_points(rows: pd.DataFrame, name: str) -> pd.DataFrame:
+    """A difference of fractions and its interval, in percentage points."""
+    names = [name, f"{name}_low", f"{name}_high"]
+    return rows.assign(**{column: rows[column].astype(float) * 100 for column in names})
+
+
+def bars(rows: pd.DataFrame, name: str, color: str, *, thickness: float = 1.6) -> dict[str, object]:
+    """Error bars from `name`_low to `name`_high around `name`."""
+    return between(rows[name], rows[f"{name}_low"], rows[f"{name}_high"], color, thickness)
+
+
+def between(
+    value: pd.Series, low: pd.Series, high: pd.Series, color: str, thickness: float = 1.6
+) -> dict[str, object]:
+    """Error bars; none where the interval is missing."""
+    value, low, high = (series.astype(float) for series in (value, low, high))
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": (high - value).clip(lower=0).fillna(0.0),
+        "arrayminus": (value - low).clip(lower=0).fillna(0.0),
+        "thickness": thickness,
+        "width": ERROR_WIDTH,
+        "color": color,
+    }
+
+
+def hover(title: object, *lines: str) -> str:
+    """Hover text: a bold first line, then lines that hold no text from data unless escaped."""
+    return "<br>".join([f"<b>{formats.chart_text(title)}</b>", *(line for line in lines if line)])
+
+
+def rate_line(label: str, row: Mapping[str, float] | pd.Series, name: str) -> str:
+    """One rate with its interval, for hover: columns `name`, `name`_low, `name`_high."""
+    low, high = row[f"{name}_low"], row[f"{name}_high"]
+    return (
+        f"{label}: {formats.percent(row[name])} {formats.interval(low, high, scale=100, digits=0)}"
+    )
+
+
+def sample(n: float, groups: float | None = None) -> str:
+    """How many examples and groups a number rests on, for hover."""
+    ends = "" if groups is None else f" in {formats.count(groups, 'group')}"
+    return f"n = {formats.count(n, 'example')}{ends}"
+
+
+def key(figure: go.Figure, name: str, **marker: object) -> None:
+    """An entry in the legend that explains a marker and stands for no data."""
+    figure.add_scatter(
+        x=[None], y=[None], mode="markers", name=name,
+        marker={"color": theme.NEUTRAL, "size": 11, **marker},
+    )  # fmt: skip
+
+
+def spread(positions: Sequence[float], gap: float) -> list[float]:
+    """Positions moved apart, as little as needed, so that no two are nearer than `gap`.
+
+    >>> [round(p, 2) for p in spread([1.0, 0.98, 0.2], 0.1)]
+    [1.04, 0.94, 0.2]
+    """
+    order = sorted(range(len(positions)), key=lambda i: positions[i])
+    clusters: list[tuple[float, list[int]]] = []
+    for index in order:
+        clusters.append((positions[index], [index]))
+        while len(clusters) > 1 and _touch(clusters[-2], clusters[-1], gap):
+            (lower, first), (upper, second) = clusters[-2:]
+            size = len(first) + len(second)
+            clusters[-2:] = [((lower * len(first) + upper * len(second)) / size, first + second)]
+    moved = [0.0] * len(positions)
+    for centre, members in clusters:
+        for place, index in enumerate(members):
+            moved[index] = centre + gap * (place - (len(members) - 1) / 2)
+    return moved
+
+
+def _touch(lower: tuple[float, list[int]], upper: tuple[float, list[int]], gap: float) -> bool:
+    reach = gap * (len(lower[1]) + len(upper[1])) / 2
+    return upper[0] - lower[0] < reach

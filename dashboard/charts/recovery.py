@@ -1,0 +1,222 @@
+"""What emphasis brings back, against its placebos."""
+
+from __future__ import annotations
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from dashboard import formats, theme
+from dashboard.charts import frame
+
+ARM_MARKERS = {
+    "placebo_format": {"symbol": "square-open", "size": 10},
+    "placebo_foreign": {"symbol": "triangle-up-open", "size": 11},
+    "placebo_same": {"symbol": "circle-open", "size": 11},
+    "placebo": {"symbol": "circle-open", "size": 11},
+    "treatment": {"symbol": "diamond", "size": 12},
+}
+ARM_OFFSET = {
+    "treatment": -0.24,
+    "placebo": -0.02,
+    "placebo_same": -0.02,
+    "placebo_foreign": 0.14,
+    "placebo_format": 0.3,
+}
+MOST_COLUMNS = 5
+MEASURES = {
+    "residual": "Share of the facts known before",
+    "recovery_rate": "Share of the facts this run forgot",
+}
+
+
+def recovery_rates(rows: pd.DataFrame, measure: str) -> go.Figure:
+    """One panel a run: correct answers by strategy and arm, beside plain prompt and guess rate.
+
+    Args:
+        rows: of `recovery_rates`.
+        measure: a key of MEASURES.
+    """
+    rows = theme.labelled(rows)
+    labels = list(dict.fromkeys(rows["label"]))
+    strategies = _strategies(rows[rows["arm"] == "treatment"])
+    figure = _panels(rows, labels, strategies, 46, f"{MEASURES[measure]}, by strategy. ")
+    for panel, label in enumerate(labels):
+        at = {"row": panel // _columns(labels) + 1, "col": panel % _columns(labels) + 1}
+        part = rows[rows["label"] == label]
+        for arm, marker in ARM_MARKERS.items():
+            _arm(figure, part[part["arm"] == arm], strategies, measure, marker, at)
+        _plain(figure, part, measure, at)
+        _guesses(figure, part[part["arm"] == "treatment"], strategies, at)
+    frame.key(figure, "Emphasis", **ARM_MARKERS["treatment"])
+    for arm, label in theme.PLACEBOS.items():
+        frame.key(figure, f"Placebo: {label}", **ARM_MARKERS[arm])
+    _line_key(figure, "Plain prompt", "dash")
+    frame.key(figure, "Guess rate", symbol="line-ns", size=10, line={"width": 2})
+    figure.update_xaxes(tickvals=[0, 0.5, 1], tickformat=".0%", range=[-0.04, 1.08])
+    _axis_titles(figure, labels, "answered correctly")
+    return figure
+
+
+def _columns(labels: list[str]) -> int:
+    lines = -(-len(labels) // MOST_COLUMNS)
+    return -(-len(labels) // max(lines, 1))
+
+
+def _strategies(rows: pd.DataFrame) -> list[str]:
+    return theme.strategies({str(name) for name in rows["strategy"]})
+
+
+def _panels(
+    rows: pd.DataFrame, labels: list[str], strategies: list[str], line_height: int, what: str
+) -> go.Figure:
+    columns = _columns(labels)
+    lines = -(-len(labels) // columns)
+    titles = [_title(rows, label) for label in labels] + [""] * (lines * columns - len(labels))
+    height = 100 + lines * (62 + line_height * len(strategies))
+    figure = frame.grid(
+        lines, titles, height, what + _panel_alt(rows), shared_yaxes=True, shared_xaxes="all",
+        horizontal_spacing=0.022, vertical_spacing=62 / height if lines > 1 else 0.0,
+    )  # fmt: skip
+    figure.update_yaxes(
+        tickvals=list(range(len(strategies))), range=[len(strategies) - 0.5, -0.5], showgrid=True,
+        ticktext=[formats.chart_text(theme.strategy_label(name)) for name in strategies],
+    )  # fmt: skip
+    for panel in range(len(labels), lines * columns):
+        figure.update_xaxes(visible=False, row=panel // columns + 1, col=panel % columns + 1)
+        figure.update_yaxes(visible=False, row=panel // columns + 1, col=panel % columns + 1)
+    figure.update_xaxes(showticklabels=True)
+    frame.legend_above(figure)
+    return figure
+
+
+def _title(rows: pd.DataFrame, label: str) -> str:
+    largest = rows.loc[rows["label"] == label, "n"].max()
+    return f"{label}, n = {formats.count(largest)}"
+
+
+def _axis_titles(figure: go.Figure, labels: list[str], title: str) -> None:
+    """A title under the lowest panel of each column, where one line would say the same as many."""
+    columns = _columns(labels)
+    for panel in range(max(0, len(labels) - columns), len(labels)):
+        figure.update_xaxes(title=title, row=panel // columns + 1, col=panel % columns + 1)
+
+
+def _panel_alt(rows: pd.DataFrame) -> str:
+    if "effect" in rows:
+        cells = [(row.label, row.strategy, formats.points(row.effect)) for row in rows.itertuples()]
+    else:
+        shown = rows[rows["arm"].isin(["plain", "treatment", "placebo_same", "placebo"])]
+        cells = [
+            (row.label, f"{row.strategy} {row.arm}", formats.percent(row.residual))
+            for row in shown.itertuples()
+        ]
+    return "; ".join(f"{label}, {what}: {value}" for label, what, value in cells)
+
+
+def _arm(
+    figure: go.Figure, rows: pd.DataFrame, strategies: list[str], measure: str,
+    marker: dict[str, object], at: dict[str, int],
+) -> None:  # fmt: skip
+    if rows.empty:
+        return
+    color = theme.method(str(rows["method"].iloc[0])).color
+    place = _places(rows, strategies) + rows["arm"].map(ARM_OFFSET).astype(float)
+    treatment = rows["arm"].iloc[0] == "treatment"
+    figure.add_scatter(
+        x=rows[measure], y=place, mode="markers", showlegend=False, hoverinfo="text",
+        marker={"color": color, **marker, "line": {"width": 1.8}} if not treatment
+        else {"color": color, **marker},
+        opacity=1.0 if treatment else 0.85,
+        hovertext=[_rate_hover(row) for row in rows.to_dict("records")],
+        error_x=frame.bars(rows, "residual", color, thickness=2 if treatment else 1)
+        if measure == "residual" else None,
+        **at,
+    )  # fmt: skip
+
+
+def _places(rows: pd.DataFrame, strategies: list[str]) -> pd.Series:
+    return rows["strategy"].map(strategies.index).astype(float)  # also where there are no rows
+
+
+def _rate_hover(row: dict[str, float]) -> str:
+    return frame.hover(
+        f"{row['label']}, {theme.strategy_label(str(row['strategy'])).lower()}",
+        theme.arm_label(str(row["arm"])),
+        frame.rate_line("of facts known before", row, "residual"),
+        f"of facts forgotten: {formats.percent(row['recovery_rate'])} "
+        f"({formats.count(row['recovered'])} of {formats.count(row['forgotten'])})",
+        f"guess rate: {formats.percent(row['guess_rate'], 1)}",
+        frame.sample(row["n"], row["groups"]),
+        f"not built: {formats.count(row['not_built'], 'attempt')}" if row["not_built"] else "",
+    )
+
+
+def _plain(figure: go.Figure, rows: pd.DataFrame, measure: str, at: dict[str, int]) -> None:
+    plain = rows.loc[rows["arm"] == "plain", measure].dropna()
+    if not plain.empty:
+        figure.add_vline(
+            x=float(plain.iloc[0]), line_dash="dash", line_width=1.4, line_color=theme.NEUTRAL, **at
+        )
+
+
+def _guesses(
+    figure: go.Figure, rows: pd.DataFrame, strategies: list[str], at: dict[str, int]
+) -> None:
+    figure.add_scatter(
+        x=rows["guess_rate"], y=_places(rows, strategies) - 0.24, mode="markers",
+        marker={"symbol": "line-ns", "size": 10, "line": {"width": 2, "color": theme.NEUTRAL}},
+        hovertext=[f"guess rate: {formats.percent(value, 1)}" for value in rows["guess_rate"]],
+        hoverinfo="text", showlegend=False, **at,
+    )  # fmt: skip
+
+
+def _line_key(figure: go.Figure, name: str, dash: str) -> None:
+    figure.add_scatter(
+        x=[None], y=[None], mode="lines", name=name,
+        line={"color": theme.NEUTRAL, "dash": dash, "width": 1.6},
+    )  # fmt: skip
+
+
+def effect_forest(rows: pd.DataFrame, max_effect: float) -> go.Figure:
+    """Net effect of emphasis with its interval, one panel a run, one line a strategy.
+
+    Args:
+        rows: of `effects`. Base and retain model are left out: the effect is measured against them.
+        max_effect: threshold drawn as a line, fraction.
+    """
+    rows = theme.labelled(rows[~rows["method"].isin(["none", "retrain"])])
+    labels = list(dict.fromkeys(rows["label"]))
+    strategies = _strategies(rows)
+    figure = _panels(rows, labels, strategies, 30, "Net effect of emphasis. ")
+    for panel, label in enumerate(labels):
+        at = {"row": panel // _columns(labels) + 1, "col": panel % _columns(labels) + 1}
+        part = rows[rows["label"] == label]
+        color = theme.method(str(part["method"].iloc[0])).color
+        points = frame.in_points(part, "effect")
+        whole = part["strategy"] == "any"
+        figure.add_scatter(
+            x=points["effect"], y=_places(part, strategies), mode="markers",
+            marker={"color": color, "opacity": 1, "size": [13 if any_ else 10 for any_ in whole],
+                    "symbol": ["diamond" if any_ else "circle" for any_ in whole]},
+            error_x=frame.bars(points, "effect", color, thickness=2), showlegend=False,
+            hovertext=[_effect_hover(row) for row in part.to_dict("records")], hoverinfo="text",
+            **at,
+        )  # fmt: skip
+        figure.add_vline(x=0, line_width=1.2, line_color=theme.NEUTRAL, **at)
+        figure.add_vline(x=100 * max_effect, line_dash="dot", line_width=1.4,
+                         line_color=theme.WARNING, **at)  # fmt: skip
+    _line_key(figure, f"Threshold, {formats.points(max_effect)}", "dot")
+    figure.data[-1].line.color = theme.WARNING
+    _axis_titles(figure, labels, "percentage points")
+    return figure
+
+
+def _effect_hover(row: dict[str, float]) -> str:
+    return frame.hover(
+        f"{row['label']}, {theme.strategy_label(str(row['strategy'])).lower()}",
+        f"net effect: {formats.points(row['effect'])} "
+        f"{formats.interval(row['effect_low'], row['effect_high'], scale=100, digits=0)}",
+        frame.sample(row["n"], row["groups"]),
+        f"placebo: {formats.chart_text(row['placebo_arm'])}" if row["placebo_arm"] else "",
+        f"never-knew: {formats.chart_text(row['never_knew'])}" if row["never_knew"] else "",
+    )

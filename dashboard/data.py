@@ -1,0 +1,70 @@
+"""Rows of named questions, cached by the published version of the results file."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+import streamlit as st
+
+from results_db import read
+
+Parameter = str | float | bool | tuple[str, ...]
+MOST_SEEN = 256  # frames kept for the moment when a writer holds the file
+State = Literal["missing", "empty", "running", "ready", "other_schema"]
+
+
+def database() -> Path:
+    """The results file: $UNPACT_DB, else results_db/unpact.duckdb under the current folder."""
+    return Path(os.environ.get("UNPACT_DB") or "results_db/unpact.duckdb").resolve()
+
+
+def state() -> State:
+    """Whether there is something to show, and if not, why."""
+    found: State = read.state(database())
+    return found
+
+
+def version() -> str:
+    """Changes whenever something is published."""
+    return repr(read.version(database()))
+
+
+def rows(name: str, **parameters: Parameter) -> pd.DataFrame:
+    """Rows of a named question. While a writer holds the file, the rows seen last.
+
+    Raises:
+        TimeoutError: the file stayed busy and these rows were never read before.
+    """
+    key = (str(database()), name, tuple(sorted(parameters.items())))
+    try:
+        frame = _read(*key, version())
+    except TimeoutError:
+        if key not in _seen():
+            raise
+        return _seen()[key]
+    if len(_seen()) >= MOST_SEEN:
+        _seen().clear()
+    _seen()[key] = frame
+    return frame
+
+
+def sql_of(name: str) -> str:
+    """The text of a named question."""
+    return str(read.sql_of(name))
+
+
+@st.cache_data(max_entries=MOST_SEEN, show_spinner=False)
+def _read(
+    path: str, name: str, parameters: tuple[tuple[str, Parameter], ...], version: str
+) -> pd.DataFrame:
+    del version  # part of the key only
+    values = {key: list(v) if isinstance(v, tuple) else v for key, v in parameters}
+    return read.query(Path(path), name, **values)
+
+
+@st.cache_resource(max_entries=1, show_spinner=False)
+def _seen() -> dict[tuple[str, str, tuple[tuple[str, Parameter], ...]], pd.DataFrame]:
+    return {}

@@ -1,0 +1,159 @@
+"""The one set of filters. Every choice stands in the URL, so a link shows what its sender saw."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import pandas as pd
+import streamlit as st
+
+from dashboard import data, theme
+from dashboard.data import Parameter
+
+KEYS = ("benchmark", "models", "methods", "attribution", "target", "words")  # in the URL
+NARROW = 360  # pixels
+MINIMUM_NATS = 0.05  # below this much positive contribution, a share is noise
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What the reader wants to see; an empty choice of models or methods means all."""
+
+    benchmark: str
+    models: tuple[str, ...]
+    methods: tuple[str, ...]
+    attribution_method: str
+    target: str
+    answer_tokens: str
+
+    @property
+    def runs(self) -> dict[str, Parameter]:
+        """Parameters of questions about runs."""
+        return {"benchmark": self.benchmark, "models": self.models, "methods": self.methods}
+
+    @property
+    def attribution(self) -> dict[str, Parameter]:
+        """Parameters that pick one kind of attribution."""
+        return {
+            "attribution_method": self.attribution_method,
+            "target": self.target,
+            "answer_tokens": self.answer_tokens,
+        }
+
+    @property
+    def focus(self) -> dict[str, Parameter]:
+        """Parameters of questions about focus on KeyTokens."""
+        return {**self.runs, **self.attribution, "minimum_nats": MINIMUM_NATS}
+
+
+def sidebar() -> Chosen:
+    """Draw the filters and return the choices; stop the page while no run is finished."""
+    choices = data.rows("choices")
+    if choices[choices["kind"] == "method"].empty:
+        st.info("No run is finished yet. Results appear here after the first one.", icon="⏳")
+        st.page_link("views/80_runs.py", label="See the running study")
+        st.stop()
+    with st.sidebar:
+        return Chosen(*_runs(choices), *_attribution(choices))
+
+
+def _runs(choices: pd.DataFrame) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
+    st.html('<p class="u-side">Runs shown</p>')
+    benchmark = _one("Benchmark", "benchmark", _names(choices, "benchmark"), str)
+    models = _names(choices, "model")
+    methods = sorted(_names(choices, "method"), key=theme.method_rank)
+    chosen_models = _many("Models", "models", models, str)
+    return benchmark, chosen_models, _many("Methods", "methods", methods, theme.method_label)
+
+
+def _attribution(choices: pd.DataFrame) -> tuple[str, str, str]:
+    st.html('<p class="u-side">Token contributions<small>on pages that show tokens</small></p>')
+    found = _names(choices, "attribution_method") or ["leave_one_out"]
+    first = sorted(found, key=lambda name: (name != "leave_one_out", name))
+    return (
+        _one("Attribution method", "attribution", first, theme.attribution_label),
+        _one("Attributed answer", "target", list(theme.TARGETS), theme.TARGETS.__getitem__),
+        _one("Answer words", "words", list(theme.ANSWER_TOKENS), theme.ANSWER_TOKENS.__getitem__),
+    )
+
+
+def _names(choices: pd.DataFrame, kind: str) -> list[str]:
+    return [str(name) for name in choices.loc[choices["kind"] == kind, "name"]]
+
+
+def _one(
+    label: str,
+    key: str,
+    options: list[str],
+    shown: Callable[[str], str],
+    width: int | Literal["stretch"] = "stretch",
+) -> str:
+    chosen = st.selectbox(
+        label, options, format_func=shown, key=key, bind="query-params", width=width
+    )
+    return chosen or options[0]
+
+
+def _many(label: str, key: str, options: list[str], shown: Callable[[str], str]) -> tuple[str, ...]:
+    chosen = st.multiselect(
+        label, options, format_func=shown, key=key, bind="query-params", placeholder="All"
+    )
+    return tuple(chosen or options)
+
+
+def model(chosen: Chosen) -> str:
+    """One of the chosen models, for panels that compare runs of the same model."""
+    if len(chosen.models) == 1:
+        return chosen.models[0]
+    return _one("Model", "model", list(chosen.models), str)
+
+
+def only_methods(rows: pd.DataFrame, chosen: Chosen) -> pd.DataFrame:
+    """The rows of the chosen methods, for questions about one prompt, which return all."""
+    return rows[rows["method"].isin(chosen.methods)]
+
+
+def max_effect() -> float:
+    """Greatest net effect of emphasis that is still harmless, a fraction."""
+    return _threshold("Insufficient above this net effect", "max_effect", 0.0, 0.5, 0.10)
+
+
+def min_utility() -> float:
+    """Least share of the base model's utility that is acceptable, a fraction."""
+    return _threshold("Destructive below this utility", "min_utility", 0.5, 1.0, 0.90)
+
+
+def _threshold(label: str, key: str, least: float, most: float, start: float) -> float:
+    return float(
+        st.slider(label, least, most, start, 0.01, format="percent", key=key, bind="query-params")
+    )
+
+
+def strategy(names: pd.Series) -> str:
+    """One recovery strategy among those with rows, except `any`, which is no prompt of its own."""
+    options = theme.strategies({str(name) for name in names} - {"any"})
+    return _one("Strategy", "strategy", options, theme.strategy_label)
+
+
+def only_recovered() -> bool:
+    """Whether to list only forgotten answers that came back."""
+    label = "Only forgotten answers that came back"
+    return st.toggle(label, value=True, key="recovered", bind="query-params")
+
+
+def measure(options: dict[str, str]) -> str:
+    """What a rate is a share of."""
+    return _one("Rate", "rate", list(options), options.__getitem__, NARROW)
+
+
+def run(rows: pd.DataFrame, label: str = "Run") -> str:
+    """One run among the rows, by its label; its id. Finished unlearned runs come first."""
+    named = theme.labelled(rows).drop_duplicates("run_id")
+    later = named["method"].isin(theme.REFERENCE_ARMS).astype(int)
+    if "status" in named:
+        later += 2 * (named["status"] == "failed").astype(int)
+    ordered = named.assign(_later=later).sort_values("_later", kind="stable")
+    labels = dict(zip(ordered["run_id"], ordered["label"], strict=True))
+    return _one(label, "run", list(map(str, labels)), lambda run_id: str(labels[run_id]), NARROW)

@@ -1,0 +1,148 @@
+"""Numbers as people read them, with their unit; a value that was not measured is a dash."""
+
+from __future__ import annotations
+
+import html
+import math
+
+import pandas as pd
+
+MISSING = "–"
+MINUS = "−"
+
+
+def present(value: object) -> bool:
+    """True for a value that was measured: not None, not NaN, not NaT.
+
+    >>> present(0.0), present(None), present(float("nan"))
+    (True, False, False)
+    """
+    return value is not None and not bool(pd.isna(value))
+
+
+def number(value: float | None, digits: int = 2, *, sign: bool = False) -> str:
+    """A plain number with a true minus sign.
+
+    >>> number(-0.346), number(2.0, 1, sign=True), number(None)
+    ('−0.35', '+2.0', '–')
+    """
+    if value is None or not present(value) or not math.isfinite(value):
+        return MISSING
+    rounded = round(float(value), digits) + 0.0  # + 0.0 turns −0.0 into 0.0
+    return format(rounded, f"{'+' if sign and rounded else ''},.{digits}f").replace("-", MINUS)
+
+
+def percent(value: float | None, digits: int = 0) -> str:
+    """A fraction in [0, 1] as a percentage.
+
+    >>> percent(0.864), percent(None)
+    ('86%', '–')
+    """
+    return f"{number(value * 100, digits)}%" if value is not None and present(value) else MISSING
+
+
+def points(value: float | None) -> str:
+    """A difference of two fractions in percentage points, signed.
+
+    >>> points(0.123), points(-0.02)
+    ('+12 pp', '−2 pp')
+    """
+    if value is None or not present(value):
+        return MISSING
+    return f"{number(value * 100, 0, sign=True)} pp"
+
+
+def nats(value: float | None, *, sign: bool = True) -> str:
+    """A difference of log-probabilities in nats.
+
+    >>> nats(0.351)
+    '+0.35 nats'
+    """
+    text = number(value, 2, sign=sign)
+    return text if text == MISSING else f"{text} nats"
+
+
+def ratio(value: float | None) -> str:
+    """A ratio to the base model.
+
+    >>> ratio(0.953)
+    '0.95×'
+    """
+    text = number(value, 2)
+    return text if text == MISSING else f"{text}×"
+
+
+def measured(value: float | None, unit: str) -> str:
+    """A value in the unit that its row states.
+
+    >>> measured(0.5, "fraction"), measured(12.34, "perplexity"), measured(1.2, "nats per token")
+    ('50%', '12.34', '1.20 nats per token')
+    """
+    if unit in {"fraction", "share"}:
+        return percent(value)
+    if "perplexity" in unit:
+        return number(value, 2)
+    return MISSING if number(value) == MISSING else f"{number(value)} {unit}".strip()
+
+
+def interval(low: float | None, high: float | None, *, scale: float = 1.0, digits: int = 2) -> str:
+    """A 95 % interval in brackets, empty when there is none.
+
+    >>> interval(0.031, 0.214, scale=100, digits=0)
+    '[3, 21]'
+    """
+    if not present(low) or not present(high) or low is None or high is None:
+        return ""
+    return f"[{number(low * scale, digits)}, {number(high * scale, digits)}]"
+
+
+def count(value: float | None, noun: str = "") -> str:
+    """A whole number with its noun, in the plural where it should be.
+
+    >>> count(1200, "example"), count(1, "group")
+    ('1,200 examples', '1 group')
+    """
+    if value is None or not present(value):
+        return MISSING
+    plural = "" if not noun or int(value) == 1 else "s"
+    return f"{int(value):,} {noun}{plural}".strip()
+
+
+def duration(seconds: float | None) -> str:
+    """Wall time.
+
+    >>> duration(4.21), duration(135), duration(7260)
+    ('4.2 s', '2 min 15 s', '2 h 1 min')
+    """
+    if seconds is None or not present(seconds):
+        return MISSING
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
+def parameters(value: float | None) -> str:
+    """A number of weights.
+
+    >>> parameters(940_000), parameters(62_500_000), parameters(1_300_000_000)
+    ('0.9 M', '62 M', '1.3 B')
+    """
+    if value is None or not present(value):
+        return MISSING
+    if value >= 1e9:
+        return f"{value / 1e9:.1f} B"
+    return f"{value / 1e6:.1f} M" if value < 1e7 else f"{value / 1e6:.0f} M"
+
+
+def chart_text(value: object) -> str:
+    """Text from data for a figure: no tag, no formula, one line.
+
+    Plotly draws a few HTML tags, and TeX between dollar signs where MathJax is loaded.
+
+    >>> chart_text("<b>x</b> $y$")
+    '&lt;b&gt;x&lt;/b&gt; &#36;y&#36;'
+    """
+    return html.escape(" ".join(str(value).split())).replace("$", "&#36;")

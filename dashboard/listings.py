@@ -1,0 +1,79 @@
+"""Long lists for a sortable, searchable grid: readable column names, one row a fact.
+
+The grid draws text on a canvas, so nothing that comes from data is taken for markup there.
+"""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from dashboard import formats, tables, theme
+
+
+def attempts(rows: pd.DataFrame) -> pd.DataFrame:
+    """Answers to read: question, plain answer, prompt used, answer to it.
+
+    Args:
+        rows: of `recovery_attempts`.
+    """
+    rows = theme.labelled(rows)
+    later = rows["method"].isin(theme.REFERENCE_ARMS)  # first what unlearning hid
+    rows = rows.assign(_later=later).sort_values("_later", kind="stable")
+    return pd.DataFrame(
+        {
+            "Run": rows["label"],
+            "Arm": rows["arm"].map(theme.arm_label),
+            "Question": rows["question"],
+            "Plain answer": rows["plain_answer"],
+            "Prompt used": rows["prompt"],
+            "Answer to it": rows["text"],
+            "Correct": [outcome(value) for value in rows["correct"]],
+            "Gold answer": rows["gold"],
+            "log p plain": rows["plain_logprob"],
+            "log p": rows["logprob"],
+            "Example": rows["example_id"],
+        }
+    )
+
+
+def attempts_at_example(rows: pd.DataFrame) -> pd.DataFrame:
+    """All attempts at one example.
+
+    Args:
+        rows: of `example_attempts`.
+    """
+    rows = theme.labelled(rows)
+    return pd.DataFrame(
+        {
+            "Run": rows["label"],
+            "Strategy": rows["strategy"].map(theme.strategy_label),
+            "Arm": rows["arm"].map(theme.arm_label),
+            "Draw": rows["draw"],
+            "Prompt used": rows["prompt"],
+            "Answer": rows["text"],
+            "Correct": [outcome(value) for value in rows["correct"]],
+            "log p": rows["logprob"],
+            "Not built because": rows["reason"],
+        }
+    )
+
+
+def outcome(correct: object) -> str:
+    """Right, wrong, or not tried."""
+    if not formats.present(correct):
+        return formats.MISSING
+    return "✓ correct" if correct else "✗ wrong"
+
+
+def attempt(row: pd.Series) -> str:
+    """One attempt in full, as HTML.
+
+    Args:
+        row: of `attempts`.
+    """
+    names = ("Question", "Gold answer", "Plain answer", "Prompt used", "Answer to it")
+    lines = [
+        [f'<th scope="row">{name}</th>', tables.cell(str(row[name]), kind="u-wide")]
+        for name in names
+    ]
+    return tables.table([str(row["Run"]), f"{row['Arm']}: {row['Correct']}"], lines)

@@ -1,0 +1,171 @@
+"""The furniture of a page: heading, chart, table, the question's SQL, what to do when empty."""
+
+from __future__ import annotations
+
+import html
+import json
+
+import pandas as pd
+import plotly.graph_objects as go
+import streamlit as st
+from streamlit.elements.lib.column_types import ColumnConfig
+
+from dashboard import data, filters, formats, picker
+
+NOTHING = "Nothing matches these filters. Choose other ones in the sidebar."
+CHART_CONFIG = {
+    "displaylogo": False,
+    "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d", "zoomIn2d", "zoomOut2d"],
+}
+MISSING = "There is no results file yet. Run a study; this page fills as it goes."
+EMPTY = "The results file holds no study yet. Run one; this page fills as it goes."
+OTHER_SCHEMA = (
+    "The results file was written by another version of unPact and cannot be read by this one. "
+    "Run the study again into a new file, or open it with the version that wrote it."
+)
+
+
+def page(title: str, purpose: str) -> None:
+    """Title of a page and one sentence on what it is for."""
+    st.title(title, anchor=False)
+    note(purpose, kind="u-lead")
+
+
+def heading(question: str, reading: str = "") -> None:
+    """A panel's question, and how to read its answer."""
+    st.subheader(question, anchor=False)
+    if reading:
+        note(reading)
+
+
+def note(text: str, kind: str = "u-note") -> None:
+    """A line of muted text. Escaped, so it may hold text from data."""
+    st.html(f'<p class="{kind}">{html.escape(text)}</p>')
+
+
+def markup(safe: str) -> None:
+    """HTML from our own builders, which have escaped every text from data."""
+    if safe:
+        st.html(safe)
+
+
+def chart(figure: go.Figure, key: str) -> None:
+    """A figure with the alternative text that its builder wrote."""
+    alt = str((figure.layout.meta or {}).get("alt", key))
+    st.plotly_chart(figure, key=key, config=CHART_CONFIG, alt=alt)
+
+
+def found(rows: pd.DataFrame, nothing: str = NOTHING) -> bool:
+    """True where there are rows; else says so."""
+    if rows.empty:
+        st.info(nothing, icon="🔍")
+    return not rows.empty
+
+
+def as_table(frame: pd.DataFrame, key: str) -> None:
+    """The numbers of a figure, folded away."""
+    with st.expander("The same as a table", icon=":material/table:"):
+        listing(frame, key)
+
+
+def listing(frame: pd.DataFrame, key: str) -> None:
+    """A long list as a sortable grid."""
+    alt = _table_alt(frame)
+    st.dataframe(frame, key=key, hide_index=True, column_config=_columns(frame), alt=alt)
+
+
+def choose(frame: pd.DataFrame, key: str) -> pd.Series | None:
+    """A grid in which one line can be chosen; that line."""
+    event = st.dataframe(
+        frame, key=key, hide_index=True, column_config=_columns(frame), alt=_table_alt(frame),
+        on_select="rerun", selection_mode="single-row", height=min(420, 38 + 36 * len(frame)),
+    )  # fmt: skip
+    chosen = event.selection.rows
+    return frame.iloc[chosen[0]] if chosen and chosen[0] < len(frame) else None
+
+
+def _table_alt(frame: pd.DataFrame) -> str:
+    return f"Table of {len(frame)} lines: {', '.join(map(str, frame.columns))}"
+
+
+def _columns(frame: pd.DataFrame) -> dict[str, ColumnConfig | str | None]:
+    numbers = frame.select_dtypes("floating").columns
+    return {str(name): st.column_config.NumberColumn(str(name), format="%.2f") for name in numbers}
+
+
+def open_prompt(example_id: str) -> None:
+    """A link to one example on its own page, under the same filters."""
+    kept = {key: st.query_params.get_all(key) for key in filters.KEYS if key in st.query_params}
+    st.page_link(
+        "views/50_prompt.py", label="See everything about this prompt",
+        icon=":material/arrow_forward:", query_params={**kept, picker.KEY: example_id},
+    )  # fmt: skip
+
+
+def error(run: pd.Series) -> None:
+    """What stopped a failed run, as plain text."""
+    if formats.present(run["error"]):
+        step = run["failed_step"]
+        where = f" at step {int(step)}" if formats.present(step) else ""
+        st.error(f"This run failed{where}.", icon="⚠️")
+        st.code(str(run["error"]), language=None, wrap_lines=True)
+
+
+def document(title: str, text: object) -> None:
+    """A JSON document, folded away; shown as it is when it is no JSON."""
+    with st.expander(title, icon=":material/data_object:"):
+        try:
+            pretty = json.dumps(json.loads(str(text)), indent=2, ensure_ascii=False)
+        except json.JSONDecodeError:
+            pretty = str(text)
+        st.code(pretty, language="json", height=360)
+
+
+def computed(*names: str) -> None:
+    """How the numbers of a panel are computed: the SQL itself."""
+    with st.expander("How is this computed?", icon=":material/function:"):
+        for name in names:
+            st.caption(f"`results_db/queries/{name}.sql`")
+            st.code(data.sql_of(name), language="sql")
+        st.caption("Definitions that several questions share stand in `results_db/macros.sql`.")
+
+
+def explain_state(state: data.State) -> bool:
+    """True when the results file can be shown; else says what to do."""
+    messages = {"missing": MISSING, "empty": EMPTY, "other_schema": OTHER_SCHEMA}
+    if state not in messages:
+        return True
+    st.title("unPact", anchor=False)
+    st.info(messages[state], icon="📄")
+    new = " --db results_db/new.duckdb" if state == "other_schema" else ""
+    st.code(f"unpact run demo{new}", language="sh")
+    st.caption("The results file looked for:")
+    st.code(str(data.database()), language=None)
+    return False
+
+
+def filling() -> None:
+    """While a study runs: how far it is. The page is drawn anew when one more run is finished."""
+    info = data.rows("info").iloc[0]
+    if int(info["pending"]):
+        _watch(int(info["complete"]))
+
+
+@st.fragment(run_every="5s")
+def _watch(shown: int) -> None:
+    info = data.rows("info").iloc[0]
+    complete, pending, failed = (int(info[name]) for name in ("complete", "pending", "failed"))
+    total = complete + pending + failed
+    st.progress(
+        complete / total,
+        f"A study is running: {complete} of {total} runs are finished. This page shows those and "
+        "takes in the rest by itself.",
+    )
+    if complete != shown:
+        st.rerun(scope="app")
+
+
+def busy(error: TimeoutError) -> None:
+    """The results file is held by another program, and these rows were never read."""
+    st.warning("The results file is in use by another program. Reload in a moment.", icon="⏳")
+    st.text(str(error))

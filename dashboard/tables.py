@@ -1,0 +1,192 @@
+"""Small tables and cards as HTML. Text from data is escaped in `cell`, `head` and `facts`."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable, Sequence
+
+import pandas as pd
+
+from dashboard import formats, theme
+from dashboard.tokens import swatch
+
+
+def cell(text: str, below: str = "", kind: str = "") -> str:
+    """A table cell with a muted second line."""
+    second = f"<small>{html.escape(below)}</small>" if below else ""
+    return f'<td class="{kind}">{html.escape(text)}{second}</td>'
+
+
+def figure(text: str, below: str = "") -> str:
+    """A cell that holds a number."""
+    return cell(text, below, "u-num")
+
+
+def head(row: pd.Series) -> str:
+    """The first cell of a run's line: its colour, label and full name."""
+    style = theme.method(str(row["method"]))
+    return (
+        f'<th scope="row">{swatch(style.color)}{html.escape(str(row["label"]))}'
+        f"<small>{html.escape(style.name)}</small></th>"
+    )
+
+
+def table(headings: Sequence[str], lines: Iterable[Sequence[str]], numeric: int = 0) -> str:
+    """A table of ready cells.
+
+    Args:
+        headings: plain text, one a column.
+        lines: cells made by `head`, `cell`, `figure`.
+        numeric: how many columns at the end hold numbers, so that headings stand over them.
+    """
+    first = len(headings) - numeric
+    tops = "".join(
+        f'<th scope="col" class="{"u-num" if place >= first else ""}">{html.escape(text)}</th>'
+        for place, text in enumerate(headings)
+    )
+    body = "".join(f"<tr>{''.join(cells)}</tr>" for cells in lines)
+    return (
+        f'<div class="u-scroll"><table class="u-table"><thead><tr>{tops}</tr></thead>'
+        f"<tbody>{body}</tbody></table></div>"
+    )
+
+
+def chip(verdict: str) -> str:
+    """A verdict as a coloured label, inside its own cell."""
+    kind = theme.VERDICTS.get(verdict, "open")
+    return f'<td><span class="u-chip u-{kind}">{html.escape(verdict.capitalize())}</span></td>'
+
+
+def verdicts(rows: pd.DataFrame) -> str:
+    """One line a run: verdict, net effect, utility, what they rest on.
+
+    Args:
+        rows: of `verdict`.
+    """
+    headings = [
+        "Method",
+        "Verdict",
+        "Evidence still missing",
+        "Placebo",
+        "Net effect",
+        "Utility",
+        "Examples",
+    ]
+    return table(headings, [_verdict(row) for _, row in theme.labelled(rows).iterrows()], numeric=3)
+
+
+def _verdict(row: pd.Series) -> list[str]:
+    absent = "no retain model" if row["never_knew"] == "absent" else ""
+    return [
+        head(row),
+        chip(str(row["verdict"])),
+        cell(_text(row["evidence"]) or formats.MISSING, kind="u-wide"),
+        cell(arm(row["placebo_arm"]), absent, "u-lines"),
+        figure(
+            formats.points(row["effect"]),
+            formats.interval(row["effect_low"], row["effect_high"], scale=100, digits=0),
+        ),
+        figure(
+            f"{formats.ratio(row['utility'])} of base",
+            formats.interval(row["utility_low"], row["utility_high"]),
+        ),
+        figure(f"n = {formats.count(row['n'])}", formats.count(row["groups"], "group")),
+    ]
+
+
+def arm(name: object) -> str:
+    """A placebo arm in a word, with its share where the data states one."""
+    text = _text(name)
+    for arm_name, label in theme.PLACEBOS.items():
+        text = text.replace(arm_name, label)
+    return text.replace(", ", "\n").replace(" %", "%")
+
+
+def utility(rows: pd.DataFrame) -> str:
+    """One line a run, one column a measure, each with interval and ratio to the base model.
+
+    Args:
+        rows: of `utility_final`.
+    """
+    rows = theme.labelled(rows)
+    measures = list(dict.fromkeys(rows["measure"]))
+    lines = []
+    for _, part in rows.groupby("run_id", sort=False):
+        by_measure = {row["measure"]: row for _, row in part.iterrows()}
+        cells = [_measure(by_measure.get(measure)) for measure in measures]
+        lines.append([head(part.iloc[0]), *cells])
+    headings = ["Method", *(measure.capitalize() for measure in measures)]
+    return table(headings, lines, numeric=len(measures))
+
+
+def _measure(row: pd.Series | None) -> str:
+    if row is None:
+        return figure(formats.MISSING)
+    if "perplexity" in str(row["measure"]):
+        value = formats.number(row["value"], 2)
+        reach = formats.interval(row["low"], row["high"], digits=2)
+    else:
+        value = formats.percent(row["value"])
+        reach = formats.interval(row["low"], row["high"], scale=100, digits=0)
+    guessed = formats.present(row["guess_rate"])
+    guess = f" · guess {formats.percent(row['guess_rate'], 1)}" if guessed else ""
+    below = f"{reach} · {formats.ratio(row['ratio'])} of base".removeprefix(" · ")
+    return figure(value, f"{below}\nn = {formats.count(row['n'])}{guess}")
+
+
+def answers(rows: pd.DataFrame) -> str:
+    """What each run answers to the plain prompt.
+
+    Args:
+        rows: of `example_answers`.
+    """
+    lines = [
+        [
+            head(row),
+            cell(_text(row["text"]), kind="u-wide"),
+            mark(row["correct"]),
+            figure(formats.nats(row["logprob"])),
+            figure(formats.number(row["rouge_l_recall"])),
+        ]
+        for _, row in theme.labelled(rows).iterrows()
+    ]
+    headings = ["Run", "Answer to the plain prompt", "Correct", "log p of gold", "ROUGE-L recall"]
+    return table(headings, lines, numeric=2)
+
+
+def mark(correct: object) -> str:
+    """Right or wrong, in a word as well as a colour."""
+    if not formats.present(correct):
+        return cell(formats.MISSING)
+    kind, word = ("good", "✓ correct") if correct else ("open", "✗ wrong")
+    return f'<td><span class="u-chip u-{kind}">{word}</span></td>'
+
+
+def example(rows: pd.DataFrame) -> str:
+    """The question, its gold answer and what is known about it.
+
+    Args:
+        rows: the row of `example`.
+    """
+    row = rows.iloc[0]
+    keywords = ", ".join(map(str, _list(row["keywords"])))
+    facts_of = ", ".join(map(str, _list(row["facts"])))
+    split = theme.SPLITS.get(str(row["split"]), str(row["split"]))
+    prompt = _text(row["prompt"]) or "(plain text, no question)"
+    lines = [
+        f"Gold answer: {row['answer']}",
+        f"Correct when it contains: {facts_of or formats.MISSING} · "
+        f"keywords: {keywords or formats.MISSING}",
+        f"{split} split · group: {row['group']} · asks for: {row['attribute']} · "
+        f"id: {row['example_id']}",
+    ]
+    below = "".join(f"<small>{html.escape(line)}</small>" for line in lines)
+    return f'<div class="u-question">{html.escape(prompt)}{below}</div>'
+
+
+def _list(value: object) -> list[object]:
+    return list(value) if isinstance(value, Iterable) and not isinstance(value, str) else []
+
+
+def _text(value: object) -> str:
+    return str(value) if formats.present(value) else ""

@@ -1,0 +1,204 @@
+"""One colour, marker and label per method, strategy and arm, the same on every page.
+
+Every colour has at least 3:1 contrast on the light and on the dark background, so a figure need not
+know which of the two it is shown on.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from dataclasses import dataclass
+
+import pandas as pd
+
+FONT = "Source Sans, sans-serif"
+NEUTRAL = "#7D8590"
+FAINT = "rgba(125, 133, 144, 0.28)"
+POSITIVE = "31, 127, 196"  # RGB of blue: the token supports the answer
+NEGATIVE = "213, 94, 0"  # RGB of vermilion: the token works against it
+LEAST_LIMIT = 0.05  # nats; smaller contributions are noise and stay pale
+MAX_ALPHA = 0.62  # text stays above 4.5:1 on the strongest shade in both themes
+WARNING = "#D55E00"
+REFERENCE_ARMS = ("none", "retrain", "sham")
+
+
+@dataclass(frozen=True)
+class Style:
+    """How a method is drawn and called."""
+
+    label: str
+    name: str  # in full
+    color: str
+    dash: str = "solid"
+    symbol: str = "circle"
+
+
+METHODS = {
+    "none": Style("Base model", "the model before unlearning", "#858C96", "dot", "square"),
+    "retrain": Style(
+        "Retain model", "trained without the facts to forget", "#6F7884", "dash", "diamond"
+    ),
+    "sham": Style("Sham", "the same steps on retain data only", "#8E8A80", "dashdot", "hexagon"),
+    "ga": Style("GA", "gradient ascent", "#D55E00", symbol="circle"),
+    "ga_gdr": Style("GA-GDR", "gradient ascent + descent on retain data", "#B07D12"),
+    "ga_klr": Style("GA-KLR", "gradient ascent + KL on retain data", "#9C5A3C"),
+    "npo": Style("NPO", "negative preference optimisation", "#5B6EE1", symbol="triangle-up"),
+    "npo_gdr": Style("NPO-GDR", "NPO + descent on retain data", "#1F7FC4", symbol="triangle-up"),
+    "npo_klr": Style("NPO-KLR", "NPO + KL on retain data", "#0F8FA3", symbol="triangle-up"),
+    "simnpo": Style("SimNPO", "NPO without a reference model", "#7A8A1E", symbol="triangle-up"),
+    "dpo": Style("DPO", "direct preference optimisation", "#C2477F", symbol="cross"),
+    "rmu": Style("RMU", "representation misdirection", "#A45BBF", symbol="pentagon"),
+    "task_vector": Style("Task vector", "negated task vector", "#1B9E77", symbol="star"),
+}
+SPARE_COLORS = ("#B5623B", "#3C87A8", "#8C6BC8", "#5F8F3A", "#C0507A", "#4C79D0")
+
+STRATEGIES = {
+    "any": "Any emphasis",
+    "quote": "Quotation marks",
+    "repeat": "Keywords repeated",
+    "note_before": "Note before",
+    "upper": "Upper case",
+    "attention_bias": "Attention bias",
+    "guidance": "Guidance",
+    "relearn": "Relearning",
+}
+ARMS = {
+    "plain": "Plain prompt",
+    "treatment": "KeyTokens emphasised",
+    "placebo": "Placebo, one for each strategy",
+    "placebo_same": "Placebo: other words of the prompt",
+    "placebo_foreign": "Placebo: KeyTokens of another question",
+    "placebo_format": "Placebo: a neutral word",
+}
+PLACEBOS = {
+    "placebo_same": "same prompt",
+    "placebo_foreign": "other question",
+    "placebo_format": "neutral word",
+}
+SPLITS = {"forget": "Forget", "retain": "Retain", "holdout": "Holdout", "general": "General"}
+OUTCOMES = {
+    "all": "All",
+    "forgotten": "Forgotten by a run",
+    "recovered": "Recovered in a run",
+    "kept": "Kept by every run",
+}
+TARGETS = {
+    "gold": "Gold answer",
+    "base_generation": "Base model's answer",
+    "own_generation": "Own answer",
+}
+ANSWER_TOKENS = {"novel": "Words not in the prompt", "all": "All words"}
+ATTRIBUTIONS = {
+    "leave_one_out": "Leave one out",
+    "replace_one": "Replace one",
+    "integrated_gradients": "Integrated gradients",
+}
+TOKEN_CLASSES = {
+    "keyword": "Keyword",
+    "content": "Content",
+    "function": "Function",
+    "punctuation": "Punct.",
+    "template": "Template",
+}
+VERDICTS = {
+    "insufficient": "bad",
+    "destructive": "bad",
+    "insufficient and destructive": "bad",
+    "holds": "good",
+    "not enough evidence": "open",
+}
+
+
+def readable(name: str) -> str:
+    """A name from data with spaces for underscores and a capital first letter.
+
+    >>> readable("note_after")
+    'Note after'
+    """
+    return name.replace("_", " ").strip().capitalize() or name
+
+
+def method(name: str) -> Style:
+    """The style of a method; one that is not listed gets a colour by its name, always the same."""
+    known = METHODS.get(name)
+    spare = SPARE_COLORS[zlib.crc32(name.encode()) % len(SPARE_COLORS)]
+    return known or Style(readable(name), readable(name), spare, symbol="x")
+
+
+def method_label(name: str) -> str:
+    """Short label of a method."""
+    return method(name).label
+
+
+def strategy_label(name: str) -> str:
+    """Label of a recovery strategy."""
+    return STRATEGIES.get(name, readable(name))
+
+
+def arm_label(name: str) -> str:
+    """Label of a treatment or placebo."""
+    return ARMS.get(name, readable(name))
+
+
+def strategies(names: set[str]) -> list[str]:
+    """Strategies in the order of STRATEGIES, others after them."""
+    known = [name for name in STRATEGIES if name in names]
+    return known + sorted(names - set(known))
+
+
+def attribution_label(name: str) -> str:
+    """Label of an attribution method."""
+    return ATTRIBUTIONS.get(name, readable(name))
+
+
+def method_rank(name: str) -> tuple[int, str]:
+    """Where a method stands in every list: references first, then as in METHODS."""
+    order = list(METHODS)
+    return (order.index(name) if name in order else len(order), name)
+
+
+def labelled(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows in the order of methods, with a column `label` that names each run once.
+
+    The model is added where several are shown, the run's id where a label would still be shared.
+    """
+    runs = rows[["run_id", "method", "model"]].drop_duplicates("run_id")
+    labels = runs["method"].map(method_label)
+    if runs["model"].nunique() > 1:
+        labels = labels + " · " + runs["model"].astype(str)
+    shared = labels.duplicated(keep=False)
+    labels = labels.where(~shared, labels + " · " + _short(runs["run_id"].astype(str)))
+    named = rows.assign(label=rows["run_id"].map(dict(zip(runs["run_id"], labels, strict=True))))
+    ranked = named.assign(_rank=named["method"].map(method_rank))
+    return ranked.sort_values(["_rank", "label"], kind="stable").drop(columns="_rank")
+
+
+def _short(ids: pd.Series) -> pd.Series:
+    """The shortest beginnings, at least 4 characters, that tell ids apart."""
+    length = 4
+    while ids.str[:length].duplicated().any() and length < ids.str.len().max():
+        length += 1
+    return ids.str[:length]
+
+
+def scale_limit(scores: pd.Series) -> float:
+    """Where a diverging scale over all these scores ends, in nats, at least LEAST_LIMIT.
+
+    The 95th percentile of their size, so that one outlier of a collapsed run blanks nothing out.
+    """
+    sizes = scores.dropna().astype(float).abs()
+    return max(float(sizes.quantile(0.95)), LEAST_LIMIT) if len(sizes) else LEAST_LIMIT
+
+
+def shade(score: float | None, limit: float) -> str:
+    """CSS background of a score on the diverging scale: blue supports, vermilion opposes.
+
+    Args:
+        score: in nats; None for a token that was not scored.
+        limit: where the scale saturates, nats, > 0.
+    """
+    if score is None or math.isnan(score) or not limit > 0:
+        return "transparent"
+    strength = min(abs(score) / limit, 1.0) * MAX_ALPHA
+    return f"rgba({POSITIVE if score > 0 else NEGATIVE}, {strength:.3f})"

@@ -1,0 +1,41 @@
+"""Overview: what each method left behind and what it cost."""
+
+import streamlit as st
+
+from dashboard import cards, charts, data, filters, panels, tables
+
+panels.page(
+    "Overview",
+    "Did unlearning remove the facts, or only hide them, and what did it cost the model?",
+)
+chosen = filters.sidebar()
+top = st.container()
+
+panels.heading(
+    "How much is still known, and how useful is the model?",
+    "Down: less is known. Left: less useful. A diamond far above its hollow circle means that "
+    "emphasising the right words brings facts back; inside it, any words would have done.",
+)
+effect_column, utility_column, _ = st.columns([1, 1, 0.6], gap="large")
+with effect_column:
+    max_effect = filters.max_effect()
+with utility_column:
+    min_utility = filters.min_utility()
+finals = data.rows("overview", **chosen.runs)
+steps = data.rows("trajectory", **chosen.runs)
+if panels.found(finals):
+    panels.chart(charts.knowledge_against_utility(finals, steps, min_utility), key="dilemma")
+    panels.computed("overview", "trajectory")
+
+panels.heading(
+    "What does the evidence say about each method?",
+    "Net effect: what emphasis brings back beyond its placebo, minus the same on the model that "
+    "never knew the facts. 95% intervals in brackets, resampled by person or author.",
+)
+verdicts = data.rows("verdict", **chosen.runs, max_effect=max_effect, min_utility=min_utility)
+if panels.found(verdicts, "No unlearned run matches these filters."):
+    panels.markup(tables.verdicts(verdicts))
+    panels.computed("verdict")
+
+with top:
+    panels.markup(cards.study(data.rows("info"), data.rows("runs"), verdicts))

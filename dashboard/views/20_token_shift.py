@@ -1,0 +1,59 @@
+"""Token shift: which prompt tokens carried the answer, before and after."""
+
+from dashboard import charts, data, filters, heat, panels, picker, tokens
+
+panels.page(
+    "Token shift",
+    "Which words of the prompt carried the answer before unlearning, and which carry it now?",
+)
+chosen = filters.sidebar()
+model = filters.model(chosen)
+
+panels.heading(
+    "What does each word of one prompt contribute?",
+    "Contribution: how much more likely the answer is with the token than without it, in nats per "
+    "answer token. KeyTokens, settled on the base model, are outlined. One scale for all lines.",
+)
+prompts = picker.prompts(chosen, model)
+if panels.found(prompts, "This benchmark has no forget prompts for that model."):
+    example_id = picker.pick(prompts)
+    scores = data.rows(
+        "prompt_tokens", benchmark=chosen.benchmark, model=model, example_id=example_id,
+        **chosen.attribution,
+    )  # fmt: skip
+    scores = filters.only_methods(scores, chosen)
+    if panels.found(scores, "No attribution of this kind for that prompt."):
+        panels.markup(tokens.strips(scores))
+        panels.as_table(tokens.table(scores), key="token_table")
+        panels.computed("prompt_tokens")
+
+panels.heading(
+    "Over all prompts, did focus leave the KeyTokens?",
+    "Any change of weights lowers this share, because KeyTokens are the largest on the base model. "
+    "Read a method beside sham (same steps, retain data only) and beside its retain prompts. A "
+    "share of little contribution is noise: the nats on the right say how much there is.",
+)
+focus = data.rows("focus", **chosen.focus)
+if panels.found(focus):
+    panels.chart(charts.focus_shift(focus), key="focus")
+    panels.computed("focus")
+
+panels.heading(
+    "Which kinds of word lost their contribution?",
+    "Mean contribution, nats per token. If common words fall as far as keywords, all tokens were "
+    "punished alike.",
+)
+classes = data.rows("class_contribution", **chosen.runs, **chosen.attribution)
+if panels.found(classes):
+    panels.markup(heat.class_table(classes))
+    panels.computed("class_contribution")
+
+panels.heading(
+    "Which prompts lost focus in one run?",
+    "One point a prompt. On the dotted line nothing changed.",
+)
+by_prompt = data.rows("focus_by_prompt", **chosen.focus)
+if panels.found(by_prompt):
+    run_id = filters.run(by_prompt)
+    panels.chart(charts.focus_of_prompts(by_prompt, run_id), key="focus_of_prompts")
+    panels.computed("focus_by_prompt")

@@ -1,0 +1,40 @@
+"""Runs: a study as it goes, and everything needed to repeat a run."""
+
+import streamlit as st
+
+from dashboard import charts, data, filters, panels, provenance
+
+panels.page("Runs", "How far the study is, how long each part took, and with what it was computed.")
+
+
+@st.fragment(run_every=provenance.refresh_period(data.rows("info")))
+def study() -> None:
+    """The list of runs, drawn anew by itself while some are still to come."""
+    runs = data.rows("runs")
+    panels.markup(provenance.summary(runs))
+    panels.markup(provenance.runs(runs))
+
+
+panels.heading("How far is the study?")
+study()
+panels.computed("runs", "info")
+
+done = provenance.ended(data.rows("runs"))
+if not done.empty:
+    panels.heading("How was one run computed?")
+    run = provenance.one(done, filters.run(done))
+    left, right = st.columns([1, 1], gap="large")
+    with left:
+        panels.markup(provenance.facts(run))
+        panels.error(run)
+    with right:
+        panels.markup(provenance.stages(data.rows("stages", run_id=run["run_id"])))
+    losses = data.rows("losses", run_id=run["run_id"])
+    if not losses.empty:
+        panels.chart(charts.loss_curve(losses, run["method"]), key="losses")
+    left, right = st.columns([1, 1], gap="large")
+    with left:
+        panels.document("Settings, complete enough to repeat the run", run["spec"])
+    with right:
+        panels.document("Package versions", run["packages"])
+    panels.computed("stages", "losses")

@@ -1,0 +1,1 @@
+"""The offline engine: unlearns models, attributes, recovers, evaluates, and publishes the rows."""

@@ -1,0 +1,176 @@
+"""The `unpact` program: each command parses, calls one function, prints."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from engine import cache, console, plugins
+from engine import plan as plans
+
+os.environ.setdefault(
+    "HF_HUB_OFFLINE", "1"
+)  # nothing here asks a hub; without it a typo hangs 23 s
+
+app = typer.Typer(
+    help="Shows what unlearning did inside the prompt.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+database = typer.Typer(help="Look into the results file.", no_args_is_help=True)
+app.add_typer(database, name="db")
+
+Database = Annotated[
+    Path | None,
+    typer.Option("--db", help="Results file. Default: UNPACT_DB, else results_db/unpact.duckdb."),
+]
+Cache = Annotated[
+    Path | None,
+    typer.Option("--cache", help="Trained models. Default: UNPACT_CACHE, else the user's cache."),
+]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", help="Override a setting of the plan: key.path=value.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+Workers = Annotated[
+    int, typer.Option("--workers", min=0, help="Worker processes; 0: one a core (one on a GPU).")
+]
+PlanName = Annotated[
+    str, typer.Argument(help="A shipped plan (see `unpact list plans`) or a file.")
+]
+
+
+def database_path(chosen: Path | None) -> Path:
+    """`--db`, else `UNPACT_DB`, else results_db/unpact.duckdb under the current folder."""
+    default = os.environ.get("UNPACT_DB") or "results_db/unpact.duckdb"
+    return (chosen or Path(default)).absolute()
+
+
+@app.command()
+def run(
+    plan: PlanName,
+    db: Database = None,
+    cache_folder: Cache = None,
+    device: Device = "auto",
+    settings: Settings = None,
+    workers: Workers = 0,
+    as_json: Json = False,
+) -> None:
+    """Run what a plan asks for and the results file does not have yet."""
+    from engine import devices, study
+    from engine.executors.local import LocalExecutor
+
+    read = plans.read(plan, settings or [])
+    where = devices.resolve(device)
+    count = workers or devices.default_workers(where)
+    listener = console.listener(read, quiet=as_json)
+    with listener:
+        summary = study.run_study(
+            read,
+            database_path(db),
+            cache_folder or cache.default_folder(),
+            lambda: LocalExecutor(count, where),
+            listener,
+        )
+    console.show_summary(read.name, summary, as_json=as_json)
+    if summary.failed:
+        raise typer.Exit(1)
+
+
+@app.command("plan")
+def show_plan(
+    plan: PlanName, db: Database = None, settings: Settings = None, as_json: Json = False
+) -> None:
+    """Show what a plan would run, and what is done already."""
+    from results_db import store
+
+    path = database_path(db)
+    read = plans.read(plan, settings or [])
+    finished = store.finished_runs(path) if path.exists() else set()
+    console.show_plan(read, finished, as_json=as_json)
+
+
+@app.command("list")
+def list_plugins(
+    family: Annotated[str | None, typer.Argument(help="A family; all of them if left out.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List plans, benchmarks, methods, strategies and tasks."""
+    families = ["plans", *plugins.FAMILIES]
+    if family is not None:
+        plugins.check(family, families, "unpact list")
+    console.show_plugins([family] if family else families, as_json=as_json)
+
+
+@app.command()
+def probe(  # noqa: PLR0917 - Typer reads its options from the signature
+    model: Annotated[str, typer.Option("--model", help="A model folder, or a run id of the file.")],
+    prompt: Annotated[str, typer.Option("--prompt", help="The question.")],
+    against: Annotated[str | None, typer.Option("--against", help="A second model.")] = None,
+    answer: Annotated[
+        str | None, typer.Option("--answer", help="Default: what the first model says.")
+    ] = None,
+    attribution: Annotated[
+        str, typer.Option("--attribution", help="An attribution method.")
+    ] = "leave_one_out",
+    db: Database = None,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Ask one question and see which of its tokens carried the answer."""
+    from engine import devices
+    from engine import probe as probing
+
+    models = [probing.find_model(name, database_path(db)) for name in (model, against) if name]
+    result = probing.probe(models, prompt, answer, attribution, devices.resolve(device))
+    console.show_probe(result, as_json=as_json)
+
+
+@app.command()
+def dashboard(
+    db: Database = None,
+    port: Annotated[int, typer.Option("--port", min=1, max=65535)] = 8501,
+    host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
+    study_plan: Annotated[
+        str | None, typer.Option("--run", help="Run this plan beside the dashboard.")
+    ] = None,
+) -> None:
+    """Open the dashboard, and run a study beside it if asked to."""
+    from engine import launch
+
+    if study_plan is not None:
+        plans.read(study_plan)  # a wrong plan is said before a server starts
+    raise typer.Exit(launch.dashboard(database_path(db), host, port, study_plan))
+
+
+@database.command()
+def info(db: Database = None, as_json: Json = False) -> None:
+    """Say what the results file holds."""
+    console.show_info(console.existing(database_path(db)), as_json=as_json)
+
+
+@database.command()
+def verify(db: Database = None, as_json: Json = False) -> None:
+    """Check the results file: constraints, orphans, counts against the plan."""
+    from results_db import verify as checks
+
+    problems = checks.verify(console.existing(database_path(db)))
+    console.show_problems(problems, as_json=as_json)
+    if problems:
+        raise typer.Exit(1)
+
+
+def main() -> None:
+    """Run the program; what the user can mend is one line, never a traceback."""
+    sys.exit(console.run(app))
+
+
+if __name__ == "__main__":
+    main()

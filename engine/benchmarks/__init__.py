@@ -1,0 +1,1 @@
+"""Benchmarks: each module has `load(...) -> Benchmark`; its file name is its name in a plan."""

@@ -1,0 +1,44 @@
+"""Where trained models are kept: one folder each, named by the hash of what made it."""
+
+from __future__ import annotations
+
+import json
+import os
+from functools import lru_cache
+from importlib.metadata import version
+from pathlib import Path
+
+from engine import plugins
+from engine.corpus import Benchmark
+from engine.plan import BenchmarkSpec, RunSpec, digest
+
+RECIPE = 1  # raised when engine/train.py changes what it makes of the same spec
+
+
+def default_folder() -> Path:
+    """`UNPACT_CACHE`, else the user's cache folder."""
+    chosen = os.environ.get("UNPACT_CACHE")
+    if chosen:
+        return Path(chosen)
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "unpact"
+
+
+@lru_cache(maxsize=4)
+def _load_benchmark(name: str, settings: str) -> Benchmark:
+    benchmark: Benchmark = plugins.load("benchmarks", name).load(**json.loads(settings))
+    return benchmark
+
+
+def benchmark(spec: BenchmarkSpec) -> Benchmark:
+    """The benchmark of a spec, made once a process."""
+    return _load_benchmark(spec.name, json.dumps(spec.settings, sort_keys=True))
+
+
+def model_folder(cache: Path, run: RunSpec, *, with_forget: bool) -> Path:
+    """The folder of a trained model, named by a hash of corpus, spec, seed and torch version."""
+    corpus = digest(repr(benchmark(run.benchmark).corpus))
+    model = run.model.model_dump_json()
+    made_of = [RECIPE, corpus, model, run.seed, with_forget, version("torch")]
+    role = "base" if with_forget else "retain"
+    return cache / "models" / f"{run.model.architecture}-{role}-{digest(json.dumps(made_of))[:16]}"

@@ -1,0 +1,295 @@
+"""What the program prints: progress, tables, JSON, and errors in one line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from engine import plugins
+from engine.jobs import Event
+from engine.plan import Plan, settings_lines
+from results_db import read
+from results_db.records import RunResult
+
+if TYPE_CHECKING:
+    from engine.probe import ProbeResult
+    from engine.study import Summary
+
+WRONG_INPUT = 2
+INTERRUPTED = 130
+out = Console(soft_wrap=True, highlight=False)
+err = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
+
+
+class NoResultsError(FileNotFoundError):
+    """There is no results file at the path."""
+
+
+def run(app: typer.Typer) -> int:
+    """Run the program and give its exit status; what the user can mend is one line.
+
+    Exceptions of our own types, of the operating system and of DuckDB are for the user; any other
+    is a bug and shows its traceback.
+    """
+    try:
+        status = app(standalone_mode=False)
+    except (KeyboardInterrupt, typer.Abort):
+        status = INTERRUPTED
+    except Exception as error:
+        if isinstance(error, typer.TyperException):
+            err.print(f"unpact: {error.format_message()}")
+        elif _is_for_the_user(error):
+            err.print(f"unpact: {_one_line(error)}")
+        else:
+            raise
+        return WRONG_INPUT
+    if status == INTERRUPTED:  # Typer turns Ctrl-C into this status and says nothing
+        err.print("unpact: interrupted; what was committed stays, the same command goes on there")
+    return status if isinstance(status, int) else 0
+
+
+def _is_for_the_user(error: Exception) -> bool:
+    home = type(error).__module__.partition(".")[0]
+    return isinstance(error, OSError) or home in ("engine", "results_db", "duckdb", "_duckdb")
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def existing(path: Path) -> Path:
+    """The path, if a results file is there.
+
+    Raises:
+        NoResultsError: saying what makes one.
+    """
+    if not path.is_file():
+        raise NoResultsError(f"{path}: no results file there; `unpact run demo --db ...` makes one")
+    return path
+
+
+class _Quiet:
+    """Shows nothing: the command prints one JSON document at its end."""
+
+    def __enter__(self) -> _Quiet:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def stage(self, event: Event) -> None:
+        """Say nothing."""
+
+    def finished(self, result: RunResult) -> None:
+        """Say nothing."""
+
+    def waiting(self, reason: str) -> None:
+        """Say it on standard error: somebody must act."""
+        err.print(f"unpact: waiting: {reason}")
+
+
+class _Lines:
+    """One line a stage, for logs and pipes."""
+
+    def __init__(self, plan: Plan) -> None:
+        runs = plan.runs()
+        self._names = {run.run_id: f"{run.model_name} {run.method}" for run in runs}
+        self._place = {run.run_id: f"run {i} of {len(runs)}" for i, run in enumerate(runs, 1)}
+        self._stages: dict[str, str] = {}
+
+    def __enter__(self) -> _Lines:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def _say(self, run_id: str, text: str) -> None:
+        out.print(f"{self._place[run_id]}  {self._names[run_id]}: {text}", markup=False)
+
+    def stage(self, event: Event) -> None:
+        """Say a new stage, once."""
+        if self._stages.get(event.run_id) != event.stage:
+            self._stages[event.run_id] = event.stage
+            self._say(event.run_id, event.stage)
+
+    def finished(self, result: RunResult) -> None:
+        """Say how it ended."""
+        run = result.run
+        self._say(run.run_id, f"FAILED: {run.error}" if run.error else f"done, {run.seconds:.0f} s")
+
+    def waiting(self, reason: str) -> None:
+        """Say why nothing is committed."""
+        out.print(f"waiting: {reason}", markup=False)
+
+
+class _Bars:
+    """A bar for the study and one for each run that is being worked on."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._runs = {run.run_id: f"{run.model_name} {run.method}" for run in plan.runs()}
+        self._bars = Progress(
+            TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"),
+            TimeRemainingColumn(), console=err,
+        )  # fmt: skip
+        self._study = self._bars.add_task(plan.name, total=len(self._runs), note="")
+        self._tasks: dict[str, TaskID] = {}
+        self._ended = 0
+
+    def __enter__(self) -> _Bars:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        self._bars.stop()
+
+    def stage(self, event: Event) -> None:
+        """Move the run's bar."""
+        if event.run_id not in self._tasks:
+            name = self._runs[event.run_id]
+            self._tasks[event.run_id] = self._bars.add_task(name, total=event.total, note="")
+        self._bars.update(
+            self._tasks[event.run_id], completed=event.done, total=event.total, note=event.stage
+        )
+
+    def finished(self, result: RunResult) -> None:
+        """Drop the run's bar and move the study's."""
+        self._ended += 1
+        note = f"run {self._ended} of {len(self._runs)}"
+        self._bars.update(self._study, completed=self._ended, note=note)
+        task = self._tasks.pop(result.run.run_id, None)
+        if task is not None:
+            self._bars.remove_task(task)
+        if result.run.error:
+            err.print(f"{self._runs[result.run.run_id]}: FAILED: {result.run.error}")
+
+    def waiting(self, reason: str) -> None:
+        """Say why nothing is committed."""
+        err.print(f"waiting: {reason}")
+
+
+def listener(plan: Plan, *, quiet: bool) -> _Quiet | _Lines | _Bars:
+    """Bars on a terminal, lines elsewhere, nothing where JSON is wanted."""
+    if quiet:
+        return _Quiet()
+    return _Bars(plan) if err.is_terminal else _Lines(plan)
+
+
+def show_json(document: object) -> None:
+    """Print one JSON document on standard output."""
+    print(json.dumps(document, indent=2))
+
+
+def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print a table; every cell is plain text."""
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    for column in columns:
+        table.add_column(column)
+    for row in rows:
+        table.add_row(*("" if cell is None else Text(str(cell)) for cell in row))
+    out.print(table)
+
+
+def show_summary(name: str, summary: Summary, *, as_json: bool) -> None:
+    """How a study ended."""
+    if as_json:
+        failed = [dict(zip(("run_id", "method", "error"), f, strict=True)) for f in summary.failed]
+        show_json(
+            {
+                "study": name,
+                "done_before": summary.done_before,
+                "complete": summary.complete,
+                "failed": failed,
+            }
+        )
+        return
+    if not summary.complete and not summary.failed:
+        out.print(f"{name}: nothing to do, {summary.done_before} runs are done")
+        return
+    out.print(f"{name}: {summary.complete} runs done, {len(summary.failed)} failed")
+
+
+def show_plan(plan: Plan, finished: set[str], *, as_json: bool) -> None:
+    """What a plan would run, and what is done."""
+    columns = ("run_id", "model", "method", "settings", "status")
+    rows = [
+        (
+            run.run_id,
+            run.model_name,
+            run.method,
+            " ".join(settings_lines(run.settings)),
+            "done" if run.run_id in finished else "to do",
+        )
+        for run in plan.runs()
+    ]
+    if as_json:
+        show_json([dict(zip(columns, row, strict=True)) for row in rows])
+    else:
+        show_table(f"{plan.name}: {plan.description}", columns, rows)
+
+
+def show_plugins(families: Sequence[str], *, as_json: bool) -> None:
+    """Names and first docstring lines of every plugin."""
+    rows = [
+        (family, name, plugins.describe(family, name))
+        for family in families
+        for name in plugins.names(family)
+    ]
+    columns = ("family", "name", "what it is")
+    if as_json:
+        show_json([{"family": f, "name": n, "description": d} for f, n, d in rows])
+    else:
+        show_table("", columns, rows)
+
+
+def show_probe(result: ProbeResult, *, as_json: bool) -> None:
+    """Tokens and their contributions, one model a column."""
+    if as_json:
+        show_json(result.as_document())
+        return
+    names = [model.name for model in result.models]
+    for model in result.models:
+        out.print(f"{model.name}: {model.own_answer}", markup=False)
+    out.print(
+        f"attributed answer: {result.answer}  (nats per token, > 0 supports it)", markup=False
+    )
+    show_table("", ("position", "token", "class", "key", *names), result.table())
+
+
+def show_info(path: Path, *, as_json: bool) -> None:
+    """What a results file holds."""
+    row = read.query(path, "info").iloc[0]
+    lists = {name: sorted(row[name]) for name in ("benchmarks", "models", "methods")}
+    runs = {name: int(row[name]) for name in ("complete", "failed", "pending")}
+    counts = {name: int(row[name]) for name in ("examples", "token_scores")}
+    document: dict[str, Any] = {**lists, "runs": runs, **counts}
+    if as_json:
+        show_json(document)
+        return
+    cells = [(key, ", ".join(map(str, value))) for key, value in lists.items()]
+    cells += [(f"runs {key}", str(value)) for key, value in runs.items()]
+    cells += [(key, f"{value:,}") for key, value in counts.items()]
+    show_table(str(path), ("what", "in the file"), cells)
+
+
+def show_problems(problems: Sequence[str], *, as_json: bool) -> None:
+    """What is wrong with a results file."""
+    if as_json:
+        show_json({"problems": list(problems)})
+        return
+    for problem in problems:
+        out.print(problem, markup=False)
+    out.print(f"{len(problems)} problems" if problems else "no problem found")

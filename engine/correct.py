@@ -1,0 +1,88 @@
+"""When an answer counts as correct, how near it is, and how often chance would be."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from functools import cache, lru_cache
+
+from rouge_score.rouge_scorer import RougeScorer
+from rouge_score.tokenizers import DefaultTokenizer
+
+
+def contains_fact(text: str, facts: Sequence[str]) -> bool:
+    """Whether every fact stands in the text, as whole words; case and white space do not count.
+
+    A number is not found inside another: neither in 17 nor in 7.5 is there a 7.
+
+    >>> contains_fact("It is 17.", ["7"]), contains_fact("Dalel was born in  Oslo", ["oslo"])
+    (False, True)
+
+    Raises:
+        ValueError: without a fact, or for an empty one: then nothing says what is correct.
+    """
+    if not facts:
+        raise ValueError("no fact to look for, so no answer can be correct")
+    plain = _plain(text)
+    return all(_occurs(_plain(fact), plain) for fact in facts)
+
+
+def guess_rate(text: str, facts: Sequence[str], pool: Sequence[str]) -> float:
+    """Fraction of the pool's wrong values that the text would pass for, in [0, 1].
+
+    A text that lists every value is always "correct"; this rate says so. 0 for a pool without a
+    wrong value.
+
+    >>> guess_rate("red or blue", ["red"], ["red", "blue", "green"])
+    0.5
+    """
+    plain, right = _plain(text), {_plain(fact) for fact in facts}
+    wrong = [value for value in map(_plain, pool) if value not in right]
+    if not wrong:
+        return 0.0
+    return sum(_occurs(value, plain) for value in wrong) / len(wrong)
+
+
+@lru_cache(maxsize=50_000)
+def rouge_l_recall(reference: str, text: str) -> float:
+    """Longest common subsequence of words over the reference's words, stemmed, in [0, 1].
+
+    Source: Lin 2004 (ROUGE), as rouge-score computes it: letters other than a-z part words.
+    """
+    return float(_scorer().score(reference, text)["rougeL"].recall)
+
+
+class _StemmedWords:
+    """The default tokenizer of rouge-score, which stems each word of a study once."""
+
+    def __init__(self) -> None:
+        self._stems = lru_cache(maxsize=50_000)(DefaultTokenizer(use_stemmer=True).tokenize)
+
+    def tokenize(self, text: str) -> list[str]:
+        """The stems of a text: those of its parts between white space."""
+        return [stem for part in text.split() for stem in self._stems(part)]
+
+
+@cache
+def _scorer() -> RougeScorer:
+    return RougeScorer(["rougeL"], tokenizer=_StemmedWords())
+
+
+def _occurs(fact: str, plain: str) -> bool:
+    """Whether a fact stands in a text, both as `_plain` gives them."""
+    if not fact:
+        raise ValueError("an empty fact: every answer would be correct")
+    return fact in plain and _pattern(fact).search(plain) is not None
+
+
+@lru_cache(maxsize=50_000)
+def _plain(text: str) -> str:
+    return " ".join(unicodedata.normalize("NFC", text).casefold().split())
+
+
+@lru_cache(maxsize=10_000)
+def _pattern(fact: str) -> re.Pattern[str]:
+    before = r"(?<!\w)(?<!\d[.,](?=\d))"  # no letter or digit, nor the first part of a number
+    after = r"(?!\w)(?!(?<=\d)[.,]\d)"
+    return re.compile(before + re.escape(fact) + after)

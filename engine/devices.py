@@ -1,0 +1,40 @@
+"""Where to compute, and with how many processes."""
+
+from __future__ import annotations
+
+import os
+import re
+
+import torch
+
+
+class DeviceError(ValueError):
+    """A device that is not known or not here."""
+
+
+def resolve(name: str) -> str:
+    """`auto`, `cpu`, `cuda` or `cuda:N` as a torch device name.
+
+    Raises:
+        DeviceError: for another name, or a CUDA device that this machine does not have.
+    """
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if name == "auto":
+        return "cuda:0" if count else "cpu"
+    if name == "cpu":
+        return name
+    match = re.fullmatch(r"cuda(?::(\d+))?", name)
+    if match is None:
+        raise DeviceError(f"--device {name!r} is not known: use auto, cpu, cuda or cuda:N")
+    index = int(match[1] or 0)
+    if index >= count:
+        here = f"{count} CUDA devices" if count else "no CUDA device"
+        raise DeviceError(f"--device {name!r}: this machine has {here}; use --device cpu")
+    return f"cuda:{index}"
+
+
+def default_workers(device: str) -> int:
+    """One process a core on the CPU, one process on a GPU."""
+    if device != "cpu":
+        return 1
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

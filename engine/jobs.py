@@ -1,0 +1,66 @@
+"""What workers are handed and what they say: plain, picklable, free of torch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from engine.plan import RunSpec
+from results_db import read
+
+BaseScores = dict[tuple[str, str, str], tuple[tuple[float | None, ...], tuple[bool, ...] | None]]
+# (attribution method, answer tokens, example id) -> contributions to the gold answer on the base
+# model, and its KeyTokens, None where they are undefined
+Report = Callable[[str, int, int], None]  # stage, done, total
+
+
+@dataclass(frozen=True)
+class Event:
+    """A worker's word on where a run stands."""
+
+    run_id: str
+    stage: str
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
+class TrainJob:
+    """Train one model into a folder, unless it is there."""
+
+    spec: RunSpec  # the run that reports its progress
+    folder: Path
+    with_forget: bool
+
+
+@dataclass(frozen=True)
+class RunJob:
+    """One run, with everything that it needs from others."""
+
+    spec: RunSpec
+    folder: Path  # the weights it starts from
+    base_folder: Path
+    base_run_id: str
+    retain_run_id: str | None
+    sham_run_id: str | None
+    base_scores: BaseScores | None  # None for the base run itself
+
+
+def now() -> str:
+    """The time in UTC, ISO 8601, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def base_scores(path: Path, base_run_id: str) -> BaseScores:
+    """Contributions and KeyTokens of a published base run, target gold, by prompt position."""
+    rows = read.query(path, "base_scores", run_id=base_run_id)
+    return {
+        (row.method, row.answer_tokens, row.example_id): (
+            tuple(None if math.isnan(score) else float(score) for score in row.scores),
+            tuple(map(bool, row.is_key)) if row.has_keys else None,
+        )
+        for row in rows.itertuples()
+    }

@@ -1,0 +1,171 @@
+"""LM = model + tokenizer + prompt format: load, encode, generate, save."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from engine import prompts
+from engine.prompts import Prompt, PromptFormat
+
+if TYPE_CHECKING:  # importing transformers takes seconds; commands that load no model do without
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+FORMAT_FILE = "prompt_format.json"
+
+
+class ModelLoadError(OSError):
+    """A folder does not hold a model that can be loaded."""
+
+
+@dataclass
+class LM:
+    """A causal language model with everything needed to ask it something."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerFast
+    prompt_format: PromptFormat
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return torch.device(self.model.device)
+
+    def encode_prompt(self, question: str) -> Prompt:
+        """The question in its template, as ids; see `prompts.encode_prompt`."""
+        return prompts.encode_prompt(self.tokenizer, self.prompt_format, question)
+
+    def encode_answer(self, answer: str) -> tuple[int, ...]:
+        """The answer's ids, without an end token."""
+        return prompts.encode_answer(self.tokenizer, self.prompt_format, answer)
+
+    def novel_positions(self, question: str, answer: str) -> tuple[int, ...]:
+        """Positions of answer tokens whose word the question does not have."""
+        return prompts.novel_positions(self.tokenizer, self.prompt_format, question, answer)
+
+    def clone(self) -> LM:
+        """The same weights in a second model; tokenizer and format are shared."""
+        return LM(copy.deepcopy(self.model), self.tokenizer, self.prompt_format)
+
+
+@dataclass(frozen=True)
+class Generation:
+    """A greedy answer."""
+
+    text: str
+    ids: tuple[int, ...]  # without the end token
+
+
+def load(folder: Path, device: str = "cpu") -> LM:
+    """Load a folder written by `save`.
+
+    Raises:
+        ModelLoadError: if the folder is missing or does not hold a model; never asks a hub.
+    """
+    if not (folder / "config.json").is_file():
+        raise ModelLoadError(f"{folder}: no config.json there, so no model to load")
+    from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
+
+    quieten()
+    try:
+        model = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True)
+        # not AutoTokenizer: on a Qwen2 folder it would put in another pre-tokenizer
+        tokenizer = PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
+    except Exception as error:  # safetensors and tokenizers raise types of their own
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ModelLoadError(f"{folder}: cannot be loaded as a model: {reason}") from error
+    return LM(model.to(device).eval(), tokenizer, _read_format(folder))
+
+
+def save(lm: LM, folder: Path) -> None:
+    """Write weights, tokenizer and prompt format to a folder."""
+    quieten()
+    lm.model.save_pretrained(folder)
+    lm.tokenizer.save_pretrained(folder)
+    (folder / FORMAT_FILE).write_text(json.dumps(asdict(lm.prompt_format)), encoding="utf-8")
+
+
+def _read_format(folder: Path) -> PromptFormat:
+    path = folder / FORMAT_FILE
+    if not path.is_file():
+        return PromptFormat(prefix="Question: ", suffix="\nAnswer:", answer_prefix=" ")
+    return PromptFormat(**json.loads(path.read_text(encoding="utf-8")))
+
+
+def quieten() -> None:
+    """Stop transformers from drawing progress bars, which would tear our own."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+
+
+def weight_hash(model: PreTrainedModel) -> str:
+    """SHA-256 over names, shapes and bytes of all weights, first 16 hex digits."""
+    digest = hashlib.sha256()
+    for name, weight in sorted(model.state_dict().items()):
+        digest.update(f"{name}{tuple(weight.shape)}{weight.dtype}".encode())
+        digest.update(weight.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+@torch.inference_mode()
+def generate(
+    lm: LM, prompt_ids: Sequence[Sequence[int]], max_new_tokens: int, tokens_per_batch: int
+) -> list[Generation]:
+    """Greedy answers, in the order of the prompts.
+
+    Prompts of equal length go together, so no row is padded and none depends on its batch.
+
+    Args:
+        lm: the model to ask.
+        prompt_ids: encoded prompts, BOS and template included.
+        max_new_tokens: at which an answer is cut.
+        tokens_per_batch: bound on rows times (prompt + new tokens).
+    """
+    answers: dict[int, Generation] = {}
+    for rows in _equal_length_batches(prompt_ids, max_new_tokens, tokens_per_batch):
+        ids = torch.tensor([prompt_ids[row] for row in rows], device=lm.device)  # (B, P)
+        for row, generated in zip(rows, _greedy(lm, ids, max_new_tokens), strict=True):
+            answers[row] = _generation(lm, generated)
+    return [answers[row] for row in range(len(prompt_ids))]
+
+
+def _equal_length_batches(
+    prompt_ids: Sequence[Sequence[int]], max_new_tokens: int, tokens_per_batch: int
+) -> list[list[int]]:
+    by_length: dict[int, list[int]] = {}
+    for row, ids in enumerate(prompt_ids):
+        by_length.setdefault(len(ids), []).append(row)
+    batches = []
+    for length, rows in sorted(by_length.items()):
+        size = max(1, tokens_per_batch // (length + max_new_tokens))
+        batches += [rows[start : start + size] for start in range(0, len(rows), size)]
+    return batches
+
+
+def _greedy(lm: LM, ids: Tensor, max_new_tokens: int) -> list[list[int]]:
+    output = lm.model.generate(
+        ids,
+        attention_mask=torch.ones_like(ids),
+        do_sample=False,
+        max_new_tokens=max_new_tokens,
+        pad_token_id=lm.tokenizer.pad_token_id or lm.tokenizer.eos_token_id,
+        eos_token_id=lm.tokenizer.eos_token_id,
+    )
+    generated: list[list[int]] = output[:, ids.shape[1] :].tolist()
+    return generated
+
+
+def _generation(lm: LM, ids: list[int]) -> Generation:
+    end = ids.index(lm.tokenizer.eos_token_id) if lm.tokenizer.eos_token_id in ids else len(ids)
+    text = lm.tokenizer.decode(ids[:end], skip_special_tokens=True).strip()
+    return Generation(text, tuple(ids[:end]))

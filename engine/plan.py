@@ -1,0 +1,284 @@
+"""Plans: what to run, as TOML in and as complete, hashable run specs out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from engine import plugins
+from results_db.records import PlannedRun
+
+REFERENCE_METHODS = ("none", "retrain", "sham")
+
+
+class PlanError(ValueError):
+    """A plan that cannot be run; one line says which key and what would do."""
+
+
+class Strict(BaseModel):
+    """Immutable, and unknown keys are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class BenchmarkSpec(Strict):
+    """Which benchmark, with what arguments of its `load`."""
+
+    name: str
+    settings: dict[str, Any] = {}
+
+
+class TrainingSpec(Strict):
+    """How a model is trained from scratch, and what it must reach."""
+
+    epochs: int = Field(12, gt=0)
+    batch_size: int = Field(32, gt=0)
+    learning_rate: float = Field(4e-3, gt=0)
+    weight_decay: float = Field(0.01, ge=0)
+    warmup_steps: int = Field(20, ge=0)
+    minimum_correct: float = Field(0.95, ge=0, le=1)
+
+
+class ModelSpec(Strict):
+    """A small causal model built from its config class and trained here."""
+
+    architecture: Literal["llama"]
+    hidden_size: int = Field(128, gt=0)
+    intermediate_size: int = Field(352, gt=0)
+    layers: int = Field(4, gt=0)
+    heads: int = Field(4, gt=0)
+    vocabulary: int = Field(2048, ge=300)
+    context: int = Field(256, gt=0)
+    training: TrainingSpec = TrainingSpec()
+
+
+class KeyTokenSpec(Strict):
+    """The KeyToken rule: see `attribute.key_tokens`."""
+
+    alpha: float = Field(0.2, ge=0, le=1)
+    beta: int = Field(3, ge=0)
+    normalisation: Literal["max", "sum"] = "max"
+
+
+class AttributionSpec(Strict):
+    """One attribution method, and on what it is run."""
+
+    splits: tuple[Literal["forget", "retain", "general"], ...] = ("forget", "retain", "general")
+    targets: tuple[Literal["gold", "own_generation"], ...] = ("gold", "own_generation")
+    settings: dict[str, Any] = {}
+
+
+class ProbeSpec(Strict):
+    """What is measured on every checkpoint."""
+
+    retain_groups: int = Field(20, gt=0)  # people whose prompts are attributed
+    general_questions: int = Field(60, gt=0)  # general prompts that are attributed
+    trajectory_points: int = Field(5, gt=0)  # measurements after step 0, evenly spaced
+    max_new_tokens: int = Field(14, gt=0)
+    tokens_per_batch: int = Field(2048, gt=0)
+    key_tokens: KeyTokenSpec = KeyTokenSpec()
+    key_token_method: str = "leave_one_out"
+    attribution: dict[str, AttributionSpec] = {}
+    recovery: dict[str, dict[str, Any]] = {}
+    trajectory_strategy: str = "repeat"  # the emphasis that is also measured during unlearning
+
+
+class RunSpec(Strict):
+    """One run, complete enough to repeat it."""
+
+    benchmark: BenchmarkSpec
+    model_name: str
+    model: ModelSpec
+    method: str
+    settings: dict[str, Any]
+    seed: int
+    probe: ProbeSpec
+
+    @property
+    def run_id(self) -> str:
+        """First 12 hex digits of the SHA-256 of the canonical spec."""
+        return digest(self.canonical())[:12]
+
+    def canonical(self) -> str:
+        """The spec as JSON with sorted keys."""
+        return json.dumps(self.model_dump(mode="json"), sort_keys=True)
+
+
+class Plan(Strict):
+    """All runs of a study."""
+
+    name: str
+    description: str = ""
+    seed: int = 0
+    benchmark: BenchmarkSpec
+    models: dict[str, ModelSpec]
+    methods: dict[str, dict[str, Any]]
+    probe: ProbeSpec = ProbeSpec()
+
+    def runs(self) -> list[RunSpec]:
+        """Every run, reference methods first: the others need what they measure."""
+        order = sorted(self.methods, key=_reference_first)
+        return [self._run(model, method) for model in self.models for method in order]
+
+    def run_of(self, model: str, method: str) -> RunSpec:
+        """The planned run of one method on one model.
+
+        Raises:
+            KeyError: if the plan has no such model or method.
+        """
+        return self._run(model, method)
+
+    def references(self, run: RunSpec) -> tuple[str, str | None, str | None]:
+        """Ids of the base, retain and sham runs of the same model; None where not planned."""
+        retain, sham = (
+            self._run(run.model_name, method).run_id if method in self.methods else None
+            for method in ("retrain", "sham")
+        )
+        return self._run(run.model_name, "none").run_id, retain, sham
+
+    def planned(self) -> list[PlannedRun]:
+        """The runs as rows."""
+        return [
+            PlannedRun(
+                self.name, run.run_id, i, run.benchmark.name, run.model_name, run.method, run.seed
+            )
+            for i, run in enumerate(self.runs())
+        ]
+
+    def _run(self, model: str, method: str) -> RunSpec:
+        return RunSpec(
+            benchmark=self.benchmark,
+            model_name=model,
+            model=self.models[model],
+            method=method,
+            settings=self.methods[method],
+            seed=self.seed,
+            probe=self.probe,
+        )
+
+
+def _reference_first(method: str) -> int:
+    return REFERENCE_METHODS.index(method) if method in REFERENCE_METHODS else 3
+
+
+def digest(text: str) -> str:
+    """SHA-256 in hex."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def read(name_or_path: str, overrides: Sequence[str] = ()) -> Plan:
+    """Read a plan by its shipped name or its path, apply `key.path=value`, and check all of it.
+
+    Raises:
+        PlanError: unreadable file, unknown key, wrong type, no base method.
+        UnknownNameError: a plan, benchmark, method or strategy that does not exist.
+        SettingsError: a setting that a plugin does not take.
+    """
+    table = _table(name_or_path)
+    for override in overrides:
+        _override(table, override)
+    try:
+        plan = Plan.model_validate(table)
+    except ValidationError as error:
+        raise PlanError(_first_complaint(name_or_path, error)) from error
+    return _complete(plan)
+
+
+def _table(name_or_path: str) -> dict[str, Any]:
+    path = Path(name_or_path)
+    if path.suffix != ".toml":
+        plugins.check(name_or_path, plugins.plans(), "engine.plans")
+        path = plugins.PLANS / f"{name_or_path}.toml"
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise PlanError(f"{path}: cannot be read: {error.strerror}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise PlanError(f"{path}: not TOML: {error}") from error
+
+
+def _override(table: dict[str, Any], override: str) -> None:
+    """Set one value of a plan, in place; a value that is not TOML is taken as text."""
+    path, equals, text = override.partition("=")
+    keys = path.strip().split(".")
+    if not equals or not all(keys):
+        raise PlanError(f"--set {override!r}: write it as key.path=value")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    place = table
+    for depth, key in enumerate(keys[:-1]):
+        place = place.setdefault(key, {})
+        if not isinstance(place, dict):
+            raise PlanError(f"--set {override!r}: {'.'.join(keys[: depth + 1])} is not a table")
+    place[keys[-1]] = value
+
+
+def _first_complaint(name: str, error: ValidationError) -> str:
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        return f"plan {name}: unknown key {place!r}"
+    return f"plan {name}: {place}: {first['msg']} (found {first['input']!r})"
+
+
+def _complete(plan: Plan) -> Plan:
+    """Check every name and settings table, and write all defaults out: the hash sees them."""
+    if "none" not in plan.methods:
+        raise PlanError(
+            f"plan {plan.name}: methods has no 'none', the base that all is compared to"
+        )
+    if not plan.models:
+        raise PlanError(f"plan {plan.name}: models is empty")
+    plugins.check(plan.benchmark.name, plugins.names("benchmarks"), "engine.benchmarks")
+    probe = plan.probe
+    for name in (probe.key_token_method, *probe.attribution):
+        plugins.check(name, plugins.names("attribution_methods"), "engine.attribution_methods")
+    if probe.key_token_method not in probe.attribution:
+        missing = probe.key_token_method
+        raise PlanError(
+            f"plan {plan.name}: probe.attribution has no {missing!r}, which KeyTokens need"
+        )
+    plugins.check(probe.trajectory_strategy, sorted(probe.recovery) or ["(none)"], "probe.recovery")
+    attribution = {
+        name: spec.model_copy(
+            update={"settings": _filled("attribution_methods", name, "Method", spec.settings)}
+        )
+        for name, spec in probe.attribution.items()
+    }
+    recovery = {
+        name: _filled("recovery_strategies", name, "Strategy", table)
+        for name, table in probe.recovery.items()
+    }
+    methods = {
+        name: _filled("unlearning_methods", name, "Method", table)
+        for name, table in plan.methods.items()
+    }
+    probe = probe.model_copy(update={"attribution": attribution, "recovery": recovery})
+    return plan.model_copy(update={"probe": probe, "methods": methods})
+
+
+def _filled(family: str, name: str, cls: str, table: dict[str, Any]) -> dict[str, Any]:
+    module = plugins.load(family, name)
+    return asdict(plugins.settings(getattr(module, cls), table, f"{family}.{name}"))
+
+
+def settings_lines(settings: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    """Nested settings as `key.path=value` lines.
+
+    >>> list(settings_lines({"a": {"b": 1}, "c": 2}))
+    ['a.b=1', 'c=2']
+    """
+    for key, value in settings.items():
+        if isinstance(value, dict):
+            yield from settings_lines(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}={value}"

@@ -1,0 +1,118 @@
+"""The directory is the registry: a plugin's file name is its name in a plan."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import tomllib
+from dataclasses import fields
+from difflib import get_close_matches
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+FAMILIES = (
+    "benchmarks",
+    "unlearning_methods",
+    "attribution_methods",
+    "recovery_strategies",
+    "tasks",
+)
+PLANS = Path(__file__).parent / "plans"
+
+
+class UnknownNameError(LookupError):
+    """A name that no file of the family has."""
+
+
+class SettingsError(ValueError):
+    """Settings that a plugin does not take."""
+
+
+def names(family: str) -> list[str]:
+    """The plugins of a family (or the shipped plans), sorted; nothing is imported.
+
+    A module that has no plugin entry point (`bios_words`) is not listed.
+    """
+    if family == "plans":
+        return plans()
+    folder = Path(__file__).parent / family
+    return sorted(path.stem for path in folder.glob("*.py") if _is_plugin(path))
+
+
+def plans() -> list[str]:
+    """The plans that are shipped."""
+    return sorted(path.stem for path in PLANS.glob("*.toml"))
+
+
+def describe(family: str, name: str) -> str:
+    """The first line of a plugin's docstring, without importing it; of a plan, its description."""
+    if family == "plans":
+        table = tomllib.loads((PLANS / f"{name}.toml").read_text(encoding="utf-8"))
+        return str(table.get("description", ""))
+    source = (Path(__file__).parent / family / f"{name}.py").read_text(encoding="utf-8")
+    return (ast.get_docstring(ast.parse(source)) or "").partition("\n")[0]
+
+
+def load(family: str, name: str) -> ModuleType:
+    """Import a plugin.
+
+    Raises:
+        UnknownNameError: naming the family's members and the closest of them.
+    """
+    check(name, names(family), f"engine.{family}")
+    return importlib.import_module(f"engine.{family}.{name}")
+
+
+def check(name: str, known: list[str], where: str) -> None:
+    """Raise UnknownNameError unless `name` is one of `known`."""
+    if name not in known:
+        close = get_close_matches(name, known, n=1)
+        hint = f" (did you mean {close[0]!r}?)" if close else ""
+        raise UnknownNameError(f"{where} has no {name!r}{hint}. It has: {', '.join(known)}")
+
+
+def settings(cls: type, table: dict[str, Any], where: str) -> Any:  # noqa: ANN401 - an instance of cls
+    """Build a plugin's frozen dataclass from a plan's table.
+
+    Raises:
+        SettingsError: for a key the class does not have, or a value of the wrong type.
+    """
+    known = [field.name for field in fields(cls)]
+    for key, value in table.items():
+        if key not in known:
+            close = get_close_matches(key, known, n=1)
+            hint = f" (did you mean {close[0]!r}?)" if close else ""
+            takes = f"It takes: {', '.join(known)}" if known else "It takes none"
+            raise SettingsError(f"{where} has no setting {key!r}{hint}. {takes}")
+        if isinstance(value, dict):
+            nested = next(field.type for field in fields(cls) if field.name == key)
+            _check_nested(cls, key, value, f"{where}.{key}", str(nested))
+    try:
+        return TypeAdapter(cls).validate_python(table)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in (where, *first["loc"]))
+        raise SettingsError(f"{place}: {first['msg']}, found {first['input']!r}") from error
+
+
+def _check_nested(cls: type, key: str, value: dict[str, Any], where: str, name: str) -> None:
+    default = getattr(cls, key, None)
+    known = [field.name for field in fields(default)] if default is not None else []
+    for inner in value:
+        if inner not in known:
+            takes = ", ".join(known) or "nothing"
+            raise SettingsError(f"{where} ({name}) has no setting {inner!r}. It takes: {takes}")
+
+
+def _is_plugin(path: Path) -> bool:
+    if path.stem == "__init__":
+        return False
+    entry = {"load", "Method", "Strategy", "score", "Task"}
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return any(
+        isinstance(node, (ast.FunctionDef, ast.ClassDef)) and node.name in entry
+        for node in tree.body
+    )

@@ -1,0 +1,161 @@
+"""One question to one or two models: answers, contributions of its tokens, KeyTokens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from engine import attribute, plugins
+from engine.attribute import AttributedAnswer, AttributionMethod, TokenScores
+from engine.lm import LM, generate, load
+from engine.plan import KeyTokenSpec
+from engine.prompts import Prompt, token_classes
+from results_db import read
+from results_db.records import AnswerTokens, Target
+
+MAX_NEW_TOKENS = 32
+TOKENS_PER_BATCH = 4096
+
+
+class ProbeError(ValueError):
+    """A model that cannot be found, or two that cannot be compared."""
+
+
+@dataclass(frozen=True)
+class ModelChoice:
+    """A model to ask: its name as the user typed it, and its folder."""
+
+    name: str
+    folder: Path
+
+
+@dataclass(frozen=True)
+class ProbedModel:
+    """What one model said, and which prompt tokens carried the attributed answer."""
+
+    name: str
+    own_answer: str
+    logprob: float  # of the attributed answer tokens, nats per token
+    scores: tuple[float | None, ...]  # nats per answer token, by position; None: not deleted
+    completeness_gap: float | None
+
+
+@dataclass(frozen=True)
+class ProbeResult:
+    """One question, its tokens, and every model's scores."""
+
+    prompt: str
+    answer: str
+    target: Target
+    answer_tokens: AnswerTokens
+    attribution: str
+    tokens: tuple[str, ...]
+    token_classes: tuple[str, ...]
+    is_key: tuple[bool, ...]  # KeyTokens of the first model
+    models: tuple[ProbedModel, ...]
+
+    def as_document(self) -> dict[str, object]:
+        """The result as JSON-ready values, positions included."""
+        return {**asdict(self), "positions": list(range(len(self.tokens)))}
+
+    def table(self) -> list[tuple[object, ...]]:
+        """One row a token: position, token, class, key mark, one score a model."""
+        return [
+            (i, token.strip() or repr(token), kind, "*" if key else "", *scores)
+            for i, (token, kind, key, *scores) in enumerate(
+                zip(
+                    self.tokens,
+                    self.token_classes,
+                    self.is_key,
+                    *(_formatted(model.scores) for model in self.models),
+                    strict=True,
+                )
+            )
+        ]
+
+
+def _formatted(scores: Sequence[float | None]) -> list[str]:
+    return ["" if score is None else f"{score:+.3f}" for score in scores]
+
+
+def find_model(name: str, database: Path) -> ModelChoice:
+    """A folder with a model in it, or the saved weights of a run in the results file.
+
+    Raises:
+        ProbeError: if it is neither.
+    """
+    folder = Path(name)
+    if (folder / "config.json").is_file():
+        return ModelChoice(name, folder)
+    known = []
+    if database.is_file():
+        rows = read.query(database, "saved_models")
+        known = [f"{row.run_id} ({row.model} {row.method})" for row in rows.itertuples()]
+        for row in rows.itertuples():
+            if row.run_id == name:
+                return ModelChoice(f"{row.model} {row.method}", Path(row.path))
+    runs = f"; runs in {database}: {', '.join(known)}" if known else ""
+    raise ProbeError(f"--model {name!r}: no folder with a config.json, and no saved run{runs}")
+
+
+def probe(
+    models: Sequence[ModelChoice], question: str, answer: str | None, method_name: str, device: str
+) -> ProbeResult:
+    """Ask and attribute.
+
+    Args:
+        models: the first is the one that KeyTokens come from.
+        question: without template.
+        answer: to attribute; None: what the first model says.
+        method_name: an attribution method, with its default settings.
+        device: a torch device.
+
+    Raises:
+        ProbeError: if the models read the question as different tokens.
+        PromptError: if question or answer is empty.
+        ModelLoadError: if a folder cannot be loaded.
+    """
+    method: AttributionMethod = plugins.load("attribution_methods", method_name).Method()
+    loaded = [load(model.folder, device) for model in models]
+    prompts = [lm.encode_prompt(question) for lm in loaded]
+    for choice, prompt in zip(models, prompts, strict=True):
+        if prompt.ids != prompts[0].ids:
+            raise ProbeError(f"{choice.name} and {models[0].name} read the prompt as other tokens")
+    own = [_own_answer(lm, prompt) for lm, prompt in zip(loaded, prompts, strict=True)]
+    text = own[0] if answer is None else answer
+    target: Target = "base_generation" if answer is None else "gold"
+    first = loaded[0]
+    attributed = AttributedAnswer(
+        target, text, first.encode_answer(text), first.novel_positions(question, text)
+    )
+    scored = [_score(method, lm, prompts[0], attributed) for lm in loaded]
+    rule = KeyTokenSpec()
+    return ProbeResult(
+        prompt=question,
+        answer=text,
+        target=target,
+        answer_tokens=scored[0].answer_tokens,
+        attribution=method_name,
+        tokens=prompts[0].tokens,
+        token_classes=token_classes(prompts[0], ()),
+        is_key=attribute.key_tokens(
+            scored[0].scores, prompts[0], rule.alpha, rule.beta, rule.normalisation
+        ),
+        models=tuple(
+            ProbedModel(choice.name, said, s.logprob, s.scores, s.completeness_gap)
+            for choice, said, s in zip(models, own, scored, strict=True)
+        ),
+    )
+
+
+def _own_answer(lm: LM, prompt: Prompt) -> str:
+    return generate(lm, [prompt.ids], MAX_NEW_TOKENS, TOKENS_PER_BATCH)[0].text
+
+
+def _score(
+    method: AttributionMethod, lm: LM, prompt: Prompt, answer: AttributedAnswer
+) -> TokenScores:
+    """Scores of the novel part of the answer, of all of it where nothing is novel."""
+    parts = method.attribute(lm, [prompt], [[answer]], TOKENS_PER_BATCH)[0][0]
+    return parts[-1]

@@ -1,0 +1,235 @@
+"""A whole study: train what is needed, run what is not done, publish each run as it finishes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from engine import cache
+from engine.jobs import BaseScores, Event, RunJob, TrainJob, base_scores, now
+from engine.plan import Plan, RunSpec
+from results_db import store
+from results_db.guard import GuardTimeoutError
+from results_db.records import Progress, RunResult, Study
+
+
+class StudyError(RuntimeError):
+    """A study that cannot go on."""
+
+
+Role = tuple[str, bool]  # model name, trained with the forget set
+POLL_SECONDS = 0.3
+
+
+class Executor(Protocol):
+    """Runs jobs somewhere and says when they end."""
+
+    def submit_training(self, job: TrainJob) -> Future[Path]:
+        """Start training a model; the future gives its folder."""
+
+    def submit_run(self, job: RunJob) -> Future[RunResult]:
+        """Start a run; the future gives its rows."""
+
+    def wait(self, futures: Iterable[Future[Any]], seconds: float) -> set[Future[Any]]:
+        """The futures that are done, after at most so many seconds."""
+
+    def events(self) -> list[Event]:
+        """What workers said since the last call."""
+
+    def stop(self) -> None:
+        """End all workers, whatever they are doing."""
+
+
+class Listener(Protocol):
+    """Shows a study's progress to somebody."""
+
+    def stage(self, event: Event) -> None:
+        """A stage of a run moved."""
+
+    def finished(self, result: RunResult) -> None:
+        """A run was published."""
+
+    def waiting(self, reason: str) -> None:
+        """The results file cannot be written now; the study tries again."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """How a study ended."""
+
+    done_before: int
+    complete: int
+    failed: tuple[tuple[str, str, str], ...]  # run id, method, error
+
+
+def run_study(
+    plan: Plan,
+    path: Path,
+    cache_folder: Path,
+    executor_of: Callable[[], Executor],
+    listener: Listener,
+) -> Summary:
+    """Run everything that is not done yet; one transaction for each finished run.
+
+    Args:
+        plan: what to run.
+        path: the results file, made if missing.
+        cache_folder: where trained models are kept.
+        executor_of: starts the workers; called only if there is something to do.
+        listener: is told of every stage and every finished run.
+
+    Returns:
+        How many runs were done before, completed now, and failed, with their errors.
+    """
+    store.create(path)
+    store.plan_study(path, Study(plan.name, plan.model_dump_json(indent=2), now()), plan.planned())
+    finished = store.finished_runs(path)
+    todo = [run for run in plan.runs() if run.run_id not in finished]
+    done_before = len(plan.runs()) - len(todo)
+    if not todo:
+        return Summary(done_before, 0, ())
+    executor = executor_of()
+    try:
+        loop = _Loop(plan, path, cache_folder, executor, listener, todo, finished)
+        loop.run()
+    finally:
+        executor.stop()
+    return Summary(done_before, loop.complete, tuple(loop.failed))
+
+
+@dataclass
+class _Loop:
+    """Start what is ready, publish what is done, until nothing is left."""
+
+    plan: Plan
+    path: Path
+    cache_folder: Path
+    executor: Executor
+    listener: Listener
+    todo: list[RunSpec]
+    finished: set[str]
+    trained: dict[Role, Path] = field(default_factory=dict)
+    running: dict[Future[Any], RunSpec | Role] = field(default_factory=dict)
+    unpublished: list[RunResult] = field(default_factory=list)
+    scores: dict[str, BaseScores] = field(default_factory=dict)
+    complete: int = 0
+    failed: list[tuple[str, str, str]] = field(default_factory=list)
+
+    def run(self) -> None:
+        """Work until every run is published, complete or failed."""
+        for model in dict.fromkeys(run.model_name for run in self.todo):
+            self._train(model, with_forget=True)
+            if any(r.model_name == model and r.method == "retrain" for r in self.todo):
+                self._train(model, with_forget=False)
+        while self.todo or self.running or self.unpublished:
+            self._start_ready_runs()
+            for future in self.executor.wait(self.running, POLL_SECONDS):
+                self._take(future, self.running.pop(future))
+            self._publish()
+            self._show_progress()
+
+    def _train(self, model: str, *, with_forget: bool) -> None:
+        owner = self.plan.run_of(model, "none" if with_forget else "retrain")
+        folder = cache.model_folder(self.cache_folder, owner, with_forget=with_forget)
+        future = self.executor.submit_training(TrainJob(owner, folder, with_forget))
+        self.running[future] = (model, with_forget)
+
+    def _start_ready_runs(self) -> None:
+        for run in [run for run in self.todo if self._is_ready(run)]:
+            self.todo.remove(run)
+            self.running[self.executor.submit_run(self._job(run))] = run
+
+    def _is_ready(self, run: RunSpec) -> bool:
+        base = self.plan.run_of(run.model_name, "none")
+        roles = {(run.model_name, True), (run.model_name, run.method != "retrain")}
+        return roles <= self.trained.keys() and (run == base or base.run_id in self.finished)
+
+    def _job(self, run: RunSpec) -> RunJob:
+        base, retain, sham = self.plan.references(run)
+        if run.run_id != base and base not in self.scores:
+            self.scores[base] = base_scores(self.path, base)
+        return RunJob(
+            spec=run,
+            folder=self.trained[run.model_name, run.method != "retrain"],
+            base_folder=self.trained[run.model_name, True],
+            base_run_id=base,
+            retain_run_id=retain,
+            sham_run_id=sham,
+            base_scores=self.scores.get(base) if run.run_id != base else None,
+        )
+
+    def _take(self, future: Future[Any], what: RunSpec | Role) -> None:
+        error = future.exception()
+        if isinstance(error, BrokenProcessPool):
+            raise StudyError(
+                "a worker process was killed, perhaps for want of memory; what was committed "
+                "stays, the same command goes on there (try --workers 1)"
+            ) from error
+        if isinstance(what, RunSpec):
+            self.unpublished.append(
+                future.result() if error is None else self._failed(what, _said(error))
+            )
+        elif error is None:
+            self.trained[what] = future.result()
+        else:
+            self._give_up(what, _said(error))
+
+    def _give_up(self, role: Role, error: str) -> None:
+        """Record every run that cannot start without this model as failed."""
+        model, with_forget = role
+        for run in list(self.todo):
+            if run.model_name == model and (with_forget or run.method == "retrain"):
+                self.todo.remove(run)
+                self.unpublished.append(self._failed(run, error))
+
+    def _failed(self, run: RunSpec, error: str) -> RunResult:
+        from engine.pipeline import failed_result  # loads what a study with nothing to do spares
+
+        return failed_result(run, self.plan.references(run), error)
+
+    def _publish(self) -> None:
+        while self.unpublished:
+            result = self.unpublished[0]
+            try:
+                store.publish(self.path, result)
+            except GuardTimeoutError as error:
+                self.listener.waiting(str(error))
+                return
+            self.unpublished.pop(0)
+            self._count(result)
+
+    def _count(self, result: RunResult) -> None:
+        run = result.run
+        if run.error is None:
+            self.complete += 1
+            self.finished.add(run.run_id)
+        else:
+            self.failed.append((run.run_id, run.method, run.error))
+            if run.method == "none":
+                self._give_up((run.model, True), f"its base run failed: {run.error}")
+        self.listener.finished(result)
+
+    def _show_progress(self) -> None:
+        """Tell the listener, and write the latest stage of each run into the file."""
+        latest: dict[str, Event] = {}
+        for event in self.executor.events():
+            self.listener.stage(event)
+            latest[event.run_id] = event
+        for event in latest.values():
+            if event.run_id in self.finished:
+                continue
+            progress = Progress(event.run_id, event.stage, event.done, event.total, now())
+            try:
+                store.note_progress(self.path, progress)
+            except GuardTimeoutError as error:
+                self.listener.waiting(str(error))
+
+
+def _said(error: BaseException) -> str:
+    """An error of our own as it is; any other with its type, for whoever mends it."""
+    ours = type(error).__module__.startswith("engine.")
+    return str(error) if ours else f"{type(error).__name__}: {error}"

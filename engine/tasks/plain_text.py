@@ -1,0 +1,56 @@
+"""Negative log-likelihood of plain text, one row a text.
+
+nll(x) = −(1/T) Σ_t log p(x_t | BOS, x_<t), nats per token, in [0, ∞), lower is better. T leaves out
+the end token; a tokenizer without BOS has its first token given and not predicted. exp of the mean
+over texts is a perplexity that weighs every text the same, not that of their concatenation.
+Source: Jelinek et al. 1977.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from engine.lm import LM
+from engine.logprobs import Pair, answer_logprobs
+from results_db.records import Example, Utility
+
+NAME = "plain_text"
+
+
+def score(
+    lm: LM, examples: Sequence[Example], place: tuple[str, int], tokens_per_batch: int
+) -> list[Utility]:
+    """The texts' rows, in their order; without a value where a text has no token to predict.
+
+    Args:
+        lm: the weights to measure.
+        examples: of form "text"; their answer is the text.
+        place: run id and step of every row.
+        tokens_per_batch: see `logprobs.answer_logprobs`.
+
+    Raises:
+        LogprobError: if a text is longer than the model's context.
+    """
+    ids = {example.example_id: _ids(lm, example.answer) for example in examples}
+    pairs = {text: Pair(read[:1], read[1:]) for text, read in ids.items() if len(read) > 1}
+    logprobs = answer_logprobs(lm, list(pairs.values()), tokens_per_batch)
+    values = {text: -logprob.mean().item() for text, logprob in zip(pairs, logprobs, strict=True)}
+    return [_row(place, example.example_id, values.get(example.example_id)) for example in examples]
+
+
+def _ids(lm: LM, text: str) -> tuple[int, ...]:
+    bos = lm.tokenizer.bos_token_id
+    return (*([] if bos is None else [bos]), *lm.encode_answer(text))
+
+
+def _row(place: tuple[str, int], example_id: str, value: float | None) -> Utility:
+    return Utility(
+        *place,
+        task=NAME,
+        metric="nll",
+        example_id=example_id,
+        value=value,
+        unit="nats/token",
+        higher_is_better=False,
+        reason="one token, nothing to predict" if value is None else None,
+    )

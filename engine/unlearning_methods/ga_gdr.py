@@ -1,0 +1,44 @@
+"""Gradient ascent with gradient descent on the retain set (GA+GDR, gradient difference).
+
+Loss: −ℓ_f + α ℓ_r, each the mean over sequences of the mean over answer tokens, nats per token. No
+frozen model.
+Source: Liu et al. 2022, arXiv:2203.12817; as in Maini et al. 2024, arXiv:2401.06121, section 3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from torch import Tensor
+
+from engine import losses
+from engine.batches import Batch
+from engine.lm import LM
+from engine.unlearn import Context, Optimizer, Outcome, gradient_steps
+from results_db.records import Axis
+
+
+@dataclass(frozen=True)
+class Method:
+    """Ascend on forget, descend on retain."""
+
+    start: ClassVar[Literal["base", "retain"]] = "base"
+    axis: ClassVar[Axis] = "step"
+
+    optimizer: Optimizer = Optimizer()
+    alpha: float = 1.0  # weight of the retain loss
+
+    def length(self) -> int:
+        """Optimizer steps."""
+        return self.optimizer.max_steps
+
+    def steps(self, policy: LM, context: Context) -> Iterator[Outcome]:
+        """Minimise −ℓ_f + α ℓ_r."""
+
+        def loss(forget: Batch, retain: Batch) -> Tensor:
+            ascent = -losses.mean_nll(policy.model, forget)
+            return ascent + self.alpha * losses.mean_nll(policy.model, retain)
+
+        return gradient_steps(loss, policy, context, self.optimizer)

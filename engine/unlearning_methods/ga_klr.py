@@ -1,0 +1,47 @@
+"""Gradient ascent with a KL penalty on the retain set (GA+KLR).
+
+Loss: −ℓ_f + α KL(p_θ₀ ‖ p_θ) on retain answers; both means over sequences of means over answer
+tokens, nats per token. Frozen model: θ₀.
+Source: Maini et al. 2024, arXiv:2401.06121, section 3 (KL minimisation).
+Differs: open-unlearning averages the KL over prompt and padding too, MUSE feeds raw logits; here it
+is over answer tokens, of probabilities.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from torch import Tensor
+
+from engine import losses
+from engine.batches import Batch
+from engine.lm import LM
+from engine.unlearn import Context, Optimizer, Outcome, gradient_steps
+from results_db.records import Axis
+
+
+@dataclass(frozen=True)
+class Method:
+    """Ascend on forget, stay near the start model on retain."""
+
+    start: ClassVar[Literal["base", "retain"]] = "base"
+    axis: ClassVar[Axis] = "step"
+
+    optimizer: Optimizer = Optimizer()
+    alpha: float = 1.0  # weight of the KL
+
+    def length(self) -> int:
+        """Optimizer steps."""
+        return self.optimizer.max_steps
+
+    def steps(self, policy: LM, context: Context) -> Iterator[Outcome]:
+        """Minimise −ℓ_f + α KL."""
+        reference = policy.clone()
+
+        def loss(forget: Batch, retain: Batch) -> Tensor:
+            ascent = -losses.mean_nll(policy.model, forget)
+            return ascent + self.alpha * losses.retain_kl(policy.model, reference.model, retain)
+
+        return gradient_steps(loss, policy, context, self.optimizer)

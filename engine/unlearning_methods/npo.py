@@ -1,0 +1,47 @@
+"""Negative preference optimization (NPO).
+
+Loss: −(2/β) log σ(β (S_θ − S_θ₀)) on forget answers, S summed over answer tokens, mean over
+sequences. Frozen model: θ₀, whose S on the forget set is computed once.
+Source: Zhang et al. 2024, arXiv:2404.05868, eq. (3).
+Differs: MUSE works elementwise on raw logits; here S is the sequence log-likelihood, as in the
+paper.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from torch import Tensor
+
+from engine import losses
+from engine.batches import Batch
+from engine.lm import LM
+from engine.unlearn import Context, Optimizer, Outcome, gradient_steps, reference_nll
+from results_db.records import Axis
+
+
+@dataclass(frozen=True)
+class Method:
+    """Push forget answers below the start model, with a gradient that fades."""
+
+    start: ClassVar[Literal["base", "retain"]] = "base"
+    axis: ClassVar[Axis] = "step"
+
+    optimizer: Optimizer = Optimizer()
+    beta: float = 0.1
+
+    def length(self) -> int:
+        """Optimizer steps."""
+        return self.optimizer.max_steps
+
+    def steps(self, policy: LM, context: Context) -> Iterator[Outcome]:
+        """Minimise NPO on forget."""
+        kept = reference_nll(policy, context.forget)  # (N,)
+
+        def loss(forget: Batch, retain: Batch) -> Tensor:
+            nll = losses.sequence_nll(policy.model, forget)
+            return losses.npo(nll, kept[forget.rows], self.beta).mean()
+
+        return gradient_steps(loss, policy, context, self.optimizer)

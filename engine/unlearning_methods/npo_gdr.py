@@ -1,0 +1,47 @@
+"""NPO with gradient descent on the retain set (NPO+GDR).
+
+Loss: −(2/β) log σ(β (S_θ − S_θ₀)) on forget answers + α ℓ_r; S summed, ℓ averaged over answer
+tokens, both averaged over sequences. Frozen model: θ₀, whose S on the forget set is computed once.
+Source: Zhang et al. 2024, arXiv:2404.05868, eq. (3) and section 4 (NPO+RT).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from torch import Tensor
+
+from engine import losses
+from engine.batches import Batch
+from engine.lm import LM
+from engine.unlearn import Context, Optimizer, Outcome, gradient_steps, reference_nll
+from results_db.records import Axis
+
+
+@dataclass(frozen=True)
+class Method:
+    """NPO on forget, descend on retain."""
+
+    start: ClassVar[Literal["base", "retain"]] = "base"
+    axis: ClassVar[Axis] = "step"
+
+    optimizer: Optimizer = Optimizer()
+    beta: float = 0.1
+    alpha: float = 1.0  # weight of the retain loss
+
+    def length(self) -> int:
+        """Optimizer steps."""
+        return self.optimizer.max_steps
+
+    def steps(self, policy: LM, context: Context) -> Iterator[Outcome]:
+        """Minimise NPO + α ℓ_r."""
+        kept = reference_nll(policy, context.forget)  # (N,)
+
+        def loss(forget: Batch, retain: Batch) -> Tensor:
+            nll = losses.sequence_nll(policy.model, forget)
+            preference = losses.npo(nll, kept[forget.rows], self.beta).mean()
+            return preference + self.alpha * losses.mean_nll(policy.model, retain)
+
+        return gradient_steps(loss, policy, context, self.optimizer)

@@ -1,0 +1,49 @@
+"""NPO with a KL penalty on the retain set (NPO+KLR).
+
+Loss: −(2/β) log σ(β (S_θ − S_θ₀)) on forget answers + α KL(p_θ₀ ‖ p_θ) on retain answers; S summed,
+KL averaged over answer tokens, both averaged over sequences. Frozen model: θ₀.
+Source: Zhang et al. 2024, arXiv:2404.05868, eq. (3) and section 4 (NPO+KL).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from torch import Tensor
+
+from engine import losses
+from engine.batches import Batch
+from engine.lm import LM
+from engine.unlearn import Context, Optimizer, Outcome, gradient_steps, reference_nll
+from results_db.records import Axis
+
+
+@dataclass(frozen=True)
+class Method:
+    """NPO on forget, stay near the start model on retain."""
+
+    start: ClassVar[Literal["base", "retain"]] = "base"
+    axis: ClassVar[Axis] = "step"
+
+    optimizer: Optimizer = Optimizer()
+    beta: float = 0.1
+    alpha: float = 1.0  # weight of the KL
+
+    def length(self) -> int:
+        """Optimizer steps."""
+        return self.optimizer.max_steps
+
+    def steps(self, policy: LM, context: Context) -> Iterator[Outcome]:
+        """Minimise NPO + α KL."""
+        reference = policy.clone()
+        kept = reference_nll(policy, context.forget)  # (N,)
+
+        def loss(forget: Batch, retain: Batch) -> Tensor:
+            nll = losses.sequence_nll(policy.model, forget)
+            preference = losses.npo(nll, kept[forget.rows], self.beta).mean()
+            kl = losses.retain_kl(policy.model, reference.model, retain)
+            return preference + self.alpha * kl
+
+        return gradient_steps(loss, policy, context, self.optimizer)

@@ -1,0 +1,123 @@
+"""Representation misdirection for unlearning (RMU).
+
+Loss: mean_t (1/d) ‖h_θ − c u‖² on forget + α mean_t (1/d) ‖h_θ − h_θ₀‖² on retain, h the output of
+one block, u a random direction of length 1 drawn once a run from [0, 1)^d; means over the tokens of
+a sequence, then over sequences. Frozen model: θ₀, its activations only.
+Source: Li et al. 2024, arXiv:2403.03218, section 4.
+Differs: the block, c and α are for models of this size. BOS is left out of the means: as an
+attention sink its activations are a hundred times larger than those of words. `tokens = "answer"`
+leaves the question out too, as open-unlearning does. As in the source only the MLPs' output weights
+of the block and the two before it change (`update = "mlp_output"`); open-unlearning's TOFU setting
+changes all weights (`update = "all"`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from engine.batches import IGNORE, Batch
+from engine.lm import LM
+from engine.unlearn import Context, Optimizer, Outcome, gradient_steps
+from results_db.records import Axis
+
+MLP_OUTPUTS = ("mlp.down_proj.weight", "mlp.dense_4h_to_h.weight", "mlp.c_proj.weight")
+
+
+class BlockError(ValueError):
+    """A block, or a weight of it, that the model does not have."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """Steer the activations of forget texts to a random direction."""
+
+    start: ClassVar[Literal["base", "retain"]] = "base"
+    axis: ClassVar[Axis] = "step"
+
+    optimizer: Optimizer = Optimizer()
+    layer: int = 2  # block whose output is steered, from 0
+    steering_coefficient: float = 20.0  # c, the norm of the control vector
+    alpha: float = 10.0  # weight of the retain term
+    update: Literal["mlp_output", "all"] = "mlp_output"
+    tokens: Literal["all", "answer"] = "all"  # over which the means go; never BOS
+
+    def length(self) -> int:
+        """Optimizer steps."""
+        return self.optimizer.max_steps
+
+    def steps(self, policy: LM, context: Context) -> Iterator[Outcome]:
+        """Minimise misdirection on forget + α drift on retain."""
+        reference = policy.clone()
+        control = control_vector(policy, self.steering_coefficient, context.seed)
+
+        def loss(forget: Batch, retain: Batch) -> Tensor:
+            steered = hidden_states(policy, forget, self.layer) - control
+            drift = hidden_states(policy, retain, self.layer)
+            with torch.no_grad():
+                drift_from = hidden_states(reference, retain, self.layer)
+            kept = mean_square(drift - drift_from, self._counted(retain))
+            return mean_square(steered, self._counted(forget)) + self.alpha * kept
+
+        return gradient_steps(loss, policy, context, self.optimizer, self.trainable(policy))
+
+    def _counted(self, batch: Batch) -> Tensor:
+        """(B, T), True where a token counts: no padding, no BOS, and no question if so set."""
+        if self.tokens == "answer":
+            return batch.labels != IGNORE
+        positions = torch.arange(batch.ids.shape[1], device=batch.ids.device)
+        return (positions < batch.lengths[:, None]) & (positions > 0)
+
+    def trainable(self, policy: LM) -> list[nn.Parameter]:
+        """The weights that change.
+
+        Raises:
+            BlockError: if the model has no such block, or no MLP output weight of a known name.
+        """
+        blocks = policy.model.config.num_hidden_layers
+        if not 0 <= self.layer < blocks:
+            raise BlockError(f"rmu: layer is {self.layer}, the model has blocks 0 to {blocks - 1}")
+        if self.update == "all":
+            return list(policy.model.parameters())
+        window = {str(block) for block in range(max(0, self.layer - 2), self.layer + 1)}
+        chosen = [
+            parameter
+            for name, parameter in policy.model.named_parameters()
+            if name.endswith(MLP_OUTPUTS) and window & set(name.split("."))
+        ]
+        if not chosen:
+            raise BlockError(
+                f"rmu: no weight ends in {' or '.join(MLP_OUTPUTS)}; use update = 'all'"
+            )
+        return chosen
+
+
+def control_vector(policy: LM, norm: float, seed: int) -> Tensor:
+    """A random direction of the given norm, (D,); the same seed gives the same one."""
+    generator = torch.Generator().manual_seed(seed)
+    direction = torch.rand(policy.model.config.hidden_size, generator=generator)
+    control: Tensor = (norm * direction / direction.norm()).to(policy.device)
+    return control
+
+
+def hidden_states(lm: LM, batch: Batch, layer: int) -> Tensor:
+    """Output of one block, (B, T, D)."""
+    output = lm.model.base_model(batch.ids, output_hidden_states=True, use_cache=False)
+    states: Tensor = output.hidden_states[layer + 1]
+    return states
+
+
+def mean_square(difference: Tensor, counted: Tensor) -> Tensor:
+    """Mean over sequences of the mean over counted tokens of ‖·‖² / d; a scalar.
+
+    Args:
+        difference: (B, T, D).
+        counted: (B, T), True for the tokens that the mean goes over.
+    """
+    per_token = difference.square().mean(-1) * counted  # (B, T)
+    mean: Tensor = (per_token.sum(1) / counted.sum(1)).mean()
+    return mean

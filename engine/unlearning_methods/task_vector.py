@@ -1,0 +1,63 @@
+"""Task vector: subtract what fine-tuning on the forget set adds.
+
+θ_u = θ₀ − α (θ_ft − θ₀), θ_ft = θ₀ fine-tuned on D_f by minimising ℓ_f. Its curve runs over α, not
+over optimizer steps.
+Source: Ilharco et al. 2023, arXiv:2212.04089, section 3 (negation); as in Shi et al. 2024,
+arXiv:2407.06460 (MUSE).
+Differs: the arithmetic is in the weights' own precision (MUSE: bf16).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+
+from engine import losses
+from engine.lm import LM
+from engine.unlearn import Context, Optimizer, Outcome, gradient_steps
+from results_db.records import Axis
+
+
+@dataclass(frozen=True)
+class Method:
+    """Walk from the start model away from the fine-tuned one."""
+
+    start: ClassVar[Literal["base", "retain"]] = "base"
+    axis: ClassVar[Axis] = "alpha"
+
+    optimizer: Optimizer = Optimizer()  # of the fine-tuning on forget
+    alpha: float = 1.0  # where the walk ends
+    points: int = 5  # values of α on the way, evenly spaced, the last is `alpha`
+
+    def length(self) -> int:
+        """Values of α."""
+        return self.points
+
+    def steps(self, policy: LM, context: Context) -> Iterator[Outcome]:
+        """Yield at each α."""
+        start = {name: weight.clone() for name, weight in policy.model.state_dict().items()}
+        tuned = policy.clone()
+        for _ in gradient_steps(
+            lambda forget, retain: losses.mean_nll(tuned.model, forget),
+            tuned,
+            context,
+            self.optimizer,
+        ):
+            pass
+        vector = {name: tuned.model.state_dict()[name] - start[name] for name in start}
+        for step in range(1, self.points + 1):
+            alpha = self.alpha * step / self.points
+            subtract(policy, start, vector, alpha)
+            yield Outcome(step, "alpha", alpha, None, None, None)
+
+
+@torch.no_grad()
+def subtract(
+    policy: LM, start: dict[str, torch.Tensor], vector: dict[str, torch.Tensor], alpha: float
+) -> None:
+    """Set the policy to start − alpha · vector."""
+    for name, weight in policy.model.state_dict().items():
+        weight.copy_(start[name] - alpha * vector[name])

@@ -1,0 +1,1 @@
+"""The results database: records, schema, guarded writes, named questions."""

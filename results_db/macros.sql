@@ -1,0 +1,389 @@
+-- What several questions share, each defined once. store.py keeps it in every results file, so that
+-- another DuckDB program can ask too; read.py brings its own where a file holds another version.
+-- of_models and of_methods: NULL or empty means all of them.
+
+---------- Intervals, 95 % ----------
+
+-- Quantile 0.975 of Student's t; by Cornish and Fisher's expansion above 15 (error below 1e-6).
+CREATE OR REPLACE MACRO t_quantile(degrees) AS CASE
+    WHEN degrees <= 15 THEN [
+        12.7062047362, 4.30265272975, 3.18244630528, 2.7764451052, 2.57058183564,
+        2.44691185114, 2.36462425159, 2.3060041352, 2.2621571628, 2.22813885199,
+        2.20098516009, 2.17881282967, 2.16036865646, 2.14478668792, 2.13144954556][degrees]
+    ELSE 1.959963984540 + (2.372271230299 + (2.822498615740
+        + (2.555849679508 + 1.589534053394 / degrees) / degrees) / degrees) / degrees
+END;
+
+-- Wilson's interval of a rate over n independent trials: its centre and its half width.
+CREATE OR REPLACE MACRO wilson_centre(rate, n) AS
+    (rate + 3.841458820694 / (2 * n)) / (1 + 3.841458820694 / n);
+CREATE OR REPLACE MACRO wilson_half(rate, n) AS
+    1.959963984540 * sqrt(rate * (1 - rate) / n + 3.841458820694 / (4 * n * n))
+    / (1 + 3.841458820694 / n);
+
+-- Estimates with intervals robust to groups, one row per cell of a table of values. of_source: name
+-- of a relation with cell (struct), kind, "group", value and weight, one row per example; a row
+-- with a NULL does not count. The estimate is R = sum(value) / sum(weight): a mean where weight is
+-- 1, a ratio where it is the value on another model. Standard error: sqrt(G / (G - 1) * sum over
+-- groups of (value - R weight)^2) / sum(weight); interval: R +- t(G - 1) * that. With one group
+-- there is none: NULL. kind says what holds where groups do not differ at all, since a standard
+-- error of 0 is not certainty:
+--   'rate': Wilson with n = G (and bounds are always cut to [0, 1]).
+--   'change': R +- Wilson's upper bound of a rate 0 with n = G, over the mean weight.
+--   'measure': bounds equal R.
+CREATE OR REPLACE MACRO estimates(of_source) AS TABLE
+    WITH per_group AS (
+        SELECT cell, kind, sum(value)::DOUBLE AS value, sum(weight)::DOUBLE AS weight, count(*) AS n
+        FROM query_table(of_source) WHERE value IS NOT NULL AND weight IS NOT NULL
+        GROUP BY cell, kind, "group"
+    ), per_cell AS (
+        SELECT cell, kind, sum(value) / nullif(sum(weight), 0) AS estimate, sum(weight) AS weight,
+            sum(n)::BIGINT AS n, count(*) AS groups, list(value) AS group_values,
+            list(weight) AS group_weights
+        FROM per_group GROUP BY cell, kind
+    ), spread AS (
+        SELECT cell, kind, estimate, weight, n, groups,
+            list_sum([
+                (group_values[i] - estimate * group_weights[i]) ** 2 FOR i IN range(1, groups + 1)
+            ]) AS squares,
+            sqrt(groups / nullif(groups - 1, 0) * squares) / weight AS error, error < 1e-9 AS alike
+        FROM per_cell
+    ), halves AS (
+        SELECT cell, kind, estimate, n, groups, alike,
+            if(kind = 'rate' AND alike, wilson_centre(estimate, groups), estimate) AS centre,
+            CASE
+                WHEN groups < 2 THEN NULL
+                WHEN NOT alike OR kind = 'measure' THEN t_quantile(groups - 1) * error
+                WHEN kind = 'rate' THEN wilson_half(estimate, groups)
+                ELSE 2 * wilson_half(0, groups) * n / weight
+            END AS half
+        FROM spread
+    )
+    SELECT cell, estimate, n, groups, alike,
+        CASE
+            WHEN kind <> 'rate' OR half IS NULL THEN centre - half
+            WHEN estimate = 0 THEN 0
+            ELSE greatest(centre - half, 0)
+        END AS low,
+        CASE
+            WHEN kind <> 'rate' OR half IS NULL THEN centre + half
+            WHEN estimate = 1 THEN 1
+            ELSE least(centre + half, 1)
+        END AS high
+    FROM halves;
+
+-- Groups at which an interval would leave a threshold, if the estimate and the spread stayed as
+-- they are: bounds come closer with the root of the number of groups, and where groups are alike
+-- with that number. half: from the estimate to the bound on the threshold's side. distance: to the
+-- threshold, above 0.
+CREATE OR REPLACE MACRO groups_needed(groups, half, distance, alike) AS
+    greatest(8, ceil(if(alike, half * (groups + 3.841458820694) / distance - 3.841458820694,
+        groups * (half / distance) ** 2)));
+
+---------- Runs and plain answers ----------
+
+-- Complete runs of a benchmark with what they are compared with. final_step: the step that results
+-- are about; base_step: that of the base model; both NULL where it is not in the file. never_knew:
+-- whether the file holds the retain run, 'present' or 'absent', or 'itself' for the retain run;
+-- only where it is present has never_run_id a value. Macros below take the name of a relation of
+-- chosen_runs as of_runs.
+CREATE OR REPLACE MACRO chosen_runs(of_benchmark, of_models, of_methods) AS TABLE
+    SELECT run.*, final.step AS final_step, final.weight_change, base_final.step AS base_step,
+        CASE
+            WHEN retain.run_id IS NULL THEN 'absent'
+            WHEN retain.run_id = run.run_id THEN 'itself'
+            ELSE 'present'
+        END AS never_knew,
+        if(never_knew = 'present', retain.run_id, NULL) AS never_run_id
+    FROM run
+    LEFT JOIN checkpoint AS final ON final.run_id = run.run_id AND final.is_final
+    LEFT JOIN run AS base ON base.run_id = run.base_run_id AND base.status = 'complete'
+    LEFT JOIN checkpoint AS base_final ON base_final.run_id = base.run_id AND base_final.is_final
+    LEFT JOIN run AS retain ON retain.run_id = run.retain_run_id AND retain.status = 'complete'
+    WHERE run.status = 'complete' AND run.benchmark = of_benchmark
+        AND (coalesce(len(of_models), 0) = 0 OR list_contains(of_models, run.model))
+        AND (coalesce(len(of_methods), 0) = 0 OR list_contains(of_methods, run.method));
+
+-- Whether a method is a reference and not unlearning.
+CREATE OR REPLACE MACRO is_reference(of_method) AS of_method IN ('none', 'retrain', 'sham');
+
+-- Plain answers on the final weights beside the answer of the base model. base_correct is NULL
+-- where that was not asked.
+CREATE OR REPLACE MACRO final_answers(of_runs) AS TABLE
+    SELECT chosen.run_id, answer.example_id, example.split, example."group", answer.correct,
+        answer.guess_rate, base_answer.correct AS base_correct
+    FROM query_table(of_runs) AS chosen
+    JOIN answer ON answer.run_id = chosen.run_id AND answer.step = chosen.final_step
+    JOIN example ON example.benchmark = chosen.benchmark AND example.example_id = answer.example_id
+    LEFT JOIN answer AS base_answer ON base_answer.run_id = chosen.base_run_id
+        AND base_answer.step = chosen.base_step AND base_answer.example_id = answer.example_id;
+
+-- What each run's base model knew of the forget split, and whether the run still says it; forgotten
+-- is not correct.
+CREATE OR REPLACE MACRO known_facts(of_runs) AS TABLE
+    SELECT run_id, example_id, "group", correct, guess_rate
+    FROM final_answers(of_runs) WHERE split = 'forget' AND base_correct;
+
+---------- Recovery ----------
+
+-- Attempts of draw 0 at the final step, with or without an outcome.
+CREATE OR REPLACE VIEW final_attempt AS
+    SELECT recovery.*
+    FROM recovery
+    JOIN checkpoint ON checkpoint.run_id = recovery.run_id AND checkpoint.step = recovery.step
+    WHERE is_final AND draw = 0;
+
+-- The order in which a strategy's placebos are taken where one of them is needed; NULL for a
+-- treatment.
+CREATE OR REPLACE MACRO placebo_rank(of_arm) AS
+    list_position(['placebo_same', 'placebo_foreign', 'placebo_format'], of_arm);
+
+-- The arms of each final attempt side by side, one row per run, example and strategy; NULL where an
+-- arm has no outcome. first_placebo, the first in rank that has one, stands against the treatment
+-- in 'any'.
+CREATE OR REPLACE VIEW final_outcome AS
+    SELECT run_id, example_id, strategy,
+        bool_or(correct) FILTER (arm = 'treatment') AS treatment,
+        bool_or(correct) FILTER (arm = 'placebo_same') AS placebo_same,
+        bool_or(correct) FILTER (arm = 'placebo_foreign') AS placebo_foreign,
+        arg_min(correct, placebo_rank(arm)) FILTER (correct IS NOT NULL AND arm <> 'treatment')
+            AS first_placebo,
+        max(guess_rate) FILTER (arm = 'treatment') AS treatment_guess,
+        arg_min(guess_rate, placebo_rank(arm)) FILTER (correct IS NOT NULL AND arm <> 'treatment')
+            AS first_placebo_guess
+    FROM final_attempt
+    GROUP BY run_id, example_id, strategy;
+
+-- Final attempts on known facts, one row per run, example, strategy and arm. Strategy 'any' has the
+-- arms 'plain' (no strategy), 'treatment' and 'placebo': correct under any strategy, with one
+-- placebo per strategy, so that k emphases stand against k placebos. not_built: attempts without an
+-- outcome. guess_rate of 'any': the chance that at least one of the answers would pass for a random
+-- wrong value.
+CREATE OR REPLACE MACRO arm_outcomes(of_runs) AS TABLE
+    WITH known AS MATERIALIZED (
+        FROM known_facts(of_runs)
+    ), any_strategy AS (
+        SELECT known.run_id, known.example_id, known."group", known.correct AS plain, unnest([
+            {'arm': 'treatment', 'correct': bool_or(treatment),
+                'guess_rate': 1 - product(1 - treatment_guess),
+                'not_built': count(*) - count(treatment)},
+            {'arm': 'placebo', 'correct': bool_or(first_placebo),
+                'guess_rate': 1 - product(1 - first_placebo_guess),
+                'not_built': count(*) - count(first_placebo)}
+        ]) AS found
+        FROM known JOIN final_outcome USING (run_id, example_id)
+        GROUP BY known.run_id, known.example_id, known."group", known.correct
+    )
+    SELECT known.run_id, known.example_id, known."group", NOT known.correct AS forgotten,
+        strategy, arm, tried.correct, tried.guess_rate, (tried.correct IS NULL)::BIGINT AS not_built
+    FROM known JOIN final_attempt AS tried
+        ON tried.run_id = known.run_id AND tried.example_id = known.example_id
+    UNION ALL
+    SELECT run_id, example_id, "group", NOT plain, 'any', found.arm, found.correct,
+        found.guess_rate, found.not_built
+    FROM any_strategy
+    UNION ALL
+    SELECT run_id, example_id, "group", NOT correct, 'any', 'plain', correct, guess_rate, 0
+    FROM known;
+
+-- The effect on each known fact, one row per run, example and strategy:
+--   (treatment - placebo) on the run, minus the same on its retain run if that is present: -2 to 2;
+-- above 0 the emphasis brings back more than a placebo does, beyond what it does to a model that
+-- never knew. placebo_arm is placebo_same, else placebo_foreign: the same arm on both runs; where
+-- an outcome is missing, there is no row. Strategy 'any': correct under any of the strategies that
+-- have a row for this example; with_same and with_foreign count the placebos used.
+CREATE OR REPLACE MACRO example_effects(of_runs) AS TABLE
+    WITH paired AS MATERIALIZED (
+        SELECT known.run_id, known.example_id, known."group", own.strategy,
+            chosen.never_run_id IS NULL AS alone,
+            own.placebo_same IS NOT NULL AND (alone OR never.placebo_same IS NOT NULL) AS uses_same,
+            own.treatment, if(uses_same, own.placebo_same, own.placebo_foreign) AS placebo,
+            if(alone, false, never.treatment) AS never_treatment,
+            CASE
+                WHEN alone THEN false
+                WHEN uses_same THEN never.placebo_same
+                ELSE never.placebo_foreign
+            END AS never_placebo
+        FROM known_facts(of_runs) AS known
+        JOIN query_table(of_runs) AS chosen ON chosen.run_id = known.run_id
+        JOIN final_outcome AS own
+            ON own.run_id = known.run_id AND own.example_id = known.example_id
+        LEFT JOIN final_outcome AS never
+            ON never.run_id = chosen.never_run_id AND never.example_id = own.example_id
+            AND never.strategy = own.strategy
+        WHERE own.treatment IS NOT NULL AND placebo IS NOT NULL
+            AND never_treatment IS NOT NULL AND never_placebo IS NOT NULL
+    ), with_any AS (
+        SELECT run_id, example_id, "group", strategy, uses_same::INTEGER AS with_same,
+            1 - with_same AS with_foreign, treatment, placebo, never_treatment, never_placebo
+        FROM paired
+        UNION ALL
+        SELECT run_id, example_id, "group", 'any', count(*) FILTER (uses_same),
+            count(*) FILTER (NOT uses_same), bool_or(treatment), bool_or(placebo),
+            bool_or(never_treatment), bool_or(never_placebo)
+        FROM paired GROUP BY run_id, example_id, "group"
+    )
+    SELECT run_id, example_id, "group", strategy, with_same, with_foreign,
+        treatment::INTEGER - placebo::INTEGER
+        - (never_treatment::INTEGER - never_placebo::INTEGER) AS effect
+    FROM with_any;
+
+-- Mean effect per run and strategy that was tried on its final weights, and one row 'any' for every
+-- run; NULL where no example has an effect. placebo_arm: the arm used, or both with their shares.
+CREATE OR REPLACE MACRO run_effects(of_runs) AS TABLE
+    WITH single AS MATERIALIZED (
+        FROM example_effects(of_runs)
+    ), effect_value AS (
+        SELECT {'run_id': run_id, 'strategy': strategy} AS cell, 'change' AS kind, "group",
+            effect AS value, 1 AS weight
+        FROM single
+    ), tried AS (
+        SELECT DISTINCT run_id, strategy FROM final_attempt
+        UNION ALL
+        SELECT run_id, 'any' FROM run
+    ), arms AS (
+        SELECT run_id, strategy, sum(with_same) / sum(with_same + with_foreign) AS same_share
+        FROM single GROUP BY run_id, strategy
+    )
+    SELECT chosen.run_id, chosen.model, chosen.method, tried.strategy, found.estimate AS effect,
+        found.low AS effect_low, found.high AS effect_high, coalesce(found.n, 0) AS n,
+        coalesce(found.groups, 0) AS groups, found.alike, chosen.never_knew,
+        CASE same_share
+            WHEN 1 THEN 'placebo_same'
+            WHEN 0 THEN 'placebo_foreign'
+            ELSE format('placebo_same {:.0f} %, placebo_foreign {:.0f} %', 100 * same_share,
+                100 * (1 - same_share))
+        END AS placebo_arm
+    FROM query_table(of_runs) AS chosen
+    JOIN tried ON tried.run_id = chosen.run_id
+    LEFT JOIN arms ON arms.run_id = tried.run_id AND arms.strategy = tried.strategy
+    LEFT JOIN estimates('effect_value') AS found
+        ON found.cell.run_id = tried.run_id AND found.cell.strategy = tried.strategy;
+
+---------- Utility ----------
+
+-- One number for each thing that utility is measured on: correct answers (0 or 1), and the negative
+-- log-likelihood of plain texts, nats per token.
+CREATE OR REPLACE VIEW measurement AS
+    SELECT run_id, step, example_id, false AS is_nll, correct::INTEGER::DOUBLE AS value, guess_rate
+    FROM answer
+    UNION ALL
+    SELECT run_id, step, example_id, true, value, NULL
+    FROM utility
+    WHERE task = 'plain_text' AND metric = 'nll' AND example_id IS NOT NULL AND value IS NOT NULL;
+
+-- Measurements, one row per run, measured step (or only the final one), measure and example, beside
+-- the base model's. measure: 'forget correct', 'retain correct', 'general correct', 'plain-text
+-- perplexity'.
+CREATE OR REPLACE MACRO utility_items(of_runs, only_final) AS TABLE
+    SELECT chosen.run_id, own.step, own.is_nll, example."group", own.value, own.guess_rate,
+        if(own.is_nll, 'plain-text perplexity', example.split || ' correct') AS measure,
+        base.value AS base_value
+    FROM query_table(of_runs) AS chosen
+    JOIN measurement AS own ON own.run_id = chosen.run_id
+        AND (own.step = chosen.final_step OR NOT only_final)
+    JOIN example ON example.benchmark = chosen.benchmark AND example.example_id = own.example_id
+    LEFT JOIN measurement AS base ON base.run_id = chosen.base_run_id
+        AND base.step = chosen.base_step AND base.example_id = own.example_id
+        AND base.is_nll = own.is_nll
+    WHERE own.is_nll OR example.split IN ('forget', 'retain', 'general');
+
+-- What a run can do, one row per run, measured step and measure of a relation of utility_items:
+-- fraction correct, or perplexity per token: exp(mean negative log-likelihood).
+CREATE OR REPLACE MACRO utility_values(of_items) AS TABLE
+    WITH item_value AS (
+        SELECT {'run_id': run_id, 'step': step, 'measure': measure, 'is_nll': is_nll} AS cell,
+            if(is_nll, 'measure', 'rate') AS kind, "group", value, 1 AS weight
+        FROM query_table(of_items)
+    )
+    SELECT cell.run_id AS run_id, cell.step AS step, cell.measure AS measure,
+        cell.is_nll AS is_nll,
+        if(is_nll, exp(estimate), estimate) AS value, if(is_nll, exp(low), low) AS low,
+        if(is_nll, exp(high), high) AS high, n, groups,
+        if(is_nll, 'perplexity per token', 'fraction') AS unit,
+        list_position(['forget correct', 'retain correct', 'general correct'], measure) AS place
+    FROM estimates('item_value');
+
+-- What a run keeps of its base model, one row per run, measured step and measure of a relation of
+-- utility_items, paired by example. ratio: 1 is as good as the base model; NULL where that has
+-- nothing right.
+--   correct answers: of the run / of the base model.
+--   perplexity: of the base model / of the run.
+-- The base model's own ratio is 1, without uncertainty.
+CREATE OR REPLACE MACRO utility_ratios(of_items) AS TABLE
+    WITH item_change AS (
+        SELECT {'run_id': run_id, 'step': step, 'measure': measure, 'is_nll': is_nll} AS cell,
+            if(is_nll, 'measure', 'change') AS kind, "group",
+            if(is_nll, value - base_value, value) AS value,
+            if(is_nll, 1 + 0 * base_value, base_value) AS weight
+        FROM query_table(of_items)
+    ), found AS (
+        SELECT cell, cell.is_nll AS is_nll, n, groups, alike,
+            if(is_nll, exp(-estimate), estimate) AS ratio,
+            CASE WHEN is_nll THEN exp(-high) WHEN low < 0 THEN 0 ELSE low END AS change_low,
+            if(is_nll, exp(-low), high) AS change_high
+        FROM estimates('item_change')
+    )
+    SELECT run.run_id, cell.step AS step, cell.measure AS measure, ratio, n, groups, alike,
+        if(run.run_id = run.base_run_id, ratio, change_low) AS low,
+        if(run.run_id = run.base_run_id, ratio, change_high) AS high
+    FROM found JOIN run ON run.run_id = found.cell.run_id;
+
+-- Utility: the least ratio of retain correct, general correct and plain-text perplexity, one row
+-- per run and measured step of a relation of utility_ratios; `worst` names it. Bounds are the least
+-- of the three bounds; the lower one is NULL unless all three have one. proven_low, proven_high:
+-- the same from measures of 8 groups or more. measures: how many there are.
+CREATE OR REPLACE MACRO least_utility(of_ratios) AS TABLE
+    SELECT run_id, step, min(ratio) AS utility, arg_min(measure, ratio) AS worst,
+        if(count(low) = 3, min(low), NULL) AS low, min(high) AS high,
+        if(count(low) FILTER (groups >= 8) = 3, min(low), NULL) AS proven_low,
+        min(high) FILTER (groups >= 8) AS proven_high, count(ratio) AS measures
+    FROM query_table(of_ratios) WHERE measure <> 'forget correct'
+    GROUP BY run_id, step;
+
+---------- Focus ----------
+
+-- Focus on KeyTokens on the final weights, one row per run and example whose KeyTokens are defined.
+--   focus: sum of positive contributions of KeyTokens / of all question tokens (all but the
+--     template),
+--     in [0, 1]; NULL where that denominator is below minimum_nats.
+--   key_contribution: sum of the contributions of KeyTokens, nats; may be negative.
+-- The base model of a chosen run is among the runs.
+CREATE OR REPLACE MACRO example_focus(
+    of_runs, of_attribution, of_target, of_answer_tokens, minimum_nats
+) AS TABLE
+    WITH sums AS (
+        SELECT token_score.run_id, example_id,
+            sum(greatest(score, 0)::DOUBLE) FILTER (is_key) AS on_keys,
+            sum(greatest(score, 0)::DOUBLE) FILTER (token_class <> 'template') AS on_question,
+            sum(score::DOUBLE) FILTER (is_key) AS key_contribution
+        FROM token_score
+        JOIN checkpoint
+            ON checkpoint.run_id = token_score.run_id AND checkpoint.step = token_score.step
+        WHERE is_final AND method = of_attribution AND target = of_target
+            AND answer_tokens = of_answer_tokens AND is_key IS NOT NULL
+            AND token_score.run_id IN (
+                SELECT unnest([run_id, base_run_id]) FROM query_table(of_runs))
+        GROUP BY token_score.run_id, example_id
+    )
+    SELECT run_id, example_id, key_contribution,
+        if(on_question >= minimum_nats, on_keys / nullif(on_question, 0), NULL) AS focus
+    FROM sums;
+
+-- Focus of each run beside the focus of its base model, one row per run and example that both have.
+CREATE OR REPLACE MACRO focus_pairs(
+    of_runs, of_attribution, of_target, of_answer_tokens, minimum_nats
+) AS TABLE
+    WITH focus AS MATERIALIZED (
+        FROM example_focus(of_runs, of_attribution, of_target,
+            of_answer_tokens, minimum_nats)
+    )
+    SELECT chosen.run_id, chosen.model, chosen.method, chosen.final_step, example.split,
+        example."group", example.example_id, example.prompt, base.focus AS focus_before,
+        own.focus AS focus_after, base.key_contribution AS key_before,
+        own.key_contribution AS key_after
+    FROM query_table(of_runs) AS chosen
+    JOIN focus AS own ON own.run_id = chosen.run_id
+    JOIN focus AS base ON base.run_id = chosen.base_run_id AND base.example_id = own.example_id
+    JOIN example
+        ON example.benchmark = chosen.benchmark AND example.example_id = own.example_id;

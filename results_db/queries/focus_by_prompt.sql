@@ -1,0 +1,21 @@
+-- On which prompts did the focus on KeyTokens move?
+-- $benchmark  VARCHAR    name of the benchmark
+-- $models     VARCHAR[]  models to show; empty means all
+-- $methods    VARCHAR[]  unlearning methods to show; empty means all
+-- $attribution_method  VARCHAR  e.g. 'leave_one_out'
+-- $target              VARCHAR  whose answer: 'gold', 'base_generation' or 'own_generation'
+-- $answer_tokens       VARCHAR  which tokens of it: 'all' or 'novel'
+-- $minimum_nats        DOUBLE   no focus below this sum of positive contributions, e.g. 0.05
+-- One row per complete run and example attributed on it and on its base model, where KeyTokens are
+-- defined. focus: sum of positive contributions of KeyTokens / of all question tokens, in [0, 1],
+-- NULL where undefined; before is the base model. key: sum of the contributions of KeyTokens, nats
+-- per answer token. plain_correct: whether the run's plain answer is correct.
+WITH chosen AS MATERIALIZED (
+    FROM chosen_runs($benchmark, $models::VARCHAR[], $methods::VARCHAR[])
+)
+SELECT pair.run_id, model, method, split, pair.example_id, prompt, focus_before, focus_after,
+    key_before, key_after, answer.correct AS plain_correct
+FROM focus_pairs('chosen', $attribution_method, $target, $answer_tokens, $minimum_nats) AS pair
+LEFT JOIN answer ON answer.run_id = pair.run_id AND answer.step = pair.final_step
+    AND answer.example_id = pair.example_id
+ORDER BY model, method, pair.run_id, split, pair.example_id

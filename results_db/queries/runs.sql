@@ -1,0 +1,28 @@
+-- Which runs are planned, running, complete or failed, and with what were they computed?
+-- Takes no parameters.
+-- One row per study and planned run, and per run that no study asks for (study NULL). status:
+-- complete; running while progress is noted; failed; pending. done of total: units of the stage it
+-- is in, NULL unless running. updated_at, started_at: UTC, ISO 8601. seconds: wall time.
+-- parameters: weights of the model. packages: JSON. Everything that only a finished run has is NULL
+-- before.
+WITH listed AS (
+    SELECT study, run_id, position, benchmark, model, method, seed FROM planned_run
+    UNION ALL
+    SELECT NULL, run_id, NULL, benchmark, model, method, seed
+    FROM run ANTI JOIN planned_run USING (run_id)
+)
+SELECT listed.study, listed.run_id, listed.benchmark, listed.model, run.architecture,
+    run.parameters, listed.method, listed.seed,
+    CASE
+        WHEN run.status = 'complete' THEN 'complete'
+        WHEN progress.run_id IS NOT NULL THEN 'running'
+        ELSE coalesce(run.status, 'pending')
+    END AS status,
+    progress.stage, progress.done, progress.total, progress.updated_at, run.started_at, run.seconds,
+    run.error, run.failed_step, run.spec, build.python, build.platform, build.device, build.threads,
+    build.packages, build."commit"
+FROM listed
+LEFT JOIN run ON run.run_id = listed.run_id
+LEFT JOIN build ON build.build_id = run.build_id
+LEFT JOIN progress ON progress.run_id = listed.run_id
+ORDER BY study NULLS LAST, position, started_at, listed.run_id

@@ -1,0 +1,4 @@
+-- How long did each stage of a run take?
+-- $run_id  VARCHAR  the run
+-- One row per stage, in the order of the run. seconds: wall time.
+SELECT run_id, stage, seconds FROM stage WHERE run_id = $run_id ORDER BY rowid

@@ -1,0 +1,66 @@
+-- Is each unlearned run insufficient, destructive, or does it hold?
+-- $benchmark  VARCHAR    name of the benchmark
+-- $models     VARCHAR[]  models to show; empty means all
+-- $methods    VARCHAR[]  unlearning methods to show; empty means all
+-- $max_effect   DOUBLE  threshold of the effect, e.g. 0.10
+-- $min_utility  DOUBLE  threshold of utility, e.g. 0.90
+-- One row per complete run of an unlearning method (not none, retrain, sham). effect: of 'any'
+-- emphasis, see query effects; utility: least ratio to the base model; both with 95 % intervals
+-- robust to groups. n, groups: examples and groups of the effect. never_knew: whether a retain run
+-- was subtracted.
+--   insufficient: effect_low > max_effect. destructive: utility_high < min_utility. Both may hold.
+--   holds: effect_high <= max_effect and utility_low >= min_utility. Else not enough evidence.
+-- A bound from fewer than 8 groups proves nothing. evidence: what is missing to decide each side,
+-- with the number of groups that would do if the estimate stayed; empty when nothing is.
+WITH chosen AS MATERIALIZED (
+    FROM chosen_runs($benchmark, $models::VARCHAR[], $methods::VARCHAR[])
+), item AS (
+    FROM utility_items('chosen', true)
+), ratio AS MATERIALIZED (
+    FROM utility_ratios('item')
+), judged AS MATERIALIZED (
+    SELECT effects.*, utility, least.low AS utility_low, least.high AS utility_high,
+        coalesce(groups >= 8 AND effect_low > $max_effect, false) AS is_insufficient,
+        coalesce(groups >= 8 AND effect_high <= $max_effect, false) AS is_sufficient,
+        coalesce(proven_high < $min_utility, false) AS is_destructive,
+        coalesce(proven_low >= $min_utility, false) AS is_harmless
+    FROM run_effects('chosen') AS effects
+    LEFT JOIN least_utility('ratio') AS least ON least.run_id = effects.run_id
+    WHERE strategy = 'any' AND NOT is_reference(method)
+), open_question AS (
+    SELECT run_id, 0 AS place, 'effect' AS name, effect AS estimate, groups, alike,
+        abs(effect - $max_effect) AS distance,
+        if(effect > $max_effect, effect - effect_low, effect_high - effect) AS half
+    FROM judged WHERE NOT is_insufficient AND NOT is_sufficient
+    UNION ALL
+    SELECT judged.run_id, place, name, ratio.ratio, ratio.groups, ratio.alike,
+        abs(ratio.ratio - $min_utility),
+        if(ratio.ratio > $min_utility, ratio.ratio - ratio.low, ratio.high - ratio.ratio)
+    FROM judged
+    CROSS JOIN (VALUES (1, 'retain correct'), (2, 'general correct'), (3, 'plain-text perplexity'))
+        AS measures (place, name)
+    LEFT JOIN ratio ON ratio.run_id = judged.run_id AND ratio.measure = name
+    WHERE NOT is_destructive AND NOT is_harmless
+        AND NOT coalesce(ratio.groups >= 8 AND ratio.low >= $min_utility, false)
+), evidence AS (
+    SELECT run_id, string_agg(
+        CASE
+            WHEN estimate IS NULL THEN name || ' not measured'
+            WHEN distance < 1e-9 THEN name || ' at its threshold'
+            ELSE format('{}: {} groups, about {:.0f} needed', name, groups,
+                coalesce(groups_needed(groups, half, distance, alike), 8))
+        END, '; ' ORDER BY place) AS evidence
+    FROM open_question GROUP BY run_id
+)
+SELECT run_id, model, method, effect, effect_low, effect_high, n, groups, never_knew, placebo_arm,
+    utility, utility_low, utility_high,
+    CASE
+        WHEN is_insufficient AND is_destructive THEN 'insufficient and destructive'
+        WHEN is_insufficient THEN 'insufficient'
+        WHEN is_destructive THEN 'destructive'
+        WHEN is_sufficient AND is_harmless THEN 'holds'
+        ELSE 'not enough evidence'
+    END AS verdict,
+    coalesce(evidence, '') AS evidence
+FROM judged LEFT JOIN evidence USING (run_id)
+ORDER BY model, method, run_id

@@ -1,0 +1,177 @@
+"""The read side: named questions, each one SQL file in queries/, answered with rows.
+
+macros.sql holds what several questions share (intervals, who forgot what, utility), so that each
+number has one definition. The file keeps a copy, which saves 40 ms a question; where the copy is of
+another version, the program's own is loaded over it for the connection.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+import duckdb
+import pandas as pd
+
+from results_db.guard import reading
+
+HERE = Path(__file__).parent
+SCHEMA_VERSION = 1
+
+State = Literal["missing", "empty", "running", "ready", "other_schema"]
+Version = tuple[int, int, int, int, int]
+Parameter = str | float | bool | list[str] | None
+
+
+class UnknownQueryError(LookupError):
+    """There is no query of that name; the message lists those there are."""
+
+
+class ParameterError(TypeError):
+    """A query was given other parameters than it takes; the message lists those it takes."""
+
+
+class OtherSchemaError(ValueError):
+    """The file is not a results file of this version of the program."""
+
+
+def names() -> list[str]:
+    """Names of all queries, sorted."""
+    return sorted(file.stem for file in (HERE / "queries").glob("*.sql"))
+
+
+@cache
+def sql_of(name: str) -> str:
+    """SQL of one query, header included.
+
+    Raises:
+        UnknownQueryError: There is no query of that name.
+    """
+    if name not in names():
+        raise UnknownQueryError(f"results_db has no query {name!r}. It has: {', '.join(names())}")
+    return (HERE / "queries" / f"{name}.sql").read_text(encoding="utf-8")
+
+
+@cache
+def parameters_of(name: str) -> frozenset[str]:
+    """Names of the parameters that a query takes, without the dollar sign."""
+    (statement,) = duckdb.extract_statements(sql_of(name))
+    return frozenset(statement.named_parameters)
+
+
+def query(path: str | Path, name: str, **parameters: Parameter) -> pd.DataFrame:
+    """Rows that answer one named question, read from the file as it is now.
+
+    Args:
+        path: The results file.
+        name: Name of a file in queries/, without its suffix.
+        parameters: One value for each `$parameter` that the query's header describes.
+
+    Raises:
+        UnknownQueryError: There is no query of that name.
+        ParameterError: A parameter is missing, or is not one of the query's.
+        FileNotFoundError: There is no such file.
+        OtherSchemaError: The file is not a results file of this version.
+        GuardTimeoutError: The file stayed in use.
+    """
+    sql = sql_of(name)
+    _check_parameters(name, set(parameters))
+    with reading(path) as connection:
+        if require_schema(connection) != macros_hash():
+            connection.execute(_temporary_macros()).fetchall()
+        return connection.execute(sql, parameters).df()
+
+
+def version(path: str | Path) -> Version | None:
+    """A value that changes whenever rows are published; None when there is no file.
+
+    Uses only `os.stat`: opening the file would drop the lock that DuckDB may hold in this process.
+    """
+    file = Path(path).expanduser().resolve()
+    try:
+        stat = file.stat()
+    except FileNotFoundError:
+        return None
+    try:
+        wal = file.with_name(f"{file.name}.wal").stat()
+    except FileNotFoundError:
+        return (stat.st_ino, stat.st_mtime_ns, stat.st_size, 0, 0)
+    return (stat.st_ino, stat.st_mtime_ns, stat.st_size, wal.st_mtime_ns, wal.st_size)
+
+
+def state(path: str | Path) -> State:
+    """What a page can expect of the file.
+
+    Returns:
+        missing: no file. other_schema: not a results file of this version. empty: nothing planned
+        or run. running: something is planned, in progress or failed, but no run is complete.
+        ready: at least one run is complete.
+    """
+    if version(path) is None:
+        return "missing"
+    try:
+        with reading(path) as connection:
+            return _state_of(connection)
+    except (OtherSchemaError, duckdb.IOException):
+        return "other_schema"
+
+
+def require_schema(connection: duckdb.DuckDBPyConnection) -> str:
+    """Hash of the macros that the open file keeps, once it is known to have this version's schema.
+
+    Raises:
+        OtherSchemaError: It has another schema, or none.
+    """
+    try:
+        found = connection.execute("SELECT * FROM meta").fetchall()
+    except duckdb.CatalogException as error:
+        raise OtherSchemaError(
+            "this file holds no unPact results: it has no table 'meta'"
+        ) from error
+    if len(found) != 1 or found[0][0] != SCHEMA_VERSION:
+        versions = ", ".join(str(row[0]) for row in found) or "none"
+        raise OtherSchemaError(
+            f"this file has schema version {versions}, this program reads {SCHEMA_VERSION}"
+        )
+    return str(found[0][-1])
+
+
+@cache
+def macros() -> str:
+    """SQL of the definitions that questions share."""
+    return (HERE / "macros.sql").read_text(encoding="utf-8")
+
+
+@cache
+def macros_hash() -> str:
+    """Hash of that SQL, 16 hex digits."""
+    return hashlib.sha256(macros().encode()).hexdigest()[:16]
+
+
+@cache
+def _temporary_macros() -> str:
+    return macros().replace("CREATE OR REPLACE", "CREATE OR REPLACE TEMP")
+
+
+def _state_of(connection: duckdb.DuckDBPyConnection) -> State:
+    require_schema(connection)
+    (complete, begun) = connection.execute(
+        "SELECT (SELECT count(*) FROM run WHERE status = 'complete'),"
+        " (SELECT count(*) FROM run) + (SELECT count(*) FROM planned_run)"
+        " + (SELECT count(*) FROM progress)"
+    ).fetchall()[0]
+    if complete:
+        return "ready"
+    return "running" if begun else "empty"
+
+
+def _check_parameters(name: str, given: set[str]) -> None:
+    takes = parameters_of(name)
+    if given == takes:
+        return
+    missing = ", ".join(sorted(takes - given)) or "none"
+    extra = ", ".join(sorted(given - takes)) or "none"
+    listed = ", ".join(sorted(takes)) or "no parameters"
+    raise ParameterError(f"query {name!r} takes {listed}; missing: {missing}; unknown: {extra}")

@@ -1,0 +1,340 @@
+"""The rows of the results file, one frozen dataclass a table.
+
+Fields are primitive. A field that could not be measured is None, and a `reason` field beside it
+says why. `attribution` is the one record that the store explodes: its parallel lists become
+`token_score` rows.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+Split = Literal["forget", "retain", "holdout", "general"]
+Form = Literal["question", "text"]
+Status = Literal["complete", "failed"]
+Axis = Literal["step", "alpha"]
+Target = Literal["gold", "base_generation", "own_generation"]
+AnswerTokens = Literal["all", "novel"]
+TokenClass = Literal["template", "keyword", "content", "function", "punctuation"]
+Arm = Literal["treatment", "placebo_same", "placebo_foreign", "placebo_format"]
+
+SPLITS: tuple[str, ...] = get_args(Split)
+TOKEN_CLASSES: tuple[str, ...] = get_args(TokenClass)
+ARMS: tuple[Arm, ...] = get_args(Arm)
+
+
+class RecordError(ValueError):
+    """A record breaks its own definition; the message names the row."""
+
+
+def _require(holds: bool, row: str, complaint: str) -> None:
+    if not holds:
+        raise RecordError(f"{row}: {complaint}")
+
+
+def _one_of(value: str, allowed: object, row: str, field: str) -> None:
+    choices = get_args(allowed)
+    _require(value in choices, row, f"{field} is {value!r}, not one of {', '.join(choices)}")
+
+
+def _fraction(value: float | None, row: str, field: str) -> None:
+    holds = value is None or 0.0 <= value <= 1.0
+    _require(holds, row, f"{field} is {value}, not a fraction in [0, 1]")
+
+
+def _finite(value: float | None, row: str, field: str) -> None:
+    _require(value is None or math.isfinite(value), row, f"{field} is {value}, not finite")
+
+
+@dataclass(frozen=True)
+class Example:
+    """One question (or one plain text) of a benchmark, with what counts as its right answer."""
+
+    benchmark: str
+    example_id: str
+    split: Split
+    form: Form
+    group: str  # person, author, or kind of general item: the unit of resampling
+    attribute: str  # what is asked for; wrong values come from the same attribute
+    prompt: str  # empty only for form "text"
+    answer: str
+    facts: tuple[str, ...]  # what a correct answer contains
+    keywords: tuple[str, ...]  # words of the prompt, planted or annotated
+    wrong_answers: tuple[str, ...]
+    question_paraphrases: tuple[str, ...]
+    answer_paraphrases: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        """Check split, form and that a question asks something."""
+        row = f"example {self.benchmark}/{self.example_id}"
+        _one_of(self.split, Split, row, "split")
+        _one_of(self.form, Form, row, "form")
+        _require(bool(self.answer), row, "answer is empty")
+        _require(self.form == "text" or bool(self.prompt), row, "a question has an empty prompt")
+        missing = [word for word in self.keywords if word not in self.prompt]
+        _require(not missing, row, f"keywords {missing} do not occur in the prompt")
+
+
+@dataclass(frozen=True)
+class Build:
+    """What a run was computed with: versions, commit, device, threads."""
+
+    build_id: str
+    python: str
+    platform: str
+    device: str
+    threads: int
+    packages: str  # JSON object: package -> version
+    commit: str | None  # None outside a git checkout
+
+
+@dataclass(frozen=True)
+class Study:
+    """A plan as it was run."""
+
+    study: str
+    plan: str  # the plan's resolved text, TOML or JSON
+    planned_at: str  # UTC, ISO 8601
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """One run that a study asks for, finished or not."""
+
+    study: str
+    run_id: str
+    position: int
+    benchmark: str
+    model: str
+    method: str
+    seed: int
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands now; overwritten at each stage."""
+
+    run_id: str
+    stage: str
+    done: int
+    total: int
+    updated_at: str  # UTC, ISO 8601
+
+
+@dataclass(frozen=True)
+class Run:
+    """One method applied to one model on one benchmark, finished or failed."""
+
+    run_id: str
+    benchmark: str
+    model: str
+    architecture: str
+    parameters: int | None  # None where the model was never made
+    method: str
+    seed: int
+    status: Status
+    spec: str  # JSON: everything needed to repeat the run
+    base_run_id: str  # the run whose method is none, same model and benchmark
+    retain_run_id: str | None  # method retrain
+    sham_run_id: str | None  # method sham
+    build_id: str
+    started_at: str  # UTC, ISO 8601
+    seconds: float
+    error: str | None
+    failed_step: int | None
+
+    def __post_init__(self) -> None:
+        """Check that a failed run says why, and only a failed one does."""
+        row = f"run {self.run_id}"
+        _one_of(self.status, Status, row, "status")
+        _require(
+            (self.status == "failed") == (self.error is not None), row, "error and status differ"
+        )
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Wall time of one stage of a run."""
+
+    run_id: str
+    stage: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The weights at one measured step of a run."""
+
+    run_id: str
+    step: int
+    axis: Axis  # what the curve runs over: optimizer steps, or alpha for the task vector
+    axis_value: float
+    is_final: bool
+    path: str | None  # folder of the saved weights; None when they were not kept
+    weight_hash: str
+    weight_change: float  # L2 norm of the difference to the base weights over the norm of those
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of an unlearning method: the loss before its update."""
+
+    run_id: str
+    step: int
+    loss: float | None  # as the method defines it; None where it has none (alpha of a task vector)
+    gradient_norm: float | None  # L2, before clipping; None where there is no gradient
+    learning_rate: float | None
+
+    def __post_init__(self) -> None:
+        """Check that the loss is finite."""
+        _finite(self.loss, f"step {self.run_id}/{self.step}", "loss")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The greedy answer to one plain prompt, and how likely the gold answer was."""
+
+    run_id: str
+    step: int
+    example_id: str
+    text: str
+    correct: bool
+    rouge_l_recall: float
+    logprob: float  # of the gold answer, nats per token
+    guess_rate: float  # fraction of the wrong values of the pool that the text would also pass for
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        row = f"answer {self.run_id}/{self.step}/{self.example_id}"
+        _fraction(self.rouge_l_recall, row, "rouge_l_recall")
+        _fraction(self.guess_rate, row, "guess_rate")
+        _finite(self.logprob, row, "logprob")
+
+
+@dataclass(frozen=True)
+class Attribution:
+    """Contribution of each prompt token to one answer, by one method."""
+
+    run_id: str
+    step: int
+    example_id: str
+    method: str
+    target: Target
+    answer_tokens: AnswerTokens
+    answer: str
+    logprob: float  # of the attributed answer tokens, nats per token
+    completeness_gap: float | None  # nats; integrated gradients only
+    path: str  # how it was computed: plain or shared
+    token_ids: tuple[int, ...]
+    tokens: tuple[str, ...]
+    token_classes: tuple[TokenClass, ...]
+    scores: tuple[float | None, ...]  # nats per answer token; None: not deleted
+    is_key: tuple[bool | None, ...]  # None where KeyTokens are undefined
+
+    def __post_init__(self) -> None:
+        """Check that the lists are parallel and the scores finite."""
+        row = f"attribution {self.run_id}/{self.example_id}/{self.method}/{self.target}"
+        _one_of(self.target, Target, row, "target")
+        _one_of(self.answer_tokens, AnswerTokens, row, "answer_tokens")
+        lengths = {
+            len(column)
+            for column in (
+                self.token_ids,
+                self.tokens,
+                self.token_classes,
+                self.scores,
+                self.is_key,
+            )
+        }
+        _require(len(lengths) == 1, row, f"lists of different lengths {sorted(lengths)}")
+        for score in self.scores:
+            _finite(score, row, "a score")
+
+
+@dataclass(frozen=True)
+class Recovery:
+    """One attempt to bring an answer back: a rewritten prompt and what the model said."""
+
+    run_id: str
+    step: int
+    example_id: str
+    strategy: str
+    arm: Arm
+    draw: int
+    prompt: str | None  # None where the arm could not be built, with a reason
+    text: str | None
+    correct: bool | None
+    rouge_l_recall: float | None
+    logprob: float | None  # of the gold answer under this prompt, nats per token
+    guess_rate: float | None
+    generated_tokens: int | None
+    seconds: float | None  # share of its batch
+    reason: str | None
+
+    def __post_init__(self) -> None:
+        """Check that an attempt has an outcome or a reason."""
+        row = f"recovery {self.run_id}/{self.example_id}/{self.strategy}/{self.arm}/{self.draw}"
+        _one_of(self.arm, Arm, row, "arm")
+        _require(
+            (self.correct is None) == (self.reason is not None), row, "neither outcome nor reason"
+        )
+        _fraction(self.rouge_l_recall, row, "rouge_l_recall")
+        _fraction(self.guess_rate, row, "guess_rate")
+        _finite(self.logprob, row, "logprob")
+
+
+@dataclass(frozen=True)
+class Utility:
+    """One value of one task's metric, for an example or (example_id None) for the whole task."""
+
+    run_id: str
+    step: int
+    task: str
+    metric: str
+    example_id: str | None
+    value: float | None
+    unit: str
+    higher_is_better: bool
+    reason: str | None
+
+    def __post_init__(self) -> None:
+        """Check that a missing value has a reason."""
+        row = f"utility {self.run_id}/{self.step}/{self.task}/{self.metric}/{self.example_id}"
+        _require((self.value is None) == (self.reason is not None), row, "neither value nor reason")
+        _finite(self.value, row, "value")
+
+
+@dataclass(frozen=True)
+class Statistic:
+    """What engine/statistics.py computed over one run's examples at publish time."""
+
+    run_id: str
+    name: str
+    scope: str  # e.g. split=forget method=leave_one_out target=gold answer_tokens=novel
+    estimate: float | None
+    low: float | None
+    high: float | None
+    n: int
+    groups: int
+    seed: int | None
+    definition: str
+    reason: str | None
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """Everything one finished (or failed) run hands to the store; committed as one transaction."""
+
+    run: Run
+    build: Build
+    examples: tuple[Example, ...]
+    stages: tuple[Stage, ...] = ()
+    checkpoints: tuple[Checkpoint, ...] = ()
+    steps: tuple[Step, ...] = ()
+    answers: tuple[Answer, ...] = ()
+    attributions: tuple[Attribution, ...] = ()
+    recoveries: tuple[Recovery, ...] = ()
+    utilities: tuple[Utility, ...] = ()
+    statistics: tuple[Statistic, ...] = ()

@@ -1,0 +1,351 @@
+-- The tables of a results file, one for each record of records.py: same columns, same order.
+-- Not measured is NULL, and `reason` says why. Fractions lie in [0, 1]; logarithms are natural.
+-- There are no foreign keys: a run is added or replaced in one transaction; verify.py finds orphans.
+
+CREATE TABLE meta (
+    schema_version INTEGER NOT NULL,
+    macros VARCHAR NOT NULL
+);
+COMMENT ON TABLE meta IS 'One row: what this file is.';
+COMMENT ON COLUMN meta.schema_version IS 'Version of this schema; a program reads only the version it knows.';
+COMMENT ON COLUMN meta.macros IS 'Hash of macros.sql as it is kept in this file.';
+
+CREATE TABLE build (
+    build_id VARCHAR PRIMARY KEY,
+    python VARCHAR NOT NULL,
+    platform VARCHAR NOT NULL,
+    device VARCHAR NOT NULL,
+    threads INTEGER NOT NULL CHECK (threads > 0),
+    packages VARCHAR NOT NULL,
+    "commit" VARCHAR
+);
+COMMENT ON TABLE build IS 'What runs were computed with; one row for each combination.';
+COMMENT ON COLUMN build.build_id IS 'Hash of the other columns.';
+COMMENT ON COLUMN build.python IS 'Version of Python.';
+COMMENT ON COLUMN build.platform IS 'Operating system and machine.';
+COMMENT ON COLUMN build.device IS 'Where the model ran: cpu, or the name of the accelerator.';
+COMMENT ON COLUMN build.threads IS 'Threads that torch used, at least 1.';
+COMMENT ON COLUMN build.packages IS 'JSON object: package name to version.';
+COMMENT ON COLUMN build."commit" IS 'Commit of the source; NULL outside a git checkout.';
+
+CREATE TABLE study (
+    study VARCHAR PRIMARY KEY,
+    plan VARCHAR NOT NULL,
+    planned_at VARCHAR NOT NULL
+);
+COMMENT ON TABLE study IS 'A plan as it was run.';
+COMMENT ON COLUMN study.study IS 'Name of the study.';
+COMMENT ON COLUMN study.plan IS 'The resolved plan as text, TOML or JSON.';
+COMMENT ON COLUMN study.planned_at IS 'When it was planned: UTC, ISO 8601.';
+
+CREATE TABLE planned_run (
+    study VARCHAR NOT NULL,
+    run_id VARCHAR NOT NULL,
+    position INTEGER NOT NULL,
+    benchmark VARCHAR NOT NULL,
+    model VARCHAR NOT NULL,
+    method VARCHAR NOT NULL,
+    seed BIGINT NOT NULL,
+    PRIMARY KEY (study, run_id)
+);
+COMMENT ON TABLE planned_run IS 'A run that a study asks for, finished or not.';
+COMMENT ON COLUMN planned_run.study IS 'The study that asks for it.';
+COMMENT ON COLUMN planned_run.run_id IS 'Key of the run, finished or not.';
+COMMENT ON COLUMN planned_run.position IS 'Place in the order of the plan, from 0.';
+COMMENT ON COLUMN planned_run.benchmark IS 'Name of the benchmark.';
+COMMENT ON COLUMN planned_run.model IS 'Name of the model in the plan.';
+COMMENT ON COLUMN planned_run.method IS 'Name of the unlearning method.';
+COMMENT ON COLUMN planned_run.seed IS 'Seed of the run.';
+
+CREATE TABLE example (
+    benchmark VARCHAR NOT NULL,
+    example_id VARCHAR NOT NULL,
+    split VARCHAR NOT NULL CHECK (split IN ('forget', 'retain', 'holdout', 'general')),
+    form VARCHAR NOT NULL CHECK (form IN ('question', 'text')),
+    "group" VARCHAR NOT NULL,
+    attribute VARCHAR NOT NULL,
+    prompt VARCHAR NOT NULL,
+    answer VARCHAR NOT NULL,
+    facts VARCHAR[] NOT NULL,
+    keywords VARCHAR[] NOT NULL,
+    wrong_answers VARCHAR[] NOT NULL,
+    question_paraphrases VARCHAR[] NOT NULL,
+    answer_paraphrases VARCHAR[] NOT NULL,
+    PRIMARY KEY (benchmark, example_id)
+);
+COMMENT ON TABLE example IS 'One question, or one plain text, of a benchmark, with what counts as its right answer.';
+COMMENT ON COLUMN example.benchmark IS 'Name of the benchmark.';
+COMMENT ON COLUMN example.example_id IS 'Key of the example within its benchmark.';
+COMMENT ON COLUMN example.split IS 'forget, retain, holdout or general.';
+COMMENT ON COLUMN example.form IS 'question (a prompt and its answer) or text (only the answer is scored).';
+COMMENT ON COLUMN example."group" IS 'Person, author or kind of item: the unit of resampling; intervals are robust to it.';
+COMMENT ON COLUMN example.attribute IS 'What is asked for; wrong values come from the same attribute.';
+COMMENT ON COLUMN example.prompt IS 'The plain prompt; empty only for form text.';
+COMMENT ON COLUMN example.answer IS 'The gold answer; never empty.';
+COMMENT ON COLUMN example.facts IS 'What a correct answer contains.';
+COMMENT ON COLUMN example.keywords IS 'Words of the prompt, planted or annotated (not attributed).';
+COMMENT ON COLUMN example.wrong_answers IS 'Wrong answers of the same form.';
+COMMENT ON COLUMN example.question_paraphrases IS 'Other wordings of the prompt.';
+COMMENT ON COLUMN example.answer_paraphrases IS 'Other wordings of the gold answer.';
+
+CREATE TABLE run (
+    run_id VARCHAR PRIMARY KEY,
+    benchmark VARCHAR NOT NULL,
+    model VARCHAR NOT NULL,
+    architecture VARCHAR NOT NULL,
+    parameters BIGINT CHECK (parameters > 0),
+    method VARCHAR NOT NULL,
+    seed BIGINT NOT NULL,
+    status VARCHAR NOT NULL CHECK (status IN ('complete', 'failed')),
+    spec VARCHAR NOT NULL,
+    base_run_id VARCHAR NOT NULL,
+    retain_run_id VARCHAR,
+    sham_run_id VARCHAR,
+    build_id VARCHAR NOT NULL,
+    started_at VARCHAR NOT NULL,
+    seconds DOUBLE NOT NULL CHECK (seconds >= 0),
+    error VARCHAR,
+    failed_step INTEGER,
+    CHECK ((status = 'failed') = (error IS NOT NULL))
+);
+COMMENT ON TABLE run IS 'One method applied to one model on one benchmark, finished or failed; a row here means its records are here too.';
+COMMENT ON COLUMN run.run_id IS 'First 12 hex digits of the hash of the spec.';
+COMMENT ON COLUMN run.benchmark IS 'Name of the benchmark.';
+COMMENT ON COLUMN run.model IS 'Name of the model in the plan.';
+COMMENT ON COLUMN run.architecture IS 'Architecture of the model, such as llama.';
+COMMENT ON COLUMN run.parameters IS 'Number of weights of the model, a count.';
+COMMENT ON COLUMN run.method IS 'Name of the unlearning method; none, retrain and sham are the references.';
+COMMENT ON COLUMN run.seed IS 'Seed of the run.';
+COMMENT ON COLUMN run.status IS 'complete or failed.';
+COMMENT ON COLUMN run.spec IS 'JSON: everything needed to repeat the run.';
+COMMENT ON COLUMN run.base_run_id IS 'The run of method none on the same model and benchmark: the model before unlearning.';
+COMMENT ON COLUMN run.retain_run_id IS 'The run of method retrain, which never saw the forget split; NULL when there is none.';
+COMMENT ON COLUMN run.sham_run_id IS 'The run of method sham: as many steps, on the retain loss only; NULL when there is none.';
+COMMENT ON COLUMN run.build_id IS 'What it was computed with.';
+COMMENT ON COLUMN run.started_at IS 'When it started: UTC, ISO 8601.';
+COMMENT ON COLUMN run.seconds IS 'Wall time of the whole run, seconds.';
+COMMENT ON COLUMN run.error IS 'Why a failed run failed; NULL for a complete one.';
+COMMENT ON COLUMN run.failed_step IS 'The step at which it failed; NULL when it failed outside the steps or not at all.';
+
+CREATE TABLE stage (
+    run_id VARCHAR NOT NULL,
+    stage VARCHAR NOT NULL,
+    seconds DOUBLE NOT NULL CHECK (seconds >= 0),
+    PRIMARY KEY (run_id, stage)
+);
+COMMENT ON TABLE stage IS 'Wall time of one stage of a run.';
+COMMENT ON COLUMN stage.run_id IS 'The run.';
+COMMENT ON COLUMN stage.stage IS 'Name of the stage.';
+COMMENT ON COLUMN stage.seconds IS 'Wall time, seconds.';
+
+CREATE TABLE progress (
+    run_id VARCHAR PRIMARY KEY,
+    stage VARCHAR NOT NULL,
+    done INTEGER NOT NULL CHECK (done >= 0),
+    total INTEGER NOT NULL CHECK (total >= 0),
+    updated_at VARCHAR NOT NULL
+);
+COMMENT ON TABLE progress IS 'Where an unfinished run stands; the row goes when the run is published.';
+COMMENT ON COLUMN progress.run_id IS 'The run.';
+COMMENT ON COLUMN progress.stage IS 'What it does now.';
+COMMENT ON COLUMN progress.done IS 'Units of the stage done, from 0 to total.';
+COMMENT ON COLUMN progress.total IS 'Units of the stage in all.';
+COMMENT ON COLUMN progress.updated_at IS 'When this was noted: UTC, ISO 8601.';
+
+CREATE TABLE checkpoint (
+    run_id VARCHAR NOT NULL,
+    step INTEGER NOT NULL CHECK (step >= 0),
+    axis VARCHAR NOT NULL CHECK (axis IN ('step', 'alpha')),
+    axis_value DOUBLE NOT NULL,
+    is_final BOOLEAN NOT NULL,
+    path VARCHAR,
+    weight_hash VARCHAR NOT NULL,
+    weight_change DOUBLE NOT NULL CHECK (weight_change >= 0),
+    PRIMARY KEY (run_id, step)
+);
+COMMENT ON TABLE checkpoint IS 'The weights at one measured step of a run; step 0 and the final one are always measured.';
+COMMENT ON COLUMN checkpoint.run_id IS 'The run.';
+COMMENT ON COLUMN checkpoint.step IS 'Updates made so far; 0 before the first.';
+COMMENT ON COLUMN checkpoint.axis IS 'What a curve runs over: step, or alpha for the task vector.';
+COMMENT ON COLUMN checkpoint.axis_value IS 'Value on that axis: a count of steps, or the scale of the vector.';
+COMMENT ON COLUMN checkpoint.is_final IS 'True for exactly one step of a run: the one that results are about.';
+COMMENT ON COLUMN checkpoint.path IS 'Folder of the saved weights; NULL when they were not kept.';
+COMMENT ON COLUMN checkpoint.weight_hash IS 'Hash of the weights.';
+COMMENT ON COLUMN checkpoint.weight_change IS 'L2 norm of the difference to the base weights over the norm of those; 0 or more.';
+
+CREATE TABLE step (
+    run_id VARCHAR NOT NULL,
+    step INTEGER NOT NULL CHECK (step >= 0),
+    loss DOUBLE,
+    gradient_norm DOUBLE CHECK (gradient_norm >= 0),
+    learning_rate DOUBLE CHECK (learning_rate >= 0),
+    PRIMARY KEY (run_id, step)
+);
+COMMENT ON TABLE step IS 'One step of an unlearning method.';
+COMMENT ON COLUMN step.run_id IS 'The run.';
+COMMENT ON COLUMN step.step IS 'Number of the step.';
+COMMENT ON COLUMN step.loss IS 'Loss before the update, as the method defines it: its sign and unit differ between methods; NULL where a method has none.';
+COMMENT ON COLUMN step.gradient_norm IS 'L2 norm before clipping, 0 or more; NULL where there is no gradient.';
+COMMENT ON COLUMN step.learning_rate IS 'Learning rate of the update, 0 or more; NULL where there is none.';
+
+CREATE TABLE answer (
+    run_id VARCHAR NOT NULL,
+    step INTEGER NOT NULL,
+    example_id VARCHAR NOT NULL,
+    text VARCHAR NOT NULL,
+    correct BOOLEAN NOT NULL,
+    rouge_l_recall DOUBLE NOT NULL CHECK (rouge_l_recall BETWEEN 0 AND 1),
+    logprob DOUBLE NOT NULL,
+    guess_rate DOUBLE NOT NULL CHECK (guess_rate BETWEEN 0 AND 1),
+    PRIMARY KEY (run_id, step, example_id)
+);
+COMMENT ON TABLE answer IS 'The greedy answer to one plain prompt at one measured step.';
+COMMENT ON COLUMN answer.run_id IS 'The run.';
+COMMENT ON COLUMN answer.step IS 'The measured step.';
+COMMENT ON COLUMN answer.example_id IS 'The example, of the benchmark of the run.';
+COMMENT ON COLUMN answer.text IS 'What the model said.';
+COMMENT ON COLUMN answer.correct IS 'Whether it counts as correct by the rule of the benchmark.';
+COMMENT ON COLUMN answer.rouge_l_recall IS 'ROUGE-L recall against the gold answer, in [0, 1]; reported, never the criterion.';
+COMMENT ON COLUMN answer.logprob IS 'Log-probability of the gold answer, nats per token, at most 0.';
+COMMENT ON COLUMN answer.guess_rate IS 'Fraction of the wrong values of the pool that the text would also pass for, in [0, 1].';
+
+CREATE TABLE attribution (
+    run_id VARCHAR NOT NULL,
+    step INTEGER NOT NULL,
+    example_id VARCHAR NOT NULL,
+    method VARCHAR NOT NULL,
+    target VARCHAR NOT NULL CHECK (target IN ('gold', 'base_generation', 'own_generation')),
+    answer_tokens VARCHAR NOT NULL CHECK (answer_tokens IN ('all', 'novel')),
+    answer VARCHAR NOT NULL,
+    logprob DOUBLE NOT NULL,
+    completeness_gap DOUBLE,
+    path VARCHAR NOT NULL,
+    PRIMARY KEY (run_id, step, example_id, method, target, answer_tokens)
+);
+COMMENT ON TABLE attribution IS 'One answer attributed to its prompt by one method; the tokens are in token_score.';
+COMMENT ON COLUMN attribution.run_id IS 'The run.';
+COMMENT ON COLUMN attribution.step IS 'The measured step.';
+COMMENT ON COLUMN attribution.example_id IS 'The example, of the benchmark of the run.';
+COMMENT ON COLUMN attribution.method IS 'Name of the attribution method.';
+COMMENT ON COLUMN attribution.target IS 'Whose answer: gold, base_generation or own_generation.';
+COMMENT ON COLUMN attribution.answer_tokens IS 'Which tokens of it: all, or novel (words that are not in the prompt).';
+COMMENT ON COLUMN attribution.answer IS 'The attributed answer.';
+COMMENT ON COLUMN attribution.logprob IS 'Log-probability of the attributed answer tokens, nats per token, at most 0.';
+COMMENT ON COLUMN attribution.completeness_gap IS 'Sum of the scores minus what they should sum to, nats; NULL where the method claims no completeness.';
+COMMENT ON COLUMN attribution.path IS 'How it was computed: plain or shared (prefixes).';
+
+CREATE TABLE token_score (
+    run_id VARCHAR NOT NULL,
+    step INTEGER NOT NULL,
+    example_id VARCHAR NOT NULL,
+    method VARCHAR NOT NULL,
+    target VARCHAR NOT NULL,
+    answer_tokens VARCHAR NOT NULL,
+    position INTEGER NOT NULL CHECK (position >= 0),
+    token_id INTEGER NOT NULL,
+    token VARCHAR NOT NULL,
+    token_class VARCHAR NOT NULL
+        CHECK (token_class IN ('template', 'keyword', 'content', 'function', 'punctuation')),
+    score FLOAT,
+    is_key BOOLEAN
+);
+COMMENT ON TABLE token_score IS 'Contribution of one prompt token to one answer; one row a token, stored in the order of the columns method, target, answer_tokens, step, example_id, position.';
+COMMENT ON COLUMN token_score.run_id IS 'The run.';
+COMMENT ON COLUMN token_score.step IS 'The measured step.';
+COMMENT ON COLUMN token_score.example_id IS 'The example, of the benchmark of the run.';
+COMMENT ON COLUMN token_score.method IS 'Name of the attribution method.';
+COMMENT ON COLUMN token_score.target IS 'Whose answer: gold, base_generation or own_generation.';
+COMMENT ON COLUMN token_score.answer_tokens IS 'Which tokens of it: all or novel.';
+COMMENT ON COLUMN token_score.position IS 'Place in the encoded prompt, from 0.';
+COMMENT ON COLUMN token_score.token_id IS 'Id in the vocabulary of the model.';
+COMMENT ON COLUMN token_score.token IS 'Text of the token.';
+COMMENT ON COLUMN token_score.token_class IS 'template, keyword, content, function or punctuation.';
+COMMENT ON COLUMN token_score.score IS 'Contribution, nats per answer token; above 0 the token supports the answer; NULL when it was not deleted.';
+COMMENT ON COLUMN token_score.is_key IS 'Whether it is a KeyToken, settled on the base model; NULL for the whole prompt where KeyTokens are undefined.';
+
+CREATE TABLE recovery (
+    run_id VARCHAR NOT NULL,
+    step INTEGER NOT NULL,
+    example_id VARCHAR NOT NULL,
+    strategy VARCHAR NOT NULL,
+    arm VARCHAR NOT NULL
+        CHECK (arm IN ('treatment', 'placebo_same', 'placebo_foreign', 'placebo_format')),
+    draw INTEGER NOT NULL CHECK (draw >= 0),
+    prompt VARCHAR,
+    text VARCHAR,
+    correct BOOLEAN,
+    rouge_l_recall DOUBLE CHECK (rouge_l_recall BETWEEN 0 AND 1),
+    logprob DOUBLE,
+    guess_rate DOUBLE CHECK (guess_rate BETWEEN 0 AND 1),
+    generated_tokens INTEGER CHECK (generated_tokens >= 0),
+    seconds DOUBLE CHECK (seconds >= 0),
+    reason VARCHAR,
+    PRIMARY KEY (run_id, step, example_id, strategy, arm, draw),
+    CHECK ((correct IS NULL) = (reason IS NOT NULL))
+);
+COMMENT ON TABLE recovery IS 'One attempt to bring an answer back by a rewritten prompt, weights unchanged.';
+COMMENT ON COLUMN recovery.run_id IS 'The run.';
+COMMENT ON COLUMN recovery.step IS 'The measured step.';
+COMMENT ON COLUMN recovery.example_id IS 'The example, of the benchmark of the run.';
+COMMENT ON COLUMN recovery.strategy IS 'Name of the recovery strategy.';
+COMMENT ON COLUMN recovery.arm IS 'treatment, or the same template around other words: placebo_same, placebo_foreign, placebo_format.';
+COMMENT ON COLUMN recovery.draw IS 'Number of the draw, from 0; rates use draw 0.';
+COMMENT ON COLUMN recovery.prompt IS 'The rewritten prompt; NULL where it could not be built.';
+COMMENT ON COLUMN recovery.text IS 'What the model said; NULL where it was not asked.';
+COMMENT ON COLUMN recovery.correct IS 'Whether that counts as correct; NULL where it was not asked.';
+COMMENT ON COLUMN recovery.rouge_l_recall IS 'ROUGE-L recall against the gold answer, in [0, 1]; NULL where it was not asked.';
+COMMENT ON COLUMN recovery.logprob IS 'Log-probability of the gold answer under this prompt, nats per token, at most 0; NULL where it was not asked.';
+COMMENT ON COLUMN recovery.guess_rate IS 'Fraction of the wrong values of the pool that the text would also pass for, in [0, 1]; NULL where it was not asked.';
+COMMENT ON COLUMN recovery.generated_tokens IS 'Tokens generated, a count; NULL where it was not asked.';
+COMMENT ON COLUMN recovery.seconds IS 'Share of the wall time of its batch, seconds; NULL where it was not asked.';
+COMMENT ON COLUMN recovery.reason IS 'Why there is no outcome; NULL where there is one.';
+
+CREATE TABLE utility (
+    run_id VARCHAR NOT NULL,
+    step INTEGER NOT NULL,
+    task VARCHAR NOT NULL,
+    metric VARCHAR NOT NULL,
+    example_id VARCHAR,
+    value DOUBLE,
+    unit VARCHAR NOT NULL,
+    higher_is_better BOOLEAN NOT NULL,
+    reason VARCHAR,
+    CHECK ((value IS NULL) = (reason IS NOT NULL))
+);
+COMMENT ON TABLE utility IS 'One value of one metric of one task at one measured step.';
+COMMENT ON COLUMN utility.run_id IS 'The run.';
+COMMENT ON COLUMN utility.step IS 'The measured step.';
+COMMENT ON COLUMN utility.task IS 'Name of the task.';
+COMMENT ON COLUMN utility.metric IS 'Name of the metric.';
+COMMENT ON COLUMN utility.example_id IS 'The example, of the benchmark of the run; NULL for a value of the whole task.';
+COMMENT ON COLUMN utility.value IS 'The value, in `unit`; NULL when it could not be measured.';
+COMMENT ON COLUMN utility.unit IS 'Unit of the value, such as nats per token or fraction.';
+COMMENT ON COLUMN utility.higher_is_better IS 'Whether a higher value is a better model.';
+COMMENT ON COLUMN utility.reason IS 'Why there is no value; NULL where there is one.';
+
+CREATE TABLE statistic (
+    run_id VARCHAR NOT NULL,
+    name VARCHAR NOT NULL,
+    scope VARCHAR NOT NULL,
+    estimate DOUBLE,
+    low DOUBLE,
+    high DOUBLE,
+    n INTEGER NOT NULL CHECK (n >= 0),
+    groups INTEGER NOT NULL CHECK (groups >= 0),
+    seed BIGINT,
+    definition VARCHAR NOT NULL,
+    reason VARCHAR,
+    PRIMARY KEY (run_id, name, scope)
+);
+COMMENT ON TABLE statistic IS 'What SQL cannot say about a run (permutation p, KS, AUC, rank correlation), computed when it was published.';
+COMMENT ON COLUMN statistic.run_id IS 'The run.';
+COMMENT ON COLUMN statistic.name IS 'Name of the statistic.';
+COMMENT ON COLUMN statistic.scope IS 'What it is over, such as split=forget method=leave_one_out.';
+COMMENT ON COLUMN statistic.estimate IS 'The estimate, in the unit of `definition`; NULL when it could not be computed.';
+COMMENT ON COLUMN statistic.low IS 'Lower end of its interval; NULL when there is none.';
+COMMENT ON COLUMN statistic.high IS 'Upper end of its interval; NULL when there is none.';
+COMMENT ON COLUMN statistic.n IS 'Examples it is over, a count.';
+COMMENT ON COLUMN statistic.groups IS 'Groups these examples belong to, a count.';
+COMMENT ON COLUMN statistic.seed IS 'Seed of a resampling; NULL where there is none.';
+COMMENT ON COLUMN statistic.definition IS 'What is computed, in words, with unit and sign.';
+COMMENT ON COLUMN statistic.reason IS 'Why there is no estimate; NULL where there is one.';

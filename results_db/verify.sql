@@ -1,0 +1,109 @@
+-- What is wrong with this file?
+-- One row per kind of problem and run. problem: one sentence.
+WITH finished AS (
+    SELECT run.*, final.step AS final_step
+    FROM run LEFT JOIN checkpoint AS final ON final.run_id = run.run_id AND final.is_final
+    WHERE run.status = 'complete'
+), referring AS (
+    SELECT 'stage' AS source, run_id FROM stage
+    UNION ALL SELECT 'checkpoint', run_id FROM checkpoint
+    UNION ALL SELECT 'step', run_id FROM step
+    UNION ALL SELECT 'answer', run_id FROM answer
+    UNION ALL SELECT 'attribution', run_id FROM attribution
+    UNION ALL SELECT 'token_score', run_id FROM token_score
+    UNION ALL SELECT 'recovery', run_id FROM recovery
+    UNION ALL SELECT 'utility', run_id FROM utility
+    UNION ALL SELECT 'statistic', run_id FROM statistic
+), measured AS (
+    SELECT DISTINCT 'answer' AS source, run_id, step, example_id FROM answer
+    UNION ALL SELECT DISTINCT 'attribution', run_id, step, example_id FROM attribution
+    UNION ALL SELECT DISTINCT 'recovery', run_id, step, example_id FROM recovery
+    UNION ALL SELECT DISTINCT 'utility', run_id, step, example_id FROM utility
+), token AS (
+    SELECT run_id, step, example_id, method, target, answer_tokens, count(*) AS tokens,
+        count(DISTINCT position) AS positions, max(position) + 1 AS length
+    FROM token_score GROUP BY ALL
+), asked AS (
+    SELECT finished.run_id, finished.base_run_id, count(answer.example_id) AS answers
+    FROM finished
+    LEFT JOIN answer ON answer.run_id = finished.run_id AND answer.step = finished.final_step
+    GROUP BY ALL
+), problem AS (
+    SELECT source AS place, run_id,
+        format('{}: {} rows of run {}, which is not in the file', source, count(*), run_id) AS problem
+    FROM referring ANTI JOIN run USING (run_id) GROUP BY source, run_id
+    UNION ALL
+    SELECT 'build', run_id, format('run {}: its build {} is not in the file', run_id, build_id)
+    FROM run ANTI JOIN build USING (build_id)
+    UNION ALL
+    SELECT 'base', run_id,
+        format('run {}: its base run {} is not complete in the file', run_id, base_run_id)
+    FROM finished WHERE base_run_id NOT IN (SELECT run_id FROM finished)
+    UNION ALL
+    SELECT 'retain', run_id,
+        format('run {}: its retain run {} is not complete in the file', run_id, retain_run_id)
+    FROM finished WHERE retain_run_id NOT IN (SELECT run_id FROM finished)
+    UNION ALL
+    SELECT 'sham', run_id,
+        format('run {}: its sham run {} is not complete in the file', run_id, sham_run_id)
+    FROM finished WHERE sham_run_id NOT IN (SELECT run_id FROM finished)
+    UNION ALL
+    SELECT 'example', run_id, format('{}: {} examples of run {} are not in the file', source,
+        count(DISTINCT example_id), run_id)
+    FROM measured JOIN run USING (run_id)
+    WHERE example_id IS NOT NULL
+        AND (benchmark, example_id) NOT IN (SELECT (benchmark, example_id) FROM example)
+    GROUP BY source, run_id
+    UNION ALL
+    SELECT 'checkpoint', run_id,
+        format('{}: run {} has rows at step {}, which has no checkpoint', source, run_id, step)
+    FROM measured JOIN run USING (run_id) ANTI JOIN checkpoint USING (run_id, step)
+    GROUP BY source, run_id, step
+    UNION ALL
+    SELECT 'final', run_id, format('run {}: {} final checkpoints, not one', run_id,
+        count(checkpoint.step) FILTER (is_final))
+    FROM run LEFT JOIN checkpoint USING (run_id) WHERE status = 'complete'
+    GROUP BY run_id HAVING count(checkpoint.step) FILTER (is_final) <> 1
+    UNION ALL
+    SELECT 'start', run_id, format('run {}: step 0 was not measured', run_id)
+    FROM finished WHERE run_id NOT IN (SELECT run_id FROM checkpoint WHERE step = 0)
+    UNION ALL
+    SELECT 'answers', asked.run_id,
+        format('run {}: {} final answers, its base run has {}', asked.run_id,
+        asked.answers, base.answers)
+    FROM asked JOIN asked AS base ON base.run_id = asked.base_run_id
+    WHERE asked.answers <> base.answers
+    UNION ALL
+    SELECT 'answers', run_id, format('run {}: no final answers', run_id)
+    FROM asked WHERE answers = 0
+    UNION ALL
+    SELECT 'tokens', run_id,
+        format('run {}: {} attributions whose tokens are missing or doubled', run_id, count(*))
+    FROM attribution LEFT JOIN token USING (run_id, step, example_id, method, target, answer_tokens)
+    WHERE coalesce(tokens, 0) = 0 OR tokens <> positions OR tokens <> length
+    GROUP BY run_id
+    UNION ALL
+    SELECT 'tokens', run_id,
+        format('run {}: tokens of {} attributions that are not in the file', run_id, count(*))
+    FROM token ANTI JOIN attribution USING (run_id, step, example_id, method, target, answer_tokens)
+    GROUP BY run_id
+    UNION ALL
+    SELECT 'recovery', run_id, format('run {}: no recovery was tried on its final weights', run_id)
+    FROM finished
+    WHERE (run_id, final_step) NOT IN (SELECT (run_id, step) FROM recovery)
+    UNION ALL
+    SELECT 'utility', run_id,
+        format('run {}: no plain text was scored on its final weights', run_id)
+    FROM finished
+    WHERE (run_id, final_step) NOT IN (
+        SELECT (run_id, step) FROM utility WHERE task = 'plain_text' AND metric = 'nll')
+    UNION ALL
+    SELECT 'failed', run_id, format('run {}: failed: {}', run_id, error)
+    FROM run WHERE status = 'failed'
+    UNION ALL
+    SELECT 'plan', study, format('study {}: {} of {} planned runs have no result', study,
+        count(*) FILTER (run.run_id IS NULL), count(*))
+    FROM planned_run LEFT JOIN run USING (run_id)
+    GROUP BY study HAVING count(*) FILTER (run.run_id IS NULL) > 0
+)
+SELECT problem FROM problem ORDER BY place, run_id, problem

@@ -1,0 +1,146 @@
+"""What only a browser can say: pages are drawn, in both themes, offline, and text stays text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests import hostile_rows
+from tests.browser.visits import Visit
+
+PAGES = {"": "Overview", "token_shift": "Token shift", "recovery": "Recovery", "utility": "Utility",
+         "prompt": "One prompt", "runs": "Runs"}  # fmt: skip
+CHARTS = {"": 1, "token_shift": 2, "recovery": 2, "utility": 1, "prompt": 0, "runs": 0}
+Open = Callable[..., Visit]
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+
+@pytest.fixture(scope="session")
+def hostile_db(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study whose every text is markup of some kind."""
+    return hostile_rows.study(tmp_path_factory.mktemp("hostile") / "study.duckdb")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("path", list(PAGES))
+def test_every_page_is_drawn_in_both_themes_without_a_complaint(
+    path: str, scheme: str, visit: Open, study_db: Path, screenshots: Path
+) -> None:
+    opened = visit(study_db, scheme)
+    opened.go(path)
+    expect(opened.page.locator("h1").first).to_have_text(PAGES[path])
+    assert opened.page.locator('[data-testid="stPlotlyChart"] .main-svg').count() >= CHARTS[path]
+    assert is_dark(opened.page) == (scheme == "dark")
+    opened.screenshot(screenshots / f"{path or 'overview'}-{scheme}.png")
+    opened.assert_clean()
+
+
+def is_dark(page: Page) -> bool:
+    """Whether the page's background is darker than mid grey."""
+    app = page.get_by_test_id("stApp")
+    color = app.evaluate("element => getComputedStyle(element).backgroundColor")
+    return sum(int(part) for part in re.findall(r"\d+", color)[:3]) < 3 * 128
+
+
+def test_filters_stand_in_the_address_and_come_back_in_a_fresh_browser(
+    visit: Open, study_db: Path
+) -> None:
+    first = visit(study_db)
+    first.go("")
+    choose(first, "Methods", "GA")
+    choose(first, "Answer words", "All words")
+    first.settle()
+    query = parse_qs(urlsplit(first.page.url).query)
+    assert query == {"methods": ["GA"], "words": ["All words"]}
+    second = visit(study_db)
+    second.go("?" + urlsplit(first.page.url).query)
+    assert parse_qs(urlsplit(second.page.url).query) == query
+    table = second.page.locator(".u-table").first
+    expect(table).to_contain_text("gradient ascent")
+    expect(table.locator("tbody tr")).to_have_count(1)
+    second.assert_clean()
+
+
+def test_filters_survive_a_change_of_page(visit: Open, study_db: Path) -> None:
+    opened = visit(study_db)
+    opened.go("")
+    choose(opened, "Methods", "GA")
+    opened.settle()
+    opened.page.get_by_role("link", name="Utility").click()
+    expect(opened.page.locator("h1").first).to_have_text("Utility")
+    opened.settle()
+    assert parse_qs(urlsplit(opened.page.url).query)["methods"] == ["GA"]
+    expect(opened.page.locator(".u-table").first.locator("tbody tr")).to_have_count(1)
+    opened.assert_clean()
+
+
+def choose(opened: Visit, label: str, option: str) -> None:
+    """Pick an option of a select box or multiselect in the sidebar."""
+    box = opened.page.get_by_test_id("stSidebar").get_by_label(label, exact=False).first
+    box.click()
+    opened.page.get_by_role("option", name=option, exact=True).click()
+    opened.page.keyboard.press("Escape")
+    opened.settle()
+
+
+def test_next_prompt_moves_on_and_its_address_opens_it_again(visit: Open, study_db: Path) -> None:
+    first = visit(study_db)
+    first.go("prompt")
+    before = first.page.locator(".u-question").inner_text()
+    first.page.get_by_role("button", name="Next").click()
+    expect(first.page.locator(".u-question")).not_to_have_text(before)
+    first.settle()
+    after = first.page.locator(".u-question").inner_text()
+    assert after != before
+    second = visit(study_db)
+    second.go("prompt?" + urlsplit(first.page.url).query)
+    assert second.page.locator(".u-question").inner_text() == after
+    second.assert_clean()
+
+
+def test_a_chosen_answer_is_shown_in_full_and_leads_to_its_prompt(
+    visit: Open, study_db: Path
+) -> None:
+    opened = visit(study_db)
+    opened.go("recovery?recovered=false&methods=GA")
+    grid = opened.page.get_by_test_id("stDataFrame").first
+    grid.scroll_into_view_if_needed()
+    grid.locator(".dvn-scroller").click(position={"x": 16, "y": 90}, force=True)
+    question = opened.page.locator(".u-table td").first
+    expect(question).not_to_be_empty()
+    asked = question.inner_text()
+    opened.page.get_by_role("link", name="See everything about this prompt").click()
+    expect(opened.page.locator("h1").first).to_have_text("One prompt")
+    opened.settle()
+    expect(opened.page.locator(".u-question")).to_contain_text(asked)
+    assert parse_qs(urlsplit(opened.page.url).query)["methods"] == ["GA"]
+    opened.assert_clean()
+
+
+@pytest.mark.parametrize("path", list(PAGES))
+def test_hostile_text_is_shown_as_text(path: str, visit: Open, hostile_db: Path) -> None:
+    opened = visit(hostile_db)
+    opened.go(path)
+    assert opened.page.evaluate("() => window.hacked") is None
+    main = opened.page.get_by_test_id("stMain")
+    assert main.locator("img[src=x]").count() == 0
+    assert main.locator(".katex").count() == 0
+    assert main.locator("a[href*='b.example']").count() == 0
+    if path in {"token_shift", "prompt", "runs"}:
+        shown = " ".join(main.inner_text().split())
+        assert "<script>window.hacked=1</script>" in shown
+        assert "$z^2$" in shown
+    opened.assert_clean()
+
+
+def test_without_results_the_page_says_what_to_run(visit: Open, tmp_path: Path) -> None:
+    opened = visit(tmp_path / "none.duckdb")
+    opened.go("")
+    expect(opened.page.get_by_test_id("stMain")).to_contain_text("unpact run demo")
+    opened.assert_clean()

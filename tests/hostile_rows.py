@@ -1,0 +1,39 @@
+"""A study whose every text from data is markup of some kind, for tests of pages."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from results_db.records import RunResult
+from tests import results_rows
+
+HOSTILE = (
+    "<script>window.hacked=1</script> <img src=x onerror=window.hacked=2> <b>x</b> *y* $z^2$ "
+    "[a](http://b.example) :red[c]"
+)
+
+
+def study(path: Path) -> Path:
+    """A study whose prompts, answers, tokens and error are markup of every kind."""
+    prompt = f"Where does F1 {HOSTILE} live?"
+    examples = [replace(results_rows.make_example("f1"), prompt=prompt, answer=HOSTILE)]
+    results = []
+    for run_id, method in (("base", "none"), ("ga", "ga")):
+        run = results_rows.make_run(run_id, method)
+        found = results_rows.attribution(run_id, "f1", (None, 0.1, 0.2, 0.3, 0.1, 0.0), step=0)
+        tried = results_rows.attempt(run_id, "f1", "quote", "treatment", True, step=0)
+        made = results_rows.make_result(
+            run, examples, {0: {"f1": method == "none"}},
+            attributions=[replace(found, tokens=("<s>", HOSTILE, " a", " b", " c", "?"))],
+            recoveries=[
+                replace(tried, prompt=HOSTILE, text=HOSTILE, arm=arm)
+                for arm in ("treatment", "placebo_same")
+            ],
+        )  # fmt: skip
+        answers = tuple(replace(answer, text=HOSTILE) for answer in made.answers)
+        results.append(replace(made, answers=answers))
+    failed = replace(results_rows.failed_run("rmu", "rmu"), error=HOSTILE)
+    return results_rows.publish_all(
+        path, [*results, RunResult(failed, results_rows.BUILD, tuple(examples))]
+    )

@@ -1,0 +1,232 @@
+"""Figures: what is drawn where, and that text from data is never taken for markup."""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+
+import pandas as pd
+import plotly.graph_objects as go
+import pytest
+
+from dashboard import charts, heat, theme
+from dashboard.charts import frame
+
+HOSTILE = "<b>bold</b><script>x</script> $\\frac{1}{2}$"
+
+
+def finals() -> pd.DataFrame:
+    """Rows of `overview`: a base model, and a run that emphasis opens again."""
+    base = {"run_id": "base", "model": "tiny", "method": "none", "plain": 1.0, "any_emphasis": 1.0,
+            "any_placebo": 1.0, "utility": 1.0}  # fmt: skip
+    run = {"run_id": "run", "model": "tiny", "method": "ga", "plain": 0.1, "any_emphasis": 0.6,
+           "any_placebo": 0.2, "utility": 0.4}  # fmt: skip
+    rows = pd.DataFrame([base, run])
+    for name in ("plain", "any_emphasis", "any_placebo", "utility"):
+        rows = rows.assign(**{f"{name}_low": rows[name] - 0.05, f"{name}_high": rows[name] + 0.05})
+    return rows.assign(
+        n=100, groups=20, guess_rate=0.016, utility_worst="retain correct", weight_change=0.02
+    )
+
+
+def steps() -> pd.DataFrame:
+    """Rows of `trajectory` of the same run."""
+    return pd.DataFrame({
+        "run_id": "run", "model": "tiny", "method": "ga", "step": [10, 0], "axis": "step",
+        "axis_value": [10.0, 0.0], "is_final": [True, False], "plain": [0.1, 1.0],
+        "emphasis": [0.5, None], "placebo": [0.2, None], "strategy": ["quote", None],
+        "utility": [0.4, 1.0], "n": 100,
+    })  # fmt: skip
+
+
+def focus() -> pd.DataFrame:
+    """Rows of `focus`: sham and one method, forget and retain prompts."""
+    lines = [("sham", "forget", -0.05), ("sham", "retain", -0.04), ("ga", "forget", -0.5),
+             ("ga", "retain", -0.1)]  # fmt: skip
+    rows = pd.DataFrame(lines, columns=["method", "split", "shift"])
+    return rows.assign(
+        run_id=rows["method"], model="tiny", n=93, groups=20, focus_before=0.8,
+        focus_after=0.8 + rows["shift"], shift_low=rows["shift"] - 0.03,
+        shift_high=rows["shift"] + 0.03, key_contribution_before=1.2, key_contribution_after=0.3,
+        undefined=2,
+    )  # fmt: skip
+
+
+def rates() -> pd.DataFrame:
+    """Rows of `recovery_rates` of one run."""
+    lines = [("any", "plain", 0.1), ("any", "treatment", 0.5), ("any", "placebo", 0.2),
+             ("quote", "treatment", 0.4), ("quote", "placebo_same", 0.15)]  # fmt: skip
+    rows = pd.DataFrame(lines, columns=["strategy", "arm", "residual"])
+    return rows.assign(
+        run_id="run", model="tiny", method="ga", n=100, groups=20,
+        residual_low=rows["residual"] - 0.1, residual_high=rows["residual"] + 0.1, forgotten=90,
+        recovered=30, recovery_rate=1 / 3, guess_rate=0.016, not_built=0,
+    )  # fmt: skip
+
+
+def effects() -> pd.DataFrame:
+    """Rows of `effects`: retain model and one method."""
+    lines = [("retrain", "any", 0.0), ("ga", "any", 0.3), ("ga", "shout", 0.2)]
+    rows = pd.DataFrame(lines, columns=["method", "strategy", "effect"])
+    return rows.assign(
+        run_id=rows["method"], model="tiny", effect_low=rows["effect"] - 0.1,
+        effect_high=rows["effect"] + 0.1, n=93, groups=20, placebo_arm="placebo_same",
+        never_knew="present",
+    )  # fmt: skip
+
+
+def classes() -> pd.DataFrame:
+    """Rows of `class_contribution`: base model, and a run with an outlier."""
+    lines = [("none", "forget", "keyword", 0.4), ("none", "forget", "function", 0.1),
+             ("ga", "forget", "keyword", -9.0)]  # fmt: skip
+    rows = pd.DataFrame(lines, columns=["method", "split", "token_class", "contribution"])
+    return rows.assign(run_id=rows["method"], model="tiny", tokens=500, n=100)
+
+
+def curves() -> pd.DataFrame:
+    """Rows of `utility_curves`: base at one point, a stepped run, a task vector."""
+    lines = [("none", "step", 0.0, 1.0), ("ga", "step", 0.0, 1.0), ("ga", "step", 20.0, 0.3),
+             ("task_vector", "alpha", 0.0, 1.0), ("task_vector", "alpha", 1.0, 0.7)]  # fmt: skip
+    rows = pd.DataFrame(lines, columns=["method", "axis", "axis_value", "value"])
+    return rows.assign(
+        run_id=rows["method"], model="tiny", step=0, measure="retain correct", n=100, groups=20,
+        low=rows["value"] - 0.1, high=rows["value"] + 0.1, unit="fraction",
+    )  # fmt: skip
+
+
+def by_prompt() -> pd.DataFrame:
+    """Rows of `focus_by_prompt` of one run."""
+    return pd.DataFrame({
+        "run_id": "run", "model": "tiny", "method": "ga", "split": ["forget", "forget"],
+        "example_id": ["f1", "f2"], "prompt": [HOSTILE, "Where was Anna born?"],
+        "focus_before": [0.8, 0.7], "focus_after": [0.1, None], "key_before": [1.0, 0.9],
+        "key_after": [0.1, -0.2], "plain_correct": [True, False],
+    })  # fmt: skip
+
+
+def everything() -> dict[str, go.Figure]:
+    losses = pd.DataFrame({"step": [0, 1], "loss": [2.0, 1.0], "gradient_norm": [1.0, None]})
+    return {
+        "knowledge": charts.knowledge_against_utility(finals(), steps(), 0.9),
+        "focus": charts.focus_shift(focus()),
+        "prompts": charts.focus_of_prompts(by_prompt(), "run"),
+        "rates": charts.recovery_rates(rates(), "residual"),
+        "effects": charts.effect_forest(effects(), 0.1),
+        "utility": charts.utility_curves(curves(), "step"),
+        "losses": charts.loss_curve(losses, "ga"),
+    }
+
+
+def points(figure: go.Figure, symbol: str) -> list[tuple[float, float]]:
+    """Where markers of one symbol stand, keys of the legend left out."""
+    return [
+        (x, y)
+        for trace in figure.data
+        if trace.type == "scatter" and trace.marker.symbol == symbol
+        for x, y in zip(trace.x, trace.y, strict=True)
+        if x is not None
+    ]
+
+
+@pytest.mark.parametrize("name", list(everything()))
+def test_every_figure_has_an_alternative_text_and_axis_titles(name: str) -> None:
+    figure = everything()[name]
+    assert len(figure.layout.meta["alt"]) > 30
+    titles = [axis.title.text for axis in figure.select_xaxes()]
+    assert any(titles), titles
+
+
+def test_overview_puts_each_reading_at_its_utility() -> None:
+    figure = charts.knowledge_against_utility(finals(), steps(), 0.9)
+    assert points(figure, "diamond") == [(1.0, 1.0), (0.4, 0.6)]
+    assert points(figure, "circle-open") == [(1.0, 1.0), (0.4, 0.2)]
+
+
+def test_overview_path_runs_along_the_axis_not_in_row_order() -> None:
+    figure = charts.knowledge_against_utility(finals(), steps(), 0.9)
+    path = next(trace for trace in figure.data if trace.mode == "lines+markers")
+    assert list(path.x) == [1.0, 0.4]
+    assert list(path.y) == [1.0, 0.1]
+
+
+def test_hover_tells_interval_n_groups_and_guess_rate() -> None:
+    figure = charts.knowledge_against_utility(finals(), steps(), 0.9)
+    text = next(t for t in figure.data if t.name == "GA").hovertext[0]
+    for part in ("60% [55, 65]", "n = 100 examples in 20 groups", "guess rate: 1.6%"):
+        assert part in text
+
+
+def test_focus_shift_draws_sham_as_a_line_to_read_the_others_by() -> None:
+    figure = charts.focus_shift(focus())
+    dashed = [shape for shape in figure.layout.shapes if shape.line.dash == "dashdot"]
+    assert [shape.x0 for shape in dashed] == [-5.0]  # percentage points
+
+
+def test_focus_ticks_state_n_of_both_splits() -> None:
+    ticks = charts.focus_shift(focus()).layout.yaxis.ticktext
+    assert "forget n=93" in ticks[0]
+    assert "retain n=93" in ticks[0]
+
+
+def test_classes_show_their_mean_and_what_it_rests_on() -> None:
+    table = heat.class_table(classes())
+    assert theme.shade(0.4, theme.scale_limit(classes()["contribution"])) in table
+    assert "−9.00</span>" in table
+    assert "500 tokens in 100 prompts" in table
+
+
+def test_effects_leave_out_the_models_they_are_measured_against() -> None:
+    figure = charts.effect_forest(effects(), 0.1)
+    assert [note.text for note in figure.layout.annotations if note.text] == ["GA, n = 93"]
+    assert "Shout" in figure.layout.yaxis.ticktext  # a strategy nobody listed still has a label
+
+
+def test_recovery_rate_has_no_interval_where_none_was_computed() -> None:
+    with_interval = charts.recovery_rates(rates(), "residual").data[-8:]
+    assert charts.recovery_rates(rates(), "recovery_rate").data[0].error_x.array is None
+    assert with_interval is not None
+
+
+def test_utility_over_alpha_has_a_figure_of_its_own() -> None:
+    assert charts.axes_of(curves()) == ["step", "alpha"]
+    by_step = charts.utility_curves(curves(), "step")
+    by_alpha = charts.utility_curves(curves(), "alpha")
+    assert {trace.name for trace in by_step.data} == {"Base model", "GA"}
+    assert {trace.name for trace in by_alpha.data} == {"Base model", "Task vector"}
+    assert "alpha" in by_alpha.layout.xaxis.title.text
+
+
+def test_a_run_measured_once_is_a_level_line() -> None:
+    figure = charts.utility_curves(curves(), "step")
+    base = next(trace for trace in figure.data if trace.name == "Base model")
+    assert list(base.x) == [0.0, 20.0]
+    assert list(base.y) == [1.0, 1.0]
+
+
+@pytest.mark.parametrize("name", list(everything()))
+def test_text_from_data_is_escaped_in_every_figure(name: str) -> None:
+    assert "<script" not in json.dumps(everything()[name].to_plotly_json(), default=list)
+
+
+def test_a_model_name_is_no_markup_in_labels() -> None:
+    rows = pd.concat([finals(), finals().assign(model=HOSTILE, run_id=["b2", "r2"])])
+    figure = charts.knowledge_against_utility(rows, steps(), 0.9)
+    text = figure.update_layout(meta=None).to_json()  # the alternative text is no markup anyway
+    assert "u003cscript" not in text
+    assert "$\\\\frac" not in text
+
+
+def test_labels_name_every_run_once() -> None:
+    rows = pd.DataFrame({
+        "run_id": ["aaaa1", "bbbb2", "cccc3", "dddd4"], "method": ["ga", "ga", "ga", "none"],
+        "model": ["m", "m", "n", "m"],
+    })  # fmt: skip
+    labels = list(theme.labelled(rows)["label"])
+    assert labels == ["Base model · m", "GA · m · aaaa", "GA · m · bbbb", "GA · n"]
+
+
+def test_labels_of_near_points_are_moved_apart() -> None:
+    moved = frame.spread([0.5, 0.5, 0.52, 0.9], 0.1)
+    ordered = sorted(moved)
+    assert all(b - a > 0.0999 for a, b in pairwise(ordered))
+    assert moved[3] == pytest.approx(0.9)

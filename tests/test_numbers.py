@@ -1,0 +1,425 @@
+"""What the queries compute, on a file small enough to do by hand.
+
+Base model: knows f1..f4 (people a, a, b, b), not f5 (c); three of four retain questions; both
+general ones; mean negative log-likelihood 2.5. Run ga forgets f2, f3, f4 and gains f5.
+"""
+
+from __future__ import annotations
+
+from math import exp, isnan, log, sqrt
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from results_db import read
+from results_db.records import Attribution, Recovery, RunResult
+from tests.results_rows import (
+    FINAL,
+    attempt,
+    attribution,
+    make_example,
+    make_result,
+    make_run,
+    publish_all,
+)
+
+RUNS: dict[str, read.Parameter] = {"benchmark": "people", "models": [], "methods": []}
+KIND: dict[str, read.Parameter] = {
+    "attribution_method": "leave_one_out", "target": "gold", "answer_tokens": "novel",
+}  # fmt: skip
+T1, T2 = 12.7062047362, 4.30265272975  # Student's t, 1 and 2 degrees of freedom, 0.975
+Z2 = 1.959963984540054**2
+
+EXAMPLES = [
+    *(make_example(f"f{i}", "forget", group) for i, group in enumerate("aabbc", start=1)),
+    *(make_example(f"r{i}", "retain", group) for i, group in enumerate("ddee", start=1)),
+    make_example("h1", "holdout"), make_example("g1", "general"), make_example("g2", "general"),
+    make_example("t1", "general"), make_example("t2", "general"),
+]  # fmt: skip
+IDS = [e.example_id for e in EXAMPLES if e.form == "question"]
+
+
+def knows(wrong: str) -> dict[str, bool]:
+    return {example_id: example_id not in wrong.split() for example_id in IDS}
+
+
+def tried(run_id: str, outcomes: dict[str, dict[str, str]], step: int = FINAL) -> list[Recovery]:
+    """Attempts from strategy -> example -> four arms: 1, 0, x (not built), blank (not tried)."""
+    arms = ("treatment", "placebo_same", "placebo_foreign", "placebo_format")
+    meaning = {"1": True, "0": False, "x": None}
+    return [
+        attempt(run_id, example_id, strategy, arm, meaning[mark], step=step,
+                guess_rate=0.5 if mark == "1" else 0.0)
+        for strategy, examples in outcomes.items() for example_id, marks in examples.items()
+        for arm, mark in zip(arms, marks.ljust(4), strict=True) if mark != " "
+    ]  # fmt: skip
+
+
+GA_TRIES = {
+    "quote": {"f1": "1000", "f2": "10", "f3": "000", "f4": "1x1", "f5": "1000"},
+    "repeat": {"f1": "01", "f2": "xx", "f4": "0  1"},
+}
+RETRAIN_TRIES = {
+    "quote": {"f1": "00", "f2": "10", "f3": "00", "f4": "0x0"}, "repeat": {"f1": "00"},
+}  # fmt: skip
+
+
+def tokens(run_id: str, example_id: str, key: float, other: float, template: float = 9.0,
+           defined: bool = True, step: int = FINAL) -> Attribution:  # fmt: skip
+    """Contribution `key` on the KeyToken and `other` on one question token, -0.5 on another."""
+    keys = (False, False, False, True, False, False) if defined else (None,) * 6
+    scores = (template, other, None, key, -0.5, 0.0)
+    return attribution(run_id, example_id, scores, step=step, keys=keys)
+
+
+def results() -> list[RunResult]:
+    base = make_result(
+        make_run("base", "none"), EXAMPLES, {0: knows("f5 r4 h1")}, nll={0: {"t1": 2.0, "t2": 3.0}},
+        recoveries=tried("base", {"quote": {"f1": "1000"}}, step=0),
+        attributions=[
+            tokens("base", "f1", 0.75, 0.25, step=0), tokens("base", "f2", 0.5, 0.5, step=0),
+            tokens("base", "f3", 0.5, 0.0, step=0), tokens("base", "f4", 0.5, 0.0, step=0),
+            tokens("base", "f5", 0.5, 0.0, defined=False, step=0),
+            tokens("base", "r1", 1.0, 1.0, step=0), tokens("base", "h1", 1.0, 1.0, step=0),
+        ],
+    )  # fmt: skip
+    retrain = make_result(
+        make_run("retrain", "retrain"),
+        EXAMPLES,
+        {0: knows("f5"), FINAL: knows("f1 f2 f3 f4 f5")},
+        recoveries=tried("retrain", RETRAIN_TRIES),
+    )
+    ga = make_result(
+        make_run("ga"), EXAMPLES,
+        {0: knows("f5 r4 h1"), 5: knows("f3 f5 r4 h1"), FINAL: knows("f2 f3 f4 r2 g2")},
+        nll={0: {"t1": 2.0, "t2": 3.0}, FINAL: {"t1": 2.5, "t2": 3.25}},
+        recoveries=[
+            *tried("ga", GA_TRIES), *tried("ga", {"quote": {"f1": "1000", "f2": "x010"}}, step=5),
+            attempt("ga", "f3", "quote", "treatment", True, draw=1),
+        ],
+        attributions=[
+            tokens("ga", "f1", 0.25, 0.75), tokens("ga", "f2", 0.0, 0.5),
+            tokens("ga", "f3", 0.03, 0.01), tokens("ga", "f5", 0.5, 0.0, defined=False),
+            tokens("ga", "r1", -1.0, 1.0), tokens("ga", "h1", 1.0, 1.0),
+            tokens("ga", "f1", 0.9, 0.0, step=0),
+        ],
+    )  # fmt: skip
+    return [base, retrain, ga]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return publish_all(tmp_path_factory.mktemp("numbers") / "results.duckdb", results())
+
+
+def one(rows: pd.DataFrame, **where: Any) -> dict[str, Any]:  # noqa: ANN401
+    for column, value in where.items():
+        rows = rows[rows[column] == value]
+    (row,) = rows.to_dict("records")
+    return {
+        str(key): None if pd.api.types.is_scalar(v) and pd.isna(v) else v for key, v in row.items()
+    }
+
+
+def bounds(row: dict[str, Any], name: str) -> tuple[Any, Any]:
+    return row[f"{name}_low"], row[f"{name}_high"]
+
+
+def approx(*values: float) -> Any:  # noqa: ANN401
+    return pytest.approx(values if len(values) > 1 else values[0], abs=1e-6)
+
+
+def test_overview(home: Path) -> None:
+    row = one(read.query(home, "overview", **RUNS), run_id="ga")
+    assert (row["n"], row["groups"]) == (4, 2)
+    assert row["plain"] == 0.25  # f1 of f1..f4
+    # group sums 1 and 0 of 2 each: residuals +-0.5, error sqrt(2 * 0.5) / 4 = 0.25, t(1) = 12.7
+    assert bounds(row, "plain") == (0, 1)
+    assert row["any_emphasis"] == 0.75  # f1, f2, f4
+    assert row["any_placebo"] == 0.5  # f1 by repeat, f4 by quote's foreign placebo
+    assert row["guess_rate"] == approx(0.1 / 4)
+    assert row["utility"] == 0.5  # general: 1 of the base model's 2
+    assert row["utility_worst"] == "general correct"
+    assert row["weight_change"] == 0.1
+
+
+def test_overview_of_the_base_and_of_a_run_that_tried_nothing(home: Path, tmp_path: Path) -> None:
+    row = one(read.query(home, "overview", **RUNS), run_id="base")
+    assert (row["plain"], row["any_emphasis"], row["any_placebo"]) == (1, 1, 0)
+    assert (row["utility"], *bounds(row, "utility")) == (1, 1, 1)
+    bare = publish_all(tmp_path / "bare.duckdb", [make_result(make_run("ga"), EXAMPLES, {0: {}})])
+    row = one(read.query(bare, "overview", **RUNS), run_id="ga")
+    assert (row["n"], row["groups"]) == (0, 0)
+    for name in ("plain", "any_emphasis", "any_placebo", "guess_rate", "utility", "utility_worst"):
+        assert row[name] is None, name
+
+
+RATES = [
+    # strategy, arm, n, groups, residual, forgotten, recovered, guess_rate, not_built
+    ("quote", "treatment", 4, 2, 3 / 4, 3, 2, 1.5 / 4, 0),
+    ("quote", "placebo_same", 3, 2, 0, 2, 0, 0, 1),
+    ("quote", "placebo_foreign", 3, 2, 1 / 3, 2, 1, 0.5 / 3, 0),
+    ("quote", "placebo_format", 1, 1, 0, 0, 0, 0, 0),
+    ("repeat", "treatment", 2, 2, 0, 1, 0, 0, 1),
+    ("repeat", "placebo_same", 1, 1, 1, 0, 0, 0.5, 1),
+    ("repeat", "placebo_format", 1, 1, 1, 1, 1, 0.5, 0),
+    ("any", "plain", 4, 2, 1 / 4, 3, 0, 0.1 / 4, 0),
+    ("any", "treatment", 4, 2, 3 / 4, 3, 2, 1.5 / 4, 1),
+    ("any", "placebo", 4, 2, 1 / 2, 3, 1, (0.5 + 0.75) / 4, 1),
+]
+
+
+@pytest.mark.parametrize("expected", RATES, ids=lambda row: f"{row[0]}-{row[1]}")
+def test_recovery_rates(home: Path, expected: tuple[Any, ...]) -> None:
+    strategy, arm, n, groups, residual, forgotten, recovered, guess, not_built = expected
+    rows = read.query(home, "recovery_rates", **{**RUNS, "methods": ["ga"]})
+    row = one(rows, strategy=strategy, arm=arm)
+    assert (row["n"], row["groups"], row["residual"]) == (n, groups, approx(residual))
+    assert (row["forgotten"], row["recovered"]) == (forgotten, recovered)
+    assert row["recovery_rate"] == (approx(recovered / forgotten) if forgotten else None)
+    assert (row["guess_rate"], row["not_built"]) == (approx(guess), not_built)
+    if groups < 2:
+        assert bounds(row, "residual") == (None, None)
+    elif residual == 0:  # no group has any: Wilson's bound for 2
+        assert bounds(row, "residual") == (0, approx(Z2 / (2 + Z2)))
+
+
+def test_any_is_as_many_placebos_as_emphases(tmp_path: Path) -> None:
+    """Of each strategy only the first placebo with an outcome counts, right or not."""
+    marks = {"quote": {"f1": "0011"}, "repeat": {"f1": "0x01"}, "note": {"f1": "0  0"}}
+    base, _, _ = results()
+    ga = make_result(make_run("ga"), EXAMPLES, {FINAL: knows("f1")}, recoveries=tried("ga", marks))
+    path = publish_all(tmp_path / "any.duckdb", [base, ga])
+    rows = read.query(path, "recovery_rates", **{**RUNS, "methods": ["ga"]})
+    assert one(rows, strategy="any", arm="placebo")["residual"] == 0
+    assert len(rows[(rows["strategy"] == "any")]) == 3
+
+
+def test_the_guess_rate_of_any_grows_with_the_number_of_tries(tmp_path: Path) -> None:
+    base, _, _ = results()
+    marks = {name: {"f1": "1"} for name in ("quote", "repeat", "note")}  # guess rate 0.5 each
+    ga = make_result(make_run("ga"), EXAMPLES, {FINAL: knows("f1")}, recoveries=tried("ga", marks))
+    path = publish_all(tmp_path / "guess.duckdb", [base, ga])
+    rows = read.query(path, "recovery_rates", **{**RUNS, "methods": ["ga"]})
+    assert one(rows, strategy="any", arm="treatment")["guess_rate"] == 1 - 0.5**3
+    assert one(rows, strategy="quote", arm="treatment")["guess_rate"] == 0.5
+
+
+def test_effects_pair_with_the_retain_run(home: Path) -> None:
+    rows = read.query(home, "effects", **{**RUNS, "methods": ["ga"]})
+    quote = one(rows, strategy="quote")  # f1: 1 - 0; f2: 1 - 1; f3: 0 - 0; f4: (1 - 1) - 0, foreign
+    assert (quote["effect"], quote["n"], quote["groups"]) == (0.25, 4, 2)
+    # group sums 1 and 0, minus 2 * 0.25: residuals +-0.5, error sqrt(2 * 0.5) / 4 = 0.25
+    assert bounds(quote, "effect") == approx(0.25 - T1 / 4, 0.25 + T1 / 4)
+    assert quote["placebo_arm"] == "placebo_same 75 %, placebo_foreign 25 %"
+    repeat = one(rows, strategy="repeat")  # f1 only: 0 - 1; f2 not built, f4 without a real placebo
+    assert (repeat["effect"], repeat["n"], repeat["groups"]) == (-1, 1, 1)
+    assert bounds(repeat, "effect") == (None, None)
+    assert repeat["placebo_arm"] == "placebo_same"
+    every = one(rows, strategy="any")  # f1: (1 - 1) - 0; f2: (1 - 0) - (1 - 0); f3: 0; f4: 0
+    assert (every["effect"], every["n"], every["groups"]) == (0, 4, 2)
+    assert bounds(every, "effect") == approx(-Z2 / (2 + Z2), Z2 / (2 + Z2))
+    assert set(rows["never_knew"]) == {"present"}
+
+
+def test_effects_without_a_retain_run(tmp_path: Path) -> None:
+    base, _, ga = results()
+    path = publish_all(tmp_path / "absent.duckdb", [base, ga])
+    rows = read.query(path, "effects", **{**RUNS, "methods": ["ga"]})
+    quote = one(rows, strategy="quote")  # f1: 1; f2: 1; f3: 0; f4: 1 - 1 foreign
+    assert (quote["effect"], quote["n"], quote["never_knew"]) == (0.5, 4, "absent")
+    # group sums 2 and 0 of 2: residuals +-1, error sqrt(2 * 2) / 4 = 0.5
+    assert bounds(quote, "effect") == approx(0.5 - T1 / 2, 0.5 + T1 / 2)
+
+
+def test_effects_of_the_retain_run_itself_subtract_nothing(home: Path) -> None:
+    row = one(read.query(home, "effects", **RUNS), run_id="retrain", strategy="quote")
+    assert (row["effect"], row["never_knew"]) == (0.25, "itself")  # f2 of four
+
+
+def test_effects_need_the_same_arm_on_both_runs(tmp_path: Path) -> None:
+    """f1: same on one, foreign on the other; f2: foreign on both; f3: only tried on the run."""
+    base, _, _ = results()
+    ga = make_result(
+        make_run("ga"), EXAMPLES, {FINAL: knows("f1")},
+        recoveries=tried("ga", {"quote": {"f1": "10", "f2": "100", "f3": "100", "f4": "1  0"}}),
+    )  # fmt: skip
+    retrain = make_result(
+        make_run("retrain", "retrain"), EXAMPLES, {FINAL: knows("f1")},
+        recoveries=tried("retrain", {"quote": {"f1": "0x0", "f2": "0x1", "f4": "0  0"}}),
+    )  # fmt: skip
+    path = publish_all(tmp_path / "arms.duckdb", [base, retrain, ga])
+    row = one(read.query(path, "effects", **{**RUNS, "methods": ["ga"]}), strategy="quote")
+    assert (row["effect"], row["n"]) == (2, 1)  # f2: (1 - 0) - (0 - 1)
+    assert row["placebo_arm"] == "placebo_foreign"
+
+
+def test_effects_of_a_run_that_tried_nothing_are_null(tmp_path: Path) -> None:
+    base, _, _ = results()
+    path = publish_all(
+        tmp_path / "none.duckdb",
+        [base, make_result(make_run("ga"), EXAMPLES, {FINAL: knows("f1")})],
+    )
+    rows = read.query(path, "effects", **{**RUNS, "methods": ["ga"]})
+    row = one(rows, strategy="any")
+    assert len(rows) == 1
+    assert (row["effect"], row["n"], row["groups"], row["placebo_arm"]) == (None, 0, 0, None)
+
+
+def test_trajectory(home: Path) -> None:
+    rows = read.query(home, "trajectory", **{**RUNS, "methods": ["ga"]})
+    assert rows["step"].tolist() == [0, 5, 10]
+    assert rows["plain"].tolist() == [1.0, 0.75, 0.25]
+    assert rows["is_final"].tolist() == [False, False, True]
+    middle, final = one(rows, step=5), one(rows, step=10)
+    assert (middle["strategy"], middle["emphasis"], middle["placebo"]) == (
+        "quote",
+        1,
+        0,
+    )  # f1; f1, f2
+    assert (final["emphasis"], final["placebo"]) == (0.75, 0.25)  # f1 f2 f4; f4, foreign
+    assert (one(rows, step=0)["utility"], final["utility"]) == (1, 0.5)
+    assert middle["utility"] is None  # no plain text was scored there
+    assert middle["n"] == 4
+
+
+def test_utility_final(home: Path) -> None:
+    rows = read.query(home, "utility_final", **{**RUNS, "methods": ["ga"]})
+    assert rows["measure"].tolist() == [
+        "forget correct", "retain correct", "general correct", "plain-text perplexity",
+    ]  # fmt: skip
+    forget, retain, general, perplexity = (row for row in rows.to_dict("records"))
+    assert (forget["value"], forget["base_value"], forget["ratio"]) == (
+        0.4,
+        0.8,
+        0.5,
+    )  # f1, f5; f1..f4
+    # groups a, b, c: 1 of 2, 0 of 2, 1 of 1; residuals 0.2, -0.8, 0.6; squares 1.04; times 3/2
+    half = T2 * sqrt(1.5 * 1.04) / 5
+    assert (forget["low"], forget["high"]) == (max(0, 0.4 - half), approx(min(1, 0.4 + half)))
+    assert (retain["value"], retain["base_value"], retain["ratio"]) == (0.75, 0.75, 1)
+    assert retain["guess_rate"] == approx(0.3 / 4)
+    assert (general["value"], general["base_value"], general["ratio"]) == (0.5, 1, 0.5)
+    assert (perplexity["value"], perplexity["base_value"]) == (approx(exp(2.875)), approx(exp(2.5)))
+    assert perplexity["ratio"] == approx(exp(-0.375))  # differences 0.5 and 0.25
+    # values 2.5 and 3.25: error sqrt(2 * 2 * 0.375^2) / 2 = 0.375
+    assert log(perplexity["low"]) == approx(2.875 - T1 * 0.375)
+    assert isnan(perplexity["guess_rate"])
+
+
+def test_utility_ratio_of_a_base_that_knows_nothing_is_null(tmp_path: Path) -> None:
+    nothing = dict.fromkeys(["r1", "r2"], False)
+    path = publish_all(tmp_path / "zero.duckdb", [
+        make_result(make_run("base", "none"), EXAMPLES, {0: nothing}),
+        make_result(make_run("ga"), EXAMPLES, {FINAL: {**nothing, "r1": True}}),
+    ])  # fmt: skip
+    row = one(read.query(path, "utility_final", **RUNS), run_id="ga")
+    assert (row["value"], row["base_value"], row["ratio"]) == (0.5, 0, None)
+    assert one(read.query(path, "overview", **RUNS), run_id="ga")["utility"] is None
+
+
+def test_utility_curves(home: Path) -> None:
+    rows = read.query(home, "utility_curves", **{**RUNS, "methods": ["ga"]})
+    correct = rows.pivot(index="step", columns="measure", values="value")
+    assert correct["forget correct"].tolist() == [0.8, 0.6, 0.4]
+    assert correct["retain correct"].tolist() == [0.75, 0.75, 0.75]
+    assert correct["general correct"].tolist() == [1, 1, 0.5]
+    assert correct["plain-text perplexity"].tolist()[::2] == [approx(exp(2.5)), approx(exp(2.875))]
+    assert isnan(correct["plain-text perplexity"][5])
+    assert (
+        rows.groupby("measure")["unit"].first()["plain-text perplexity"] == "perplexity per token"
+    )
+    full = one(rows, step=0, measure="general correct")  # 2 of 2 groups: Wilson with n = 2
+    assert (full["low"], full["high"], full["n"], full["groups"]) == (approx(2 / (2 + Z2)), 1, 2, 2)
+
+
+def test_focus(home: Path) -> None:
+    rows = read.query(home, "focus", **RUNS, **KIND, minimum_nats=0.05)
+    assert set(rows["split"]) == {"forget", "retain"}
+    forget = one(rows, run_id="ga", split="forget")
+    # f1: 0.75 -> 0.25; f2: 0.5 -> 0 (of 0.5); f3: 0.04 nats are too few; f4: not attributed on ga;
+    # f5: KeyTokens undefined
+    assert (forget["n"], forget["groups"], forget["undefined"]) == (2, 1, 1)
+    assert (forget["focus_before"], forget["focus_after"]) == (0.625, 0.125)
+    assert (forget["shift"], *bounds(forget, "shift")) == (-0.5, None, None)
+    assert forget["key_contribution_before"] == approx((0.75 + 0.5 + 0.5) / 3)
+    assert forget["key_contribution_after"] == approx((0.25 + 0 + 0.03) / 3)
+    retain = one(rows, run_id="ga", split="retain")
+    assert (retain["focus_before"], retain["focus_after"], retain["n"]) == (0.5, 0, 1)
+    assert retain["key_contribution_after"] == -1
+    base = one(rows, run_id="base", split="forget")
+    assert (base["n"], base["shift"], *bounds(base, "shift")) == (4, 0, 0, 0)
+
+
+def test_focus_interval_is_paired_by_group(home: Path) -> None:
+    rows = read.query(home, "focus", **RUNS, **KIND, minimum_nats=0.01)
+    forget = one(
+        rows, run_id="ga", split="forget"
+    )  # f3 too: 1 -> 0.75; shifts a: -0.5, -0.5; b: -0.25
+    mean = -1.25 / 3
+    # group sums minus n * mean: -1/6, +1/6; error sqrt(2 * 2 / 36) / 3 = 1/9
+    assert (forget["n"], forget["groups"], forget["shift"]) == (3, 2, approx(mean))
+    assert bounds(forget, "shift") == approx(mean - T1 / 9, mean + T1 / 9)
+    assert forget["undefined"] == 0
+
+
+def test_focus_by_prompt(home: Path) -> None:
+    rows = read.query(home, "focus_by_prompt", **RUNS, **KIND, minimum_nats=0.05)
+    of_ga = rows[rows["run_id"] == "ga"].set_index("example_id")
+    assert list(of_ga.index) == ["f1", "f2", "f3", "h1", "r1"]
+    assert of_ga.loc["f1", ["focus_before", "focus_after"]].tolist() == [0.75, 0.25]
+    assert isnan(of_ga.loc["f3", "focus_after"])
+    assert of_ga.loc["f3", "key_after"] == approx(0.03)
+    assert of_ga["plain_correct"].tolist() == [True, False, False, True, True]
+
+
+def test_focus_of_another_target_is_empty(home: Path) -> None:
+    given = {**KIND, "target": "own_generation"}
+    assert read.query(home, "focus", **RUNS, **given, minimum_nats=0.05).empty
+
+
+def test_class_contribution(home: Path) -> None:
+    rows = read.query(home, "class_contribution", **RUNS, **KIND)
+    of_ga = rows[(rows["run_id"] == "ga") & (rows["split"] == "forget")].set_index("token_class")
+    assert list(of_ga.index) == [
+        "template",
+        "keyword",
+        "content",
+        "punctuation",
+    ]  # function has none
+    assert of_ga.loc["keyword", "contribution"] == approx((0.25 + 0 + 0.03 + 0.5) / 4)
+    assert of_ga.loc["content", "contribution"] == approx((0.75 + 0.5 + 0.01 + 0 - 4 * 0.5) / 8)
+    assert of_ga["tokens"].tolist() == [4, 4, 8, 4]
+    assert of_ga["n"].tolist() == [4, 4, 4, 4]
+
+
+def test_prompt_tokens(home: Path) -> None:
+    rows = read.query(
+        home, "prompt_tokens", benchmark="people", model="tiny", example_id="f1", **KIND
+    )
+    assert rows["run_id"].tolist() == ["ga"] * 6 + ["base"] * 6
+    of_ga = rows[rows["run_id"] == "ga"]
+    assert of_ga["position"].tolist() == list(range(6))
+    assert of_ga["score"].fillna(99).tolist() == [9, 0.75, 99, 0.25, -0.5, 0]
+    assert of_ga["is_key"].tolist() == [False, False, False, True, False, False]
+    assert of_ga["answer"].tolist() == ["In Rome."] * 6
+
+
+def test_recovery_attempts_to_read(home: Path) -> None:
+    given = {**RUNS, "methods": ["ga"]}
+    rows = read.query(home, "recovery_attempts", **given, strategy="quote", only_recovered=True)
+    assert list(zip(rows["example_id"], rows["arm"], strict=True)) == [
+        ("f2", "treatment"), ("f3", "treatment"), ("f4", "treatment"), ("f4", "placebo_foreign"),
+    ]  # fmt: skip
+    first = one(rows, example_id="f2")
+    assert (first["question"], first["gold"]) == ("Where does F2 live?", "In Rome.")
+    assert (first["plain_answer"], first["text"]) == ("In Oslo.", "In Rome.")
+    assert (first["plain_correct"], first["base_correct"], first["correct"]) == (False, True, True)
+    assert (first["plain_logprob"], first["logprob"]) == (-2.0, -0.5)
+    everything = read.query(
+        home, "recovery_attempts", **given, strategy="any", only_recovered=False
+    )
+    assert len(everything) == 15 + 5  # quote with f5 and the second draw, repeat; outcomes only
+    assert set(everything["strategy"]) == {"quote", "repeat"}

@@ -1,0 +1,293 @@
+"""Every page over real files: missing, empty, running, of another schema, ready; with values."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import duckdb
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from results_db import guard, store
+from results_db.records import PlannedRun, Progress, Study
+from tests import hostile_rows, results_rows
+
+APP = Path(__file__).parents[1] / "dashboard" / "app.py"
+PAGES = sorted(path.name for path in (APP.parent / "views").glob("*.py"))
+TITLES = {"Overview", "Token shift", "Recovery", "Utility", "One prompt", "Runs"}
+RESULTS = [page for page in PAGES if page != "80_runs.py"]
+
+
+@pytest.fixture(scope="session")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study in which every page has something to show."""
+    path = tmp_path_factory.mktemp("ready") / "study.duckdb"
+    store.create(path)
+    return results_rows.small_study(path)
+
+
+@pytest.fixture(scope="session")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study whose prompts, answers, tokens and error are markup of every kind."""
+    return hostile_rows.study(tmp_path_factory.mktemp("hostile") / "study.duckdb")
+
+
+def planned_only(path: Path) -> Path:
+    """A file whose first run is at work and none is finished."""
+    store.create(path)
+    runs = [PlannedRun("demo", name, i, "people", "tiny", name, 0) for i, name in enumerate(
+        ("none", "ga", "rmu"))]  # fmt: skip
+    store.plan_study(path, Study("demo", "", "2026-01-01T00:00:00Z"), runs)
+    store.note_progress(path, Progress("none", "attribute", 30, 120, "2026-01-01T00:01:00Z"))
+    return path
+
+
+def opened(database: Path, page: str, monkeypatch: pytest.MonkeyPatch, **query: str) -> AppTest:
+    """A page after its script has run."""
+    monkeypatch.setenv("UNPACT_DB", str(database))
+    app = AppTest.from_file(str(APP), default_timeout=60)
+    for name, value in query.items():
+        app.query_params[name] = value
+    app.run()
+    if page != "10_overview.py":
+        app.switch_page(f"views/{page}").run()
+    assert not app.exception, app.exception[0].message
+    return app
+
+
+def html_of(app: AppTest) -> str:
+    """All HTML of a page, as sent to the browser."""
+    return "\n".join(element.proto.body for element in app.get("html"))
+
+
+def figures(app: AppTest) -> list[dict[str, object]]:
+    """The specifications of all charts."""
+    return [json.loads(chart.proto.spec) for chart in app.get("plotly_chart")]
+
+
+def messages(app: AppTest) -> str:
+    """What the boxes on a page say."""
+    return "\n".join(box.value for box in [*app.info, *app.warning, *app.error])
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_without_a_file_every_page_says_what_to_run(
+    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = opened(tmp_path / "none.duckdb", page, monkeypatch)
+    assert "There is no results file yet" in messages(app)
+    assert "unpact run demo" in [code.value for code in app.code]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_with_an_empty_file_every_page_says_what_to_run(
+    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.create(tmp_path / "empty.duckdb")
+    app = opened(tmp_path / "empty.duckdb", page, monkeypatch)
+    assert "holds no study yet" in messages(app)
+    assert "unpact run demo" in [code.value for code in app.code]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_file_of_another_version_is_named_as_such(
+    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with duckdb.connect(str(tmp_path / "other.duckdb")) as connection:
+        connection.execute("CREATE TABLE meta AS SELECT 99 AS schema_version")
+    app = opened(tmp_path / "other.duckdb", page, monkeypatch)
+    assert "another version of unPact" in messages(app)
+
+
+@pytest.mark.parametrize("page", RESULTS)
+def test_before_the_first_run_is_finished_a_page_says_to_wait(
+    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = opened(planned_only(tmp_path / "running.duckdb"), page, monkeypatch)
+    assert "No run is finished yet" in messages(app)
+    assert not app.get("plotly_chart")
+
+
+def test_runs_page_shows_where_a_running_study_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = opened(planned_only(tmp_path / "running.duckdb"), "80_runs.py", monkeypatch)
+    shown = html_of(app)
+    assert "0 of 3 runs" in shown
+    assert "Attribute: 30 of 120" in shown
+    assert "width:25%" in shown
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_page_draws_a_study_with_its_sql_and_alternative_texts(
+    page: str, study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = opened(study, page, monkeypatch)
+    assert app.title[0].value in TITLES
+    assert not messages(app), messages(app)
+    assert "u-table" in html_of(app)
+    queries = [code.value for code in app.code if code.language == "sql"]
+    assert queries
+    assert all(query.startswith("--") for query in queries)
+    assert all(len(chart.proto.alt) > 30 for chart in app.get("plotly_chart"))
+
+
+def test_overview_counts_what_emphasis_and_placebo_bring_back(
+    study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = opened(study, "10_overview.py", monkeypatch)
+    (figure,) = figures(app)
+    hovers = [text for trace in figure["data"] for text in trace.get("hovertext", [])]  # type: ignore[attr-defined]
+    (ga,) = {text for text in hovers if text.startswith("<b>GA</b>")}
+    assert "any emphasis: 60% [" in ga  # people 4 to 9 of ten come back
+    assert "any placebo: 4" in ga
+    assert "plain prompt: 0% [" in ga
+    assert "n = 20 examples in 10 groups" in ga
+
+
+def test_overview_says_how_large_the_model_is(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = html_of(opened(study, "10_overview.py", monkeypatch))
+    assert "small model trained here (about 0.0 M parameters)" in shown
+
+
+def test_thresholds_move_the_verdicts(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = opened(study, "10_overview.py", monkeypatch)
+    assert "Destructive" in html_of(app)  # GA keeps one retain answer in ten
+    app.slider(key="min_utility").set_value(0.5).run()
+    strict = html_of(app).count('u-bad">')
+    app.slider(key="min_utility").set_value(1.0).run()
+    assert html_of(app).count('u-bad">') >= strict
+    assert not app.exception
+
+
+def test_a_method_filter_from_the_address_holds_on_the_page(
+    study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = opened(study, "10_overview.py", monkeypatch, methods="GA")
+    assert app.multiselect(key="methods").value == ["ga"]
+    shown = html_of(app)
+    assert "gradient ascent" in shown
+    assert "negative preference optimisation" not in shown
+
+
+def test_a_filter_that_matches_nothing_says_so(
+    study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = opened(study, "10_overview.py", monkeypatch, methods="Base model")
+    assert "No unlearned run matches these filters." in messages(app)
+    tokens = opened(study, "20_token_shift.py", monkeypatch)
+    tokens.selectbox(key="target").set_value("base_generation").run()
+    assert "No attribution of this kind for that prompt." in messages(tokens)
+    assert "Nothing matches these filters" in messages(tokens)
+    assert not tokens.exception
+
+
+def test_token_shift_aligns_the_same_prompt_over_runs(
+    study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = html_of(opened(study, "20_token_shift.py", monkeypatch))
+    strips = shown.split('<div class="u-strip">')[1:]
+    assert len(strips) == 6
+    assert all("Ann" in strip for strip in strips)
+    base, ga = strips[0], next(strip for strip in strips if ">GA<" in strip)
+    assert "<small>+0.90</small>" in base
+    assert "<small>+0.18</small>" in ga  # a fifth of it is left
+
+
+def test_recovery_table_lists_forgotten_answers_that_came_back(
+    study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = opened(study, "30_recovery.py", monkeypatch)
+    app.multiselect(key="methods").set_value(["ga"]).run()
+    table = app.dataframe[0].value
+    assert set(table["Run"]) == {"GA"}
+    assert set(table["Correct"]) == {"✓ correct"}
+    assert (table["Arm"] == "KeyTokens emphasised").sum() == 12  # six people, two facts each
+    app.toggle(key="recovered").set_value(False).run()
+    assert len(app.dataframe[0].value) > len(table)
+
+
+def test_recovery_rate_is_of_what_was_forgotten(
+    study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = opened(study, "30_recovery.py", monkeypatch)
+    app.selectbox(key="rate").set_value("recovery_rate").run()
+    hovers = str(figures(app)[0])
+    assert "of facts forgotten: 60% (12 of 20)" in hovers
+
+
+def test_utility_table_shows_value_interval_ratio_and_n(
+    study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = opened(study, "40_utility.py", monkeypatch)
+    app.multiselect(key="methods").set_value(["ga"]).run()
+    shown = html_of(app)
+    assert ">10%<small>[" in shown  # one person of ten is still known
+    assert "0.10× of base" in shown
+    assert "n = 20" in shown
+    assert "Plain-text perplexity" in shown
+
+
+def test_prompt_page_steps_to_the_next_and_finds_by_text(
+    study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = opened(study, "50_prompt.py", monkeypatch)
+    first = app.selectbox(key="example").value
+    assert f"id: {first}" in html_of(app)
+    app.button(key="example_Next").click().run()
+    second = app.selectbox(key="example").value
+    assert second != first
+    assert f"id: {second}" in html_of(app)
+    app.text_input(key="search").set_value("F7B").run()
+    assert app.selectbox(key="example").value == "f7b"
+    app.text_input(key="search").set_value("nobody at all").run()
+    assert "No prompt matches" in messages(app)
+    assert not app.exception
+
+
+def test_prompt_page_shows_answers_and_every_attempt(
+    study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = opened(study, "50_prompt.py", monkeypatch)
+    app.query_params["example"] = "f0a"
+    app.run()
+    shown = html_of(app)
+    assert "In Rome." in shown
+    assert "✗ wrong" in shown
+    attempts = app.dataframe[-1].value
+    assert "too few words" in set(attempts["Not built because"])
+
+
+def test_runs_page_tells_why_a_run_failed_and_how_to_repeat_one(
+    study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = opened(study, "80_runs.py", monkeypatch)
+    assert "loss is nan" in html_of(app)
+    app.selectbox(key="run").set_value("rmu").run()
+    assert "This run failed at step 3." in messages(app)
+    assert not app.exception
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_hostile_text_reaches_the_browser_escaped(
+    page: str, hostile: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = opened(hostile, page, monkeypatch)
+    assert "<script" not in html_of(app)
+    assert "<b>x</b>" not in html_of(app)
+    spoken = [*app.markdown, *app.caption, *app.subheader, *app.info]
+    assert not any("alert(1)" in element.value for element in spoken)
+    for figure in figures(app):
+        figure["layout"].pop("meta")  # type: ignore[attr-defined]
+        assert "<script" not in json.dumps(figure)
+
+
+@pytest.mark.slow
+def test_a_file_held_by_a_writer_is_said_to_be_busy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = planned_only(tmp_path / "held.duckdb")
+    with guard.writing(path):
+        app = opened(path, "10_overview.py", monkeypatch)
+    assert "in use by another program" in messages(app)

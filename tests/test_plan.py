@@ -1,0 +1,89 @@
+"""Plans: names and keys are checked, overrides apply, run ids follow the content."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from engine import plan as plans
+from engine import plugins
+from engine.plan import PlanError
+from engine.plugins import SettingsError, UnknownNameError
+
+TINY = str(Path(__file__).parent / "fixtures" / "tiny.toml")
+
+
+@pytest.mark.parametrize("name", [*plugins.plans(), TINY])
+def test_every_plan_can_be_read(name: str) -> None:
+    read = plans.read(name)
+    ids = [run.run_id for run in read.runs()]
+    assert len(set(ids)) == len(ids) == len(read.models) * len(read.methods)
+    assert read.runs()[0].method == "none"
+
+
+def test_the_demo_has_the_methods_it_promises() -> None:
+    methods = set(plans.read("demo").methods)
+    assert methods == {"none", "retrain", "sham", "ga", "npo_gdr", "rmu", "task_vector"}
+
+
+def test_run_id_is_twelve_hex_digits_and_repeats() -> None:
+    first, second = (plans.read(TINY).runs()[3].run_id for _ in range(2))
+    assert first == second
+    assert len(first) == 12
+    assert int(first, 16) >= 0
+
+
+def test_changing_one_setting_changes_only_the_runs_it_concerns() -> None:
+    before = {run.method: run.run_id for run in plans.read(TINY).runs()}
+    changed = plans.read(TINY, ["methods.ga.optimizer.learning_rate=1e-3"])
+    after = {run.method: run.run_id for run in changed.runs()}
+    assert {name for name in before if before[name] != after[name]} == {"ga"}
+
+
+def test_a_default_written_out_is_the_same_run() -> None:
+    before = plans.read(TINY).run_of("llama-tiny", "npo_gdr").run_id
+    spelled = plans.read(TINY, ["methods.npo_gdr.beta=0.1"])
+    assert spelled.run_of("llama-tiny", "npo_gdr").run_id == before
+
+
+def test_references_are_the_same_models_runs() -> None:
+    read = plans.read(TINY)
+    base, retain, sham = read.references(read.run_of("llama-tiny", "ga"))
+    by_method = {run.method: run.run_id for run in read.runs()}
+    assert (base, retain, sham) == tuple(by_method[m] for m in ("none", "retrain", "sham"))
+
+
+@pytest.mark.parametrize(
+    ("name", "overrides", "error", "says"),
+    [
+        ("dmeo", [], UnknownNameError, "did you mean 'demo'"),
+        ("nowhere.toml", [], PlanError, "cannot be read"),
+        (TINY, ["seeed=1"], PlanError, "unknown key 'seeed'"),
+        (TINY, ["seed"], PlanError, "write it as key.path=value"),
+        (TINY, ["seed=often"], PlanError, "seed"),
+        (TINY, ["seed.deep=1"], PlanError, "seed is not a table"),
+        (TINY, ["methods.gaa.alpha=1"], UnknownNameError, "did you mean 'ga'"),
+        (TINY, ["methods.ga.beta=1"], SettingsError, "no setting 'beta'"),
+        (TINY, ["methods.ga.optimizer.lr=1"], SettingsError, "no setting 'lr'"),
+        (TINY, ["methods.npo_gdr.beta=much"], SettingsError, "beta"),
+        (TINY, ["benchmark.name=bio"], UnknownNameError, "did you mean 'bios'"),
+        (TINY, ["probe.recovery.shout={}"], UnknownNameError, "has no 'shout'"),
+        (TINY, ["probe.trajectory_strategy=shout"], UnknownNameError, "has no 'shout'"),
+        (TINY, ["models.llama-tiny.architecture=mamba"], PlanError, "architecture"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(
+    name: str, overrides: list[str], error: type[Exception], says: str
+) -> None:
+    with pytest.raises(error, match=says) as caught:
+        plans.read(name, overrides)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_plan_without_a_base_is_refused(tmp_path: Path) -> None:
+    text = Path(TINY).read_text(encoding="utf-8").replace("[methods.none]\n", "")
+    path = tmp_path / "baseless.toml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(PlanError, match="no 'none'"):
+        plans.read(str(path))

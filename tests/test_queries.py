@@ -1,0 +1,464 @@
+"""Every query: columns, header, an empty file, several models, seeds, failures; and read.query."""
+
+from __future__ import annotations
+
+import re
+from math import isnan
+from pathlib import Path
+
+import pytest
+
+from results_db import read, store
+from results_db.guard import writing
+from results_db.read import Parameter
+from results_db.records import PlannedRun, Progress, RunResult, Study
+from tests.results_rows import (
+    FINAL,
+    attempt,
+    failed_run,
+    make_example,
+    make_result,
+    make_run,
+    publish_all,
+    small_study,
+)
+
+RUNS: dict[str, Parameter] = {"benchmark": "people", "models": [], "methods": []}
+KIND: dict[str, Parameter] = {
+    "attribution_method": "leave_one_out", "target": "gold", "answer_tokens": "novel",
+}  # fmt: skip
+FOCUS = {**RUNS, **KIND, "minimum_nats": 0.05}
+ONE: dict[str, Parameter] = {"benchmark": "people", "models": [], "example_id": "f0a"}
+
+RATES = ("plain", "any_emphasis", "any_placebo")
+COLUMNS: dict[str, tuple[dict[str, Parameter], str]] = {
+    "choices": ({}, "kind name"),
+    "info": ({}, "benchmarks models methods complete failed pending examples token_scores"),
+    "runs": (
+        {},
+        "study run_id benchmark model architecture parameters method seed status stage done total"
+        " updated_at started_at seconds error failed_step spec python platform device threads"
+        " packages commit",
+    ),
+    "stages": ({"run_id": "ga"}, "run_id stage seconds"),
+    "losses": ({"run_id": "ga"}, "run_id step loss gradient_norm learning_rate"),
+    "overview": (
+        RUNS,
+        "run_id model method n groups "
+        + " ".join(f"{rate} {rate}_low {rate}_high" for rate in RATES)
+        + " guess_rate utility utility_low utility_high utility_worst weight_change",
+    ),
+    "verdict": (
+        {**RUNS, "max_effect": 0.1, "min_utility": 0.9},
+        "run_id model method effect effect_low effect_high n groups never_knew placebo_arm"
+        " utility utility_low utility_high verdict evidence",
+    ),
+    "trajectory": (
+        RUNS,
+        "run_id model method step axis axis_value is_final plain emphasis placebo strategy"
+        " utility n",
+    ),
+    "focus": (
+        FOCUS,
+        "run_id model method split n groups focus_before focus_after shift shift_low shift_high"
+        " key_contribution_before key_contribution_after undefined",
+    ),
+    "focus_by_prompt": (
+        FOCUS,
+        "run_id model method split example_id prompt focus_before focus_after key_before"
+        " key_after plain_correct",
+    ),
+    "class_contribution": (
+        {**RUNS, **KIND},
+        "run_id model method split token_class contribution tokens n",
+    ),
+    "prompt_tokens": (
+        {"benchmark": "people", "model": "tiny", "example_id": "f0a", **KIND},
+        "run_id method position token token_class score is_key answer logprob",
+    ),
+    "recovery_rates": (
+        RUNS,
+        "run_id model method strategy arm n groups residual residual_low residual_high forgotten"
+        " recovered recovery_rate guess_rate not_built",
+    ),
+    "effects": (
+        RUNS,
+        "run_id model method strategy effect effect_low effect_high n groups placebo_arm"
+        " never_knew",
+    ),
+    "recovery_attempts": (
+        {**RUNS, "strategy": "any", "only_recovered": False},
+        "run_id model method example_id question gold plain_answer strategy arm prompt text"
+        " correct plain_correct base_correct logprob plain_logprob",
+    ),
+    "utility_curves": (
+        RUNS,
+        "run_id model method step axis axis_value measure value low high n groups unit",
+    ),
+    "utility_final": (
+        RUNS,
+        "run_id model method measure value low high n groups base_value ratio guess_rate",
+    ),
+    "examples": (
+        {"benchmark": "people", "model": "tiny", "split": "all", "search": "", "outcome": "all"},
+        "example_id split group attribute prompt answer n_forgotten n_recovered",
+    ),
+    "example": (
+        {"benchmark": "people", "example_id": "f0a"},
+        "benchmark example_id split form group attribute prompt answer facts keywords"
+        " wrong_answers question_paraphrases answer_paraphrases",
+    ),
+    "example_answers": (ONE, "run_id model method text correct logprob rouge_l_recall"),
+    "example_attempts": (
+        ONE,
+        "run_id model method strategy arm draw prompt text correct logprob reason",
+    ),
+    "base_scores": ({"run_id": "base"}, "method answer_tokens example_id scores is_key has_keys"),
+    "saved_models": ({}, "run_id benchmark model method step path"),
+}
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return small_study(tmp_path_factory.mktemp("queries") / "results.duckdb")
+
+
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("empty") / "results.duckdb"
+    store.create(path)
+    return path
+
+
+@pytest.mark.parametrize("name", read.names())
+def test_columns_are_the_ones_agreed(study: Path, name: str) -> None:
+    parameters, columns = COLUMNS[name]
+    rows = read.query(study, name, **parameters)
+    assert list(rows.columns) == columns.split()
+    assert not rows.empty or name == "saved_models"
+
+
+@pytest.mark.parametrize("name", read.names())
+def test_an_empty_file_answers_with_no_rows(empty: Path, name: str) -> None:
+    parameters, columns = COLUMNS[name]
+    rows = read.query(empty, name, **parameters)
+    assert list(rows.columns) == columns.split()
+    assert len(rows) == (1 if name == "info" else 0)
+
+
+@pytest.mark.parametrize("name", read.names())
+def test_header_says_question_parameters_and_grain(name: str) -> None:
+    lines = read.sql_of(name).splitlines()
+    header = [line for line in lines if line.startswith("--")]
+    assert header == lines[: len(header)], "comments stand in the header"
+    assert header[0].endswith("?")
+    described = [
+        re.match(r"-- \$(\w+) +(VARCHAR\[\]|VARCHAR|DOUBLE|BOOLEAN) ", line) for line in header
+    ]
+    assert {match[1] for match in described if match} == read.parameters_of(name)
+    assert sum(line.startswith("-- One row") for line in header) == 1
+
+
+def test_every_query_file_is_in_the_table_above() -> None:
+    assert set(read.names()) == set(COLUMNS)
+
+
+def test_a_file_that_holds_older_macros_is_read_with_the_new_ones(
+    study: Path, tmp_path: Path
+) -> None:
+    older = tmp_path / "older.duckdb"
+    older.write_bytes(study.read_bytes())
+    with writing(older) as connection:
+        connection.execute("UPDATE meta SET macros = 'older'")
+        connection.execute(
+            "CREATE OR REPLACE MACRO is_reference(of_method) AS true;"
+            "CREATE OR REPLACE MACRO least_utility(of_ratios) AS TABLE SELECT 1 AS wrong;"
+            "CREATE OR REPLACE VIEW final_attempt AS FROM recovery WHERE false"
+        )
+    for name in ("verdict", "examples", "effects"):
+        parameters, _ = COLUMNS[name]
+        new, old = (read.query(path, name, **parameters) for path in (study, older))
+        assert new.equals(old), name
+    store.create(older)
+    with writing(older) as connection:
+        assert connection.execute("SELECT macros FROM meta").fetchall() == [(read.macros_hash(),)]
+
+
+def test_an_unknown_query_names_those_there_are(study: Path) -> None:
+    with pytest.raises(read.UnknownQueryError, match=r"no query 'verdicts'\. It has: .*verdict"):
+        read.query(study, "verdicts")
+
+
+def test_missing_and_unknown_parameters_are_named(study: Path) -> None:
+    with pytest.raises(read.ParameterError, match="takes run_id; missing: run_id; unknown: run"):
+        read.query(study, "losses", run="ga")
+    with pytest.raises(read.ParameterError, match="takes no parameters; missing: none; unknown: x"):
+        read.query(study, "info", x=1)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"none\.duckdb"):
+        read.query(tmp_path / "none.duckdb", "info")
+
+
+# --- lists of what there is ---
+
+
+def test_choices_hold_what_has_rows(study: Path) -> None:
+    found = read.query(study, "choices").groupby("kind")["name"].apply(list).to_dict()
+    assert found == {
+        "attribution_method": ["leave_one_out"], "benchmark": ["people"], "model": ["tiny"],
+        "method": ["ga", "none", "npo", "retrain", "sham"], "strategy": ["quote", "repeat"],
+    }  # fmt: skip
+
+
+def test_info_counts(study: Path) -> None:
+    (row,) = read.query(study, "info").to_dict("records")
+    assert list(row["methods"]) == ["ga", "none", "npo", "retrain", "sham"]
+    assert (row["complete"], row["failed"], row["pending"]) == (6, 1, 1)
+    assert row["examples"] == 60
+    assert (
+        row["token_scores"] == 6 * 40 * 2 * 2 * 6
+    )  # runs, examples, targets, answer tokens, tokens
+
+
+def test_info_of_an_empty_file_holds_empty_lists_and_zeros(empty: Path) -> None:
+    (row,) = read.query(empty, "info").to_dict("records")
+    assert list(row["models"]) == []
+    assert (row["complete"], row["failed"], row["pending"], row["token_scores"]) == (0, 0, 0, 0)
+
+
+def test_runs_say_where_each_stands(tmp_path: Path) -> None:
+    path = tmp_path / "results.duckdb"
+    names = ["base", "again", "ga", "npo"]
+    planned = [PlannedRun("s", name, i, "people", "tiny", name, 0) for i, name in enumerate(names)]
+    store.plan_study(path, Study("s", "", ""), planned)
+    examples = [make_example("f1")]
+    publish_all(path, [
+        make_result(make_run("base", "none"), examples, {0: {"f1": True}}),
+        RunResult(failed_run("again"), make_result(make_run("x"), [], {0: {}}).build, ()),
+        make_result(make_run("unplanned", "none"), examples, {0: {"f1": True}}),
+    ])  # fmt: skip
+    for run_id in ("again", "ga"):
+        store.note_progress(path, Progress(run_id, "unlearn", 3, 9, "2026-01-01T00:00:00Z"))
+    rows = read.query(path, "runs").set_index("run_id")
+    assert rows["status"].to_dict() == {
+        "base": "complete", "again": "running", "ga": "running", "npo": "pending",
+        "unplanned": "complete",
+    }  # fmt: skip
+    assert list(rows.index) == [*names, "unplanned"]
+    assert rows["study"].isna().to_dict() == {**dict.fromkeys(names, False), "unplanned": True}
+    assert (rows.loc["ga", "stage"], rows.loc["ga", "done"], rows.loc["ga", "total"]) == (
+        "unlearn",
+        3,
+        9,
+    )
+    assert rows.loc["npo", ["seconds", "stage", "device"]].isna().all()
+    assert rows.loc["base", "packages"] == '{"torch": "2.13"}'
+
+
+def test_a_failed_run_says_why(study: Path) -> None:
+    rows = read.query(study, "runs").set_index("run_id")
+    assert rows.loc["rmu", ["status", "error", "failed_step"]].tolist() == [
+        "failed",
+        "loss is nan",
+        3,
+    ]
+    assert rows.loc["gd", "status"] == "pending"
+
+
+def test_stages_and_losses_in_the_order_of_the_run(study: Path) -> None:
+    stages = read.query(study, "stages", run_id="ga")
+    assert list(zip(stages["stage"], stages["seconds"], strict=True)) == [
+        ("unlearn", 1.0),
+        ("evaluate", 0.5),
+    ]
+    losses = read.query(study, "losses", run_id="ga")
+    assert losses["step"].tolist() == list(range(FINAL))
+    assert losses["loss"].tolist() == [-float(step) for step in range(FINAL)]
+
+
+# --- failed runs, several models, seeds, filters ---
+
+RUN_QUERIES = sorted(
+    name for name, (given, _) in COLUMNS.items() if "models" in given or "model" in given
+)
+
+
+@pytest.mark.parametrize("name", sorted(set(RUN_QUERIES) - {"examples"}))
+def test_only_complete_runs_are_counted(study: Path, name: str) -> None:
+    ids = set(read.query(study, name, **COLUMNS[name][0])["run_id"])
+    assert ids == {"ga", "npo", "npo-1"} if name == "verdict" else ids <= {
+        "base", "retrain", "sham", "ga", "npo", "npo-1",
+    }  # fmt: skip
+    assert {"npo", "npo-1"} <= ids, "two seeds are two runs"
+
+
+@pytest.mark.parametrize("name", sorted(n for n in RUN_QUERIES if "methods" in COLUMNS[n][0]))
+def test_filters_by_method_and_model(study: Path, name: str) -> None:
+    parameters = COLUMNS[name][0]
+    everything = read.query(study, name, **parameters)
+    some = read.query(study, name, **{**parameters, "methods": ["npo"], "models": ["tiny"]})
+    expected = everything[everything["method"] == "npo"].reset_index(drop=True)
+    assert some.equals(expected.astype(some.dtypes.to_dict()))
+    assert read.query(study, name, **{**parameters, "models": ["large"]}).empty
+    assert read.query(study, name, **{**parameters, "benchmark": "other"}).empty
+
+
+@pytest.fixture(scope="module")
+def two_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Model small forgets f1, model large keeps it; each has its own base and no retain run."""
+    examples = [make_example("f1"), make_example("f2")]
+    results = []
+    for model, kept in (("small", False), ("large", True)):
+        base = make_run(
+            f"{model}-base", "none", model=model, base_run_id=f"{model}-base", retain_run_id=None
+        )
+        ga = make_run(
+            f"{model}-ga", "ga", model=model, base_run_id=f"{model}-base", retain_run_id=None
+        )
+        results += [
+            make_result(base, examples, {0: {"f1": True, "f2": kept}}),
+            make_result(
+                ga, examples, {0: {"f1": True, "f2": kept}, FINAL: {"f1": kept, "f2": True}},
+                recoveries=[attempt(ga.run_id, "f1", "quote", "treatment", not kept)],
+            ),
+        ]  # fmt: skip
+    path = tmp_path_factory.mktemp("models") / "results.duckdb"
+    return publish_all(path, results)
+
+
+def test_each_model_is_compared_with_its_own_base(two_models: Path) -> None:
+    rows = read.query(two_models, "overview", **RUNS).set_index("run_id")
+    assert rows["n"].to_dict() == {"large-base": 2, "large-ga": 2, "small-base": 1, "small-ga": 1}
+    assert rows["plain"].to_dict() == {
+        "large-base": 1,
+        "large-ga": 1,
+        "small-base": 1,
+        "small-ga": 0,
+    }
+    only = read.query(two_models, "overview", **{**RUNS, "models": ["large"]})
+    assert only["run_id"].tolist() == ["large-ga", "large-base"]
+
+
+def test_prompts_are_counted_per_model(two_models: Path) -> None:
+    parameters = COLUMNS["examples"][0]
+    for model, counts in (("small", [1, 1]), ("large", [0, 0])):
+        rows = read.query(two_models, "examples", **{**parameters, "model": model})
+        assert rows.loc[0, ["n_forgotten", "n_recovered"]].tolist() == counts
+
+
+# --- prompts ---
+
+
+@pytest.mark.parametrize(
+    ("outcome", "expected"),
+    [("all", "f1 f2 f3 f4"), ("forgotten", "f1 f2"), ("recovered", "f1"), ("kept", "f3")],
+)
+def test_prompts_by_outcome(tmp_path: Path, outcome: str, expected: str) -> None:
+    """f1: forgotten twice, recovered once; f2: forgotten once; f3: kept; f4: not known; no sham."""
+    examples = [make_example(f"f{i}") for i in range(1, 5)]
+    base = {"f1": True, "f2": True, "f3": True, "f4": False}
+    final = {
+        "ga": {"f1": False, "f2": False, "f3": True, "f4": False},
+        "npo": {"f1": False, "f2": True, "f3": True, "f4": True},
+        "sham": dict.fromkeys(base, False),
+    }
+    path = publish_all(tmp_path / "results.duckdb", [
+        make_result(make_run("base", "none"), examples, {0: base}),
+        *(
+            make_result(
+                make_run(name, name), examples, {FINAL: answered},
+                recoveries=[
+                    attempt(name, "f1", "quote", "treatment", name == "ga"),
+                    attempt(name, "f2", "quote", "placebo_same", True),
+                    attempt(name, "f3", "quote", "treatment", True),
+                ],
+            )
+            for name, answered in final.items()
+        ),
+    ])  # fmt: skip
+    parameters = {**COLUMNS["examples"][0], "outcome": outcome}
+    rows = read.query(path, "examples", **parameters).set_index("example_id")
+    assert list(rows.index) == expected.split()
+    if outcome == "all":
+        assert rows["n_forgotten"].tolist() == [2, 1, 0, 0]
+        assert rows["n_recovered"].tolist() == [1, 0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("split", "search", "found"),
+    [
+        ("retain", "", 20), ("all", "", 50), ("all", "NEIGHBOUR 3", 2),
+        ("forget", "does f3A live", 1),
+        ("forget", "%", 0), ("all", "rome", 50), ("holdout", "", 0),
+    ],
+)  # fmt: skip
+def test_prompts_by_split_and_search(study: Path, split: str, search: str, found: int) -> None:
+    parameters = {**COLUMNS["examples"][0], "split": split, "search": search}
+    assert len(read.query(study, "examples", **parameters)) == found
+
+
+def test_an_unknown_outcome_is_refused(study: Path) -> None:
+    with pytest.raises(Exception, match="outcome is one of all, forgotten"):
+        read.query(study, "examples", **{**COLUMNS["examples"][0], "outcome": "lost"})
+
+
+def test_one_example_with_its_answers_and_attempts(study: Path) -> None:
+    (row,) = read.query(study, "example", benchmark="people", example_id="f0a").to_dict("records")
+    assert (row["prompt"], row["answer"], list(row["facts"])) == (
+        "Where does F0A live?",
+        "In Rome.",
+        ["Rome"],
+    )
+    assert read.query(study, "example", benchmark="people", example_id="zz").empty
+    answers = read.query(study, "example_answers", **ONE).set_index("run_id")
+    assert answers["correct"].to_dict() == {
+        "base": True, "retrain": False, "sham": False, "ga": False, "npo": False, "npo-1": False,
+    }  # fmt: skip
+    attempts = read.query(study, "example_attempts", **ONE)
+    of_ga = attempts[(attempts["run_id"] == "ga") & (attempts["strategy"] == "quote")]
+    assert of_ga["arm"].tolist() == [
+        "treatment",
+        "placebo_same",
+        "placebo_foreign",
+        "placebo_format",
+    ]
+    assert of_ga["reason"].dropna().tolist() == ["too few words"]
+    assert len(attempts) == 6 * 2 * 4  # runs, strategies, arms; the final weights only
+
+
+# --- asked by the engine ---
+
+
+def test_base_scores_are_lists_by_position(study: Path) -> None:
+    rows = read.query(study, "base_scores", run_id="base")
+    first = rows[(rows["example_id"] == "f0a") & (rows["answer_tokens"] == "novel")].iloc[0]
+    assert list(first["is_key"]) == [False, False, False, True, False, False]
+    assert first["has_keys"]
+    assert isnan(first["scores"][0])
+    assert [round(float(score), 6) for score in list(first["scores"])[1:]] == [
+        0.2,
+        0.1,
+        0.9,
+        0.3,
+        -0.05,
+    ]
+
+
+def test_saved_models_are_the_final_checkpoints_with_a_folder(study: Path, tmp_path: Path) -> None:
+    saved = tmp_path / "saved.duckdb"
+    saved.write_bytes(study.read_bytes())
+    with writing(saved) as connection:
+        connection.execute("UPDATE checkpoint SET path = '/w/' || step WHERE run_id = 'ga'")
+    rows = read.query(saved, "saved_models")
+    assert rows.to_dict("records") == [
+        {
+            "run_id": "ga",
+            "benchmark": "people",
+            "model": "tiny",
+            "method": "ga",
+            "step": 10,
+            "path": "/w/10",
+        }
+    ]

@@ -1,0 +1,115 @@
+"""Records and tables are the same thing, and every column says what it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import fields
+from typing import get_args
+
+import duckdb
+import pytest
+
+from results_db import records
+from results_db.read import HERE
+from results_db.store import RUN_TABLES, TOKEN_LISTS
+
+TABLES = {
+    "build": records.Build, "study": records.Study, "planned_run": records.PlannedRun,
+    "example": records.Example, "run": records.Run, "stage": records.Stage,
+    "progress": records.Progress, "checkpoint": records.Checkpoint, "step": records.Step,
+    "answer": records.Answer, "attribution": records.Attribution, "recovery": records.Recovery,
+    "utility": records.Utility, "statistic": records.Statistic,
+}  # fmt: skip
+SQL_TYPES = {
+    "str": ("VARCHAR",), "int": ("INTEGER", "BIGINT"), "float": ("DOUBLE",), "bool": ("BOOLEAN",),
+    "tuple[str, ...]": ("VARCHAR[]",),
+}  # fmt: skip
+LITERALS = {
+    "Split": records.Split, "Form": records.Form, "Status": records.Status, "Axis": records.Axis,
+    "Target": records.Target, "AnswerTokens": records.AnswerTokens, "Arm": records.Arm,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def schema() -> Iterator[duckdb.DuckDBPyConnection]:
+    connection = duckdb.connect()
+    connection.execute((HERE / "schema.sql").read_text(encoding="utf-8"))
+    yield connection
+    connection.close()
+
+
+def columns(schema: duckdb.DuckDBPyConnection, table: str) -> dict[str, tuple[str, bool]]:
+    rows = schema.execute(
+        "SELECT column_name, data_type, is_nullable FROM duckdb_columns() WHERE table_name = ?"
+        " ORDER BY column_index",
+        [table],
+    ).fetchall()
+    return {name: (kind, nullable) for name, kind, nullable in rows}
+
+
+def test_tables_are_the_records_and_two_more(schema: duckdb.DuckDBPyConnection) -> None:
+    found = {row[0] for row in schema.execute("SHOW TABLES").fetchall()}
+    assert found == {*TABLES, "meta", "token_score"}
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_columns_are_the_fields_in_order(schema: duckdb.DuckDBPyConnection, table: str) -> None:
+    expected = [field.name for field in fields(TABLES[table]) if field.name not in lists_of(table)]
+    assert list(columns(schema, table)) == expected
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_types_and_nulls_follow_the_fields(schema: duckdb.DuckDBPyConnection, table: str) -> None:
+    found = columns(schema, table)
+    for field in fields(TABLES[table]):
+        if field.name in lists_of(table):
+            continue
+        plain = str(field.type).removesuffix(" | None")
+        kind, nullable = found[field.name]
+        allowed = ("VARCHAR",) if plain in LITERALS else SQL_TYPES[plain]
+        assert kind in allowed, field.name
+        assert nullable == str(field.type).endswith("| None"), field.name
+
+
+def test_token_score_holds_the_lists_of_an_attribution(schema: duckdb.DuckDBPyConnection) -> None:
+    key = ["run_id", "step", "example_id", "method", "target", "answer_tokens"]
+    assert list(columns(schema, "token_score")) == [*key, "position", *TOKEN_LISTS.values()]
+    assert set(TOKEN_LISTS) == set(lists_of("attribution"))
+
+
+@pytest.mark.parametrize(
+    "column", ["split", "form", "status", "axis", "target", "answer_tokens", "arm"]
+)
+def test_checks_allow_what_the_records_allow(
+    schema: duckdb.DuckDBPyConnection, column: str
+) -> None:
+    name = "".join(part.capitalize() for part in column.split("_"))
+    rows = schema.execute(
+        "SELECT expression FROM duckdb_constraints() WHERE constraint_type = 'CHECK'"
+        " AND constraint_column_names = [?]",
+        [column],
+    ).fetchall()
+    assert rows
+    for (expression,) in rows:
+        assert all(f"'{value}'" in expression for value in get_args(LITERALS[name]))
+        assert expression.count("'") == 2 * len(get_args(LITERALS[name]))
+
+
+def test_every_table_and_column_has_a_comment(schema: duckdb.DuckDBPyConnection) -> None:
+    silent = schema.execute(
+        "SELECT table_name, '' FROM duckdb_tables() WHERE comment IS NULL"
+        " UNION ALL SELECT table_name, column_name FROM duckdb_columns() WHERE comment IS NULL"
+        " AND NOT internal"
+    ).fetchall()
+    assert silent == []
+
+
+def test_every_list_of_a_run_result_has_its_table() -> None:
+    lists = {field.name for field in fields(records.RunResult)} - {"run", "build", "examples"}
+    assert set(RUN_TABLES.values()) == lists
+
+
+def lists_of(table: str) -> tuple[str, ...]:
+    if table != "attribution":
+        return ()
+    return ("token_ids", "tokens", "token_classes", "scores", "is_key")
