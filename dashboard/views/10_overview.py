@@ -30,7 +30,7 @@ if panels.found(finals):
 panels.heading(
     "What does the evidence say about each method?",
     "Net effect: what emphasis brings back beyond its placebo, minus the same on the model that "
-    "never knew the facts. 95% intervals in brackets, resampled by person or author.",
+    "never knew the facts. 95% intervals in brackets, robust to facts of one person being alike.",
 )
 verdicts = data.rows("verdict", **chosen.runs, max_effect=max_effect, min_utility=min_utility)
 if panels.found(verdicts, "No unlearned run matches these filters."):

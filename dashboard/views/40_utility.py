@@ -8,8 +8,8 @@ chosen = filters.sidebar()
 panels.heading(
     "How do answers and language change along the way?",
     "Forget answers should fall; everything else should stay where the base model is. Bars are "
-    "95% intervals, resampled by group. A task vector has no steps: its axis is alpha, the weight "
-    "with which it is subtracted.",
+    "95% intervals, cluster-robust by group. A task vector has no steps: its axis is alpha, the "
+    "weight with which it is subtracted.",
 )
 curves = data.rows("utility_curves", **chosen.runs)
 if panels.found(curves):
