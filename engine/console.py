@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -40,6 +41,7 @@ def run(app: typer.Typer) -> int:
     Exceptions of our own types, of the operating system and of DuckDB are for the user; any other
     is a bug and shows its traceback.
     """
+    signal.signal(signal.SIGTERM, _leave)
     try:
         status = app(standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
@@ -55,6 +57,11 @@ def run(app: typer.Typer) -> int:
     if status == INTERRUPTED:  # Typer turns Ctrl-C into this status and says nothing
         err.print("unpact: interrupted; what was committed stays, the same command goes on there")
     return status if isinstance(status, int) else 0
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    """End as on Ctrl-C, so that no child is left behind."""
+    raise KeyboardInterrupt
 
 
 def _is_for_the_user(error: Exception) -> bool:

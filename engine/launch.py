@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -11,7 +10,6 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
-from types import FrameType
 
 ROOT = Path(__file__).resolve().parent.parent
 START_SECONDS = 60.0
@@ -34,7 +32,6 @@ def dashboard(path: Path, host: str, port: int, plan: str | None) -> int:
         DashboardError: if the port is taken or the server does not come up.
     """
     _check_free(host, port)
-    signal.signal(signal.SIGTERM, _leave)
     server = subprocess.Popen(_command(host, port), cwd=ROOT, env=_environment(path))
     children = [server]
     try:
@@ -46,11 +43,6 @@ def dashboard(path: Path, host: str, port: int, plan: str | None) -> int:
         return server.wait()
     finally:
         _end(children)
-
-
-def _leave(number: int, frame: FrameType | None) -> None:
-    """End as on Ctrl-C, so that no child is left behind."""
-    raise KeyboardInterrupt
 
 
 def _check_free(host: str, port: int) -> None:

@@ -95,7 +95,8 @@ def settings(cls: type, table: dict[str, Any], where: str) -> Any:  # noqa: ANN4
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in (where, *first["loc"]))
-        raise SettingsError(f"{place}: {first['msg']}, found {first['input']!r}") from error
+        said = first["msg"].removeprefix("Value error, ")
+        raise SettingsError(f"{place}: {said}, found {first['input']!r}") from error
 
 
 def _check_nested(cls: type, key: str, value: dict[str, Any], where: str, name: str) -> None:

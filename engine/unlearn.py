@@ -38,6 +38,16 @@ class Optimizer:
     weight_decay: float = 0.01
     max_gradient_norm: float = 1.0
 
+    def __post_init__(self) -> None:
+        """Check that there is something to do.
+
+        Raises:
+            ValueError: for a rate, number of steps or batch size that is not positive.
+        """
+        for name in ("learning_rate", "max_steps", "batch_size", "max_gradient_norm"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} is {getattr(self, name)}, more than 0 is needed")
+
 
 @dataclass(frozen=True)
 class Context:

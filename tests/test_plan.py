@@ -67,6 +67,7 @@ def test_references_are_the_same_models_runs() -> None:
         (TINY, ["methods.ga.beta=1"], SettingsError, "no setting 'beta'"),
         (TINY, ["methods.ga.optimizer.lr=1"], SettingsError, "no setting 'lr'"),
         (TINY, ["methods.npo_gdr.beta=much"], SettingsError, "beta"),
+        (TINY, ["methods.ga.optimizer.max_steps=-3"], SettingsError, "more than 0 is needed"),
         (TINY, ["benchmark.name=bio"], UnknownNameError, "did you mean 'bios'"),
         (TINY, ["probe.recovery.shout={}"], UnknownNameError, "has no 'shout'"),
         (TINY, ["probe.trajectory_strategy=shout"], UnknownNameError, "has no 'shout'"),
