@@ -49,7 +49,7 @@ class TrainingSpec(Strict):
 class ModelSpec(Strict):
     """A small causal model built from its config class and trained here."""
 
-    architecture: Literal["llama"]
+    architecture: Literal["llama", "gpt_neox", "qwen2"]
     hidden_size: int = Field(128, gt=0)
     intermediate_size: int = Field(352, gt=0)
     layers: int = Field(4, gt=0)

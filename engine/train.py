@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from engine import batches, losses
 from engine.corpus import Benchmark, Text
@@ -61,22 +61,27 @@ def build_tokenizer(corpus: Sequence[Text], vocabulary: int) -> PreTrainedTokeni
 
 def build_model(spec: ModelSpec, tokenizer: PreTrainedTokenizerFast, seed: int) -> PreTrainedModel:
     """A randomly initialised model of the spec's shape; the same seed gives the same weights."""
-    config = LlamaConfig(
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    grouped = {} if spec.architecture == "gpt_neox" else {"num_key_value_heads": spec.heads}
+    config = AutoConfig.for_model(
+        spec.architecture,
         vocab_size=len(tokenizer),
         hidden_size=spec.hidden_size,
         intermediate_size=spec.intermediate_size,
         num_hidden_layers=spec.layers,
         num_attention_heads=spec.heads,
-        num_key_value_heads=spec.heads,
         max_position_embeddings=spec.context,
         tie_word_embeddings=True,
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=None,  # a pad row would be a zero embedding
+        **grouped,
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return LlamaForCausalLM(config)
+        model: PreTrainedModel = AutoModelForCausalLM.from_config(config)
+        return model
 
 
 def train(
