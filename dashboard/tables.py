@@ -134,6 +134,33 @@ def _measure(row: pd.Series | None) -> str:
     return figure(value, f"{below}\nn = {formats.count(row['n'])}{guess}")
 
 
+def agreement(rows: pd.DataFrame) -> str:
+    """One line a run: how alike its contributions are to the base model's, by measure and split.
+
+    Args:
+        rows: of `rank_agreement`; splits forget and retain are shown.
+    """
+    rows = theme.labelled(rows[rows["split"].isin(("forget", "retain"))])
+    columns = sorted(
+        {(str(m), str(s)) for m, s in zip(rows["measure"], rows["split"], strict=True)}
+    )
+    lines = []
+    for _, part in rows.groupby("run_id", sort=False):
+        cells = {(row["measure"], row["split"]): row for _, row in part.iterrows()}
+        lines.append([head(part.iloc[0]), *(_agreed(cells.get(column)) for column in columns)])
+    headings = [f"{theme.MEASURES[measure]}, {theme.SPLITS[split]}" for measure, split in columns]
+    return table(["Run", *headings], lines, numeric=len(columns))
+
+
+def _agreed(row: pd.Series | None) -> str:
+    if row is None or not formats.present(row["estimate"]):
+        return figure(formats.MISSING, "" if row is None else _text(row["reason"]))
+    reach = formats.interval(row["low"], row["high"])
+    sizes = f"n = {formats.count(row['n'])}, {formats.count(row['groups'], 'group')}"
+    is_share = row["measure"] != "rank_correlation"
+    return figure(formats.number(row["estimate"], sign=not is_share), f"{reach}\n{sizes}")
+
+
 def answers(rows: pd.DataFrame) -> str:
     """What each run answers to the plain prompt.
 

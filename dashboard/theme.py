@@ -94,6 +94,7 @@ ATTRIBUTIONS = {
     "replace_one": "Replace one",
     "integrated_gradients": "Integrated gradients",
 }
+MEASURES = {"rank_correlation": "Rank correlation", "top_3_overlap": "Top 3 kept"}
 TOKEN_CLASSES = {
     "keyword": "Keyword",
     "content": "Content",

@@ -99,7 +99,11 @@ def make_result(
             for example_id, value in texts.items()
         ),
         statistics=(
-            Statistic(run.run_id, "rank", "split=forget", 0.5, 0.1, 0.8, 4, 2, 0, "rho", None),
+            Statistic(
+                run.run_id, "rank_correlation",
+                "split=forget method=leave_one_out target=gold answer_tokens=novel",
+                0.5, 0.1, 0.8, 4, 2, None, "rho", None,
+            ),
         ),
     )  # fmt: skip
 

@@ -380,6 +380,17 @@ def test_focus_of_another_target_is_empty(home: Path) -> None:
     assert read.query(home, "focus", **RUNS, **given, minimum_nats=0.05).empty
 
 
+def test_rank_agreement_is_what_the_engine_stored(home: Path) -> None:
+    rows = read.query(home, "rank_agreement", **RUNS, **{**KIND, "answer_tokens": "novel"})
+    assert len(rows) > 1
+    assert set(zip(rows.split, rows.measure, strict=True)) == {("forget", "rank_correlation")}
+    assert set(zip(rows.estimate, rows.low, rows.high, rows.n, rows.groups, strict=True)) == {
+        (0.5, 0.1, 0.8, 4, 2)
+    }
+    other = {**KIND, "answer_tokens": "novel", "attribution_method": "integrated_gradients"}
+    assert read.query(home, "rank_agreement", **RUNS, **other).empty
+
+
 def test_class_contribution(home: Path) -> None:
     rows = read.query(home, "class_contribution", **RUNS, **KIND)
     of_ga = rows[(rows["run_id"] == "ga") & (rows["split"] == "forget")].set_index("token_class")

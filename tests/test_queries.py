@@ -72,6 +72,10 @@ COLUMNS: dict[str, tuple[dict[str, Parameter], str]] = {
         {**RUNS, **KIND},
         "run_id model method split token_class contribution tokens n",
     ),
+    "rank_agreement": (
+        {**RUNS, **KIND},
+        "run_id model method split measure estimate low high n groups definition reason",
+    ),
     "prompt_tokens": (
         {"benchmark": "people", "model": "tiny", "example_id": "f0a", **KIND},
         "run_id method position token token_class score is_key answer logprob",

@@ -1,6 +1,6 @@
 """Token shift: which prompt tokens carried the answer, before and after."""
 
-from dashboard import charts, data, filters, heat, panels, picker, tokens
+from dashboard import charts, data, filters, heat, panels, picker, tables, tokens
 
 panels.page(
     "Token shift",
@@ -37,6 +37,17 @@ focus = data.rows("focus", **chosen.focus)
 if panels.found(focus):
     panels.chart(charts.focus_shift(focus), key="focus")
     panels.computed("focus")
+
+panels.heading(
+    "Is it still the same tokens that matter?",
+    "Agreement of each run's contributions with the base model's, question by question. Rank "
+    "correlation: 1 is the same order, 0 none. Top 3: share of the base model's three largest "
+    "that are still among the three largest. Read both beside sham and beside retain prompts.",
+)
+agreement = data.rows("rank_agreement", **chosen.runs, **chosen.attribution)
+if panels.found(agreement, "Stored for the gold answer's words that are not in the prompt only."):
+    panels.markup(tables.agreement(agreement))
+    panels.computed("rank_agreement")
 
 panels.heading(
     "Which kinds of word lost their contribution?",
