@@ -56,7 +56,7 @@ SPARE_COLORS = ("#B5623B", "#3C87A8", "#8C6BC8", "#5F8F3A", "#C0507A", "#4C79D0"
 STRATEGIES = {
     "any": "Any emphasis",
     "quote": "Quotation marks",
-    "repeat": "Keywords repeated",
+    "repeat": "KeyTokens repeated",
     "note_before": "Note before",
     "upper": "Upper case",
     "attention_bias": "Attention bias",
