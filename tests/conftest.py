@@ -29,10 +29,10 @@ class TinyStudy:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep all tests of the one study on one worker, so that it runs once."""
+    """Keep tests of the one study, and of the one browser, on one worker: each is made once."""
     for item in items:
         names = getattr(item, "fixturenames", ())
-        if {"tiny_study", "study_db"} & set(names):
+        if {"tiny_study", "study_db", "browser"} & set(names):
             item.add_marker(pytest.mark.xdist_group("study"))
 
 
