@@ -17,13 +17,14 @@ RESULTS = [
     st.Page("views/40_utility.py", title="Utility", icon=":material/trending_down:"),
     st.Page("views/50_prompt.py", title="One prompt", icon=":material/search:"),
 ]
+LIVE = [st.Page("views/70_live_probe.py", title="Live probe", icon=":material/bolt:")]
 STUDY = [st.Page("views/80_runs.py", title="Runs", icon=":material/list_alt:")]
 
 # before st.navigation, and a local file: else the browser asks a font host for the icon
 st.set_page_config(page_title="unPact", page_icon=str(HERE / "icon.svg"), layout="wide")
 st.html(HERE / "style.css")
 st.logo(str(HERE / "logo.svg"), size="large", icon_image=str(HERE / "icon.svg"))
-page = st.navigation({"Results": RESULTS, "Study": STUDY})
+page = st.navigation({"Results": RESULTS, "Models": LIVE, "Study": STUDY})
 try:
     if panels.explain_state(data.state()):
         panels.filling()

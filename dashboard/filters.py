@@ -50,13 +50,19 @@ class Chosen:
 
 def sidebar() -> Chosen:
     """Draw the filters and return the choices; stop the page while no run is finished."""
+    choices = finished()
+    with st.sidebar:
+        return Chosen(*_runs(choices), *_attribution(choices))
+
+
+def finished() -> pd.DataFrame:
+    """What finished runs offer to choose from; stop the page while there is none."""
     choices = data.rows("choices")
     if choices[choices["kind"] == "method"].empty:
         st.info("No run is finished yet. Results appear here after the first one.", icon="⏳")
         st.page_link("views/80_runs.py", label="See the running study")
         st.stop()
-    with st.sidebar:
-        return Chosen(*_runs(choices), *_attribution(choices))
+    return choices
 
 
 def _runs(choices: pd.DataFrame) -> tuple[str, tuple[str, ...], tuple[str, ...]]:

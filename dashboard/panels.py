@@ -102,6 +102,32 @@ def open_prompt(example_id: str) -> None:
     )  # fmt: skip
 
 
+def probe_live(benchmark: str, model: str, example_id: str) -> None:
+    """A link that hands one example over to the live page."""
+    st.page_link(
+        "views/70_live_probe.py", label="Probe the models with this prompt",
+        icon=":material/bolt:",
+        query_params=dict(zip(picker.HANDED, (benchmark, model, example_id), strict=True)),
+    )  # fmt: skip
+
+
+def nothing_asked() -> None:
+    """Where to take a prompt from, on a live page that has no answer yet."""
+    note(
+        "Type a prompt, or take one of the study from the page One prompt. The models run in a "
+        "process of their own on this machine, started by the first question."
+    )
+    st.page_link(
+        "views/50_prompt.py", label="Choose a prompt of the study", icon=":material/search:"
+    )
+
+
+def refused(what: str, reason: str) -> None:
+    """Something that could not be done, and the reason in one line, as plain text."""
+    st.warning(what, icon="⚠️")
+    st.code(reason, language=None, wrap_lines=True)
+
+
 def error(run: pd.Series) -> None:
     """What stopped a failed run, as plain text."""
     if formats.present(run["error"]):

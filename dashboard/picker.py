@@ -10,6 +10,8 @@ from dashboard import data, theme
 from dashboard.filters import Chosen
 
 KEY = "example"
+# what a link hands over to the live page; not the keys of filters, whose defaults leave the address
+HANDED = ("prompt_benchmark", "prompt_model", "prompt_example")
 SEEN = "example_in_url"
 
 

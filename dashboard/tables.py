@@ -211,6 +211,12 @@ def example(rows: pd.DataFrame) -> str:
     return f'<div class="u-question">{html.escape(prompt)}{below}</div>'
 
 
+def asked(prompt: str, answer: str) -> str:
+    """A question that was typed, and the answer that is scored."""
+    below = f"<small>Answer scored: {html.escape(answer)}</small>"
+    return f'<div class="u-question">{html.escape(prompt)}{below}</div>'
+
+
 def _list(value: object) -> list[object]:
     return list(value) if isinstance(value, Iterable) and not isinstance(value, str) else []
 

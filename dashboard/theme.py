@@ -50,6 +50,7 @@ METHODS = {
     "dpo": Style("DPO", "direct preference optimisation", "#C2477F", symbol="cross"),
     "rmu": Style("RMU", "representation misdirection", "#A45BBF", symbol="pentagon"),
     "task_vector": Style("Task vector", "negated task vector", "#1B9E77", symbol="star"),
+    "difference": Style("After − before", "difference of two models", NEUTRAL),
 }
 SPARE_COLORS = ("#B5623B", "#3C87A8", "#8C6BC8", "#5F8F3A", "#C0507A", "#4C79D0")
 

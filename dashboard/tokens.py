@@ -70,7 +70,11 @@ def strips(rows: pd.DataFrame) -> str:
     Args:
         rows: of `prompt_tokens`, for one prompt.
     """
-    rows = theme.labelled(rows.assign(model=""))
+    return aligned(theme.labelled(rows.assign(model="")))
+
+
+def aligned(rows: pd.DataFrame) -> str:
+    """The same, of rows with a column `label`, in the order they come in; HTML."""
     limit = theme.scale_limit(rows.loc[rows["token_class"] != "template", "score"])
     widths = _widths(rows)
     lines = [
@@ -120,8 +124,9 @@ def _token(row: dict[str, object], limit: float, widths: dict[int, float]) -> st
     value = "" if template else formats.number(score, 2, sign=True)
     title = html.escape(_title(row, score))
     shade = theme.shade(None if template else score, limit)
+    exact = "" if score is None else f'data-score="{score:.6f}" '  # for whoever reads by program
     return (
-        f'<span role="listitem" class="{" ".join(kinds)}" title="{title}" '
+        f'<span role="listitem" class="{" ".join(kinds)}" title="{title}" {exact}'
         f'style="min-width:{widths[int(str(row["position"]))]:.1f}ch">'
         f'<span class="u-text" style="background:{shade}">'
         f"{html.escape(token.text)}</span><small>{value}</small></span>"
@@ -160,7 +165,11 @@ def _legend(limit: float) -> str:
 
 def table(rows: pd.DataFrame) -> pd.DataFrame:
     """The same numbers as a table: one row a token, one column a run, nats per answer token."""
-    rows = theme.labelled(rows.assign(model=""))
+    return aligned_table(theme.labelled(rows.assign(model="")))
+
+
+def aligned_table(rows: pd.DataFrame) -> pd.DataFrame:
+    """The same, of rows with a column `label`, in the order they come in."""
     order: Sequence[str] = list(dict.fromkeys(rows["label"]))
     wide = rows.pivot_table(index="position", columns="label", values="score", sort=False)
     facts = rows.drop_duplicates("position").set_index("position")

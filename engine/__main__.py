@@ -150,6 +150,26 @@ def dashboard(
     raise typer.Exit(launch.dashboard(database_path(db), host, port, study_plan))
 
 
+@app.command()
+def serve(
+    db: Database = None,
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0: a free one.")] = 0,
+    device: Device = "auto",
+    folders: Annotated[
+        list[str] | None, typer.Option("--model", help="A model folder to offer as well.")
+    ] = None,
+    token_file: Annotated[
+        Path | None, typer.Option("--token-file", help="Where address and token are written.")
+    ] = None,
+    parent: Annotated[int | None, typer.Option("--parent", hidden=True)] = None,
+) -> None:
+    """Keep models loaded and answer the live page over loopback HTTP."""
+    from engine import devices, serve
+
+    models = serve.Models(database_path(db), tuple(folders or ()), devices.resolve(device))
+    serve.serve(models, port, token_file, parent)
+
+
 @database.command()
 def info(db: Database = None, as_json: Json = False) -> None:
     """Say what the results file holds."""

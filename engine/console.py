@@ -49,8 +49,8 @@ def run(app: typer.Typer) -> int:
     except Exception as error:
         if isinstance(error, typer.TyperException):
             err.print(f"unpact: {error.format_message()}")
-        elif _is_for_the_user(error):
-            err.print(f"unpact: {_one_line(error)}")
+        elif is_for_the_user(error):
+            err.print(f"unpact: {one_line(error)}")
         else:
             raise
         return WRONG_INPUT
@@ -64,12 +64,14 @@ def _leave(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _is_for_the_user(error: Exception) -> bool:
+def is_for_the_user(error: Exception) -> bool:
+    """Whether the user can mend it: our own types, the operating system's and DuckDB's."""
     home = type(error).__module__.partition(".")[0]
     return isinstance(error, OSError) or home in ("engine", "results_db", "duckdb", "_duckdb")
 
 
-def _one_line(error: BaseException) -> str:
+def one_line(error: BaseException) -> str:
+    """What an error says, on one line."""
     return " ".join(str(error).split()) or type(error).__name__
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+from dataclasses import dataclass
 
+import psutil
 import torch
 
 
@@ -38,3 +40,23 @@ def default_workers(device: str) -> int:
     if device != "cpu":
         return 1
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@dataclass(frozen=True)
+class DeviceState:
+    """A device and its memory, in bytes: of this process on the CPU, of everybody on a GPU."""
+
+    name: str
+    memory_used: int
+    memory_total: int
+
+
+def state(device: str) -> DeviceState:
+    """What a device is and how much of its memory is taken now."""
+    if device == "cpu":
+        threads = torch.get_num_threads()
+        name = f"CPU, {threads} thread{'s' if threads > 1 else ''}"
+        used = psutil.Process().memory_info().rss
+        return DeviceState(name, used, psutil.virtual_memory().total)
+    free, total = torch.cuda.mem_get_info(device)
+    return DeviceState(torch.cuda.get_device_name(device), total - free, total)

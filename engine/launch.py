@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -32,7 +33,15 @@ def dashboard(path: Path, host: str, port: int, plan: str | None) -> int:
         DashboardError: if the port is taken or the server does not come up.
     """
     _check_free(host, port)
-    server = subprocess.Popen(_command(host, port), cwd=ROOT, env=_environment(path))
+    with tempfile.TemporaryDirectory(prefix="unpact-") as private:
+        environment = _environment(path, Path(private))
+        server = subprocess.Popen(_command(host, port), cwd=ROOT, env=environment)
+        return _serve_until_it_ends(server, path, host, port, plan)
+
+
+def _serve_until_it_ends(
+    server: subprocess.Popen[bytes], path: Path, host: str, port: int, plan: str | None
+) -> int:
     children = [server]
     try:
         _wait_until_up(server, host, port)
@@ -61,8 +70,10 @@ def _command(host: str, port: int) -> list[str]:
     return [sys.executable, "-m", "streamlit", "run", str(ROOT / "dashboard" / "app.py"), *flags]
 
 
-def _environment(path: Path) -> dict[str, str]:
-    return {**os.environ, "UNPACT_DB": str(path)}
+def _environment(path: Path, private: Path) -> dict[str, str]:
+    """With the file in which the model host, once a page needs one, leaves address and token."""
+    host_file = str(private / "host.json")
+    return {**os.environ, "UNPACT_DB": str(path), "UNPACT_HOST_FILE": host_file}
 
 
 def _wait_until_up(server: subprocess.Popen[bytes], host: str, port: int) -> None:

@@ -1,4 +1,4 @@
-"""One question to one or two models: answers, contributions of its tokens, KeyTokens."""
+"""One question to a few models: answers, contributions of its tokens, KeyTokens."""
 
 from __future__ import annotations
 
@@ -28,6 +28,14 @@ class ModelChoice:
 
     name: str
     folder: Path
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model to ask, in memory."""
+
+    name: str
+    lm: LM
 
 
 @dataclass(frozen=True)
@@ -102,6 +110,26 @@ def find_model(name: str, database: Path) -> ModelChoice:
 def probe(
     models: Sequence[ModelChoice], question: str, answer: str | None, method_name: str, device: str
 ) -> ProbeResult:
+    """Load, then `ask`.
+
+    Args:
+        models: the first is the one that KeyTokens come from.
+        question: see `ask`; so are answer and method_name.
+        answer: to attribute, or None.
+        method_name: an attribution method.
+        device: a torch device.
+
+    Raises:
+        ModelLoadError: if a folder cannot be loaded; and what `ask` raises.
+    """
+    plugins.load("attribution_methods", method_name)  # a wrong name is said before models load
+    loaded = [LoadedModel(model.name, load(model.folder, device)) for model in models]
+    return ask(loaded, question, answer, method_name)
+
+
+def ask(
+    models: Sequence[LoadedModel], question: str, answer: str | None, method_name: str
+) -> ProbeResult:
     """Ask and attribute.
 
     Args:
@@ -109,27 +137,22 @@ def probe(
         question: without template.
         answer: to attribute; None: what the first model says.
         method_name: an attribution method, with its default settings.
-        device: a torch device.
 
     Raises:
         ProbeError: if the models read the question as different tokens.
         PromptError: if question or answer is empty.
-        ModelLoadError: if a folder cannot be loaded.
+        LogprobError: if they are longer than a model's context.
     """
     method: AttributionMethod = plugins.load("attribution_methods", method_name).Method()
-    loaded = [load(model.folder, device) for model in models]
-    prompts = [lm.encode_prompt(question) for lm in loaded]
-    for choice, prompt in zip(models, prompts, strict=True):
-        if prompt.ids != prompts[0].ids:
-            raise ProbeError(f"{choice.name} and {models[0].name} read the prompt as other tokens")
-    own = [_own_answer(lm, prompt) for lm, prompt in zip(loaded, prompts, strict=True)]
+    prompt = shared_prompt(models, question)
+    own = [own_answer(model.lm, prompt) for model in models]
     text = own[0] if answer is None else answer
     target: Target = "base_generation" if answer is None else "gold"
-    first = loaded[0]
+    first = models[0].lm
     attributed = AttributedAnswer(
         target, text, first.encode_answer(text), first.novel_positions(question, text)
     )
-    scored = [_score(method, lm, prompts[0], attributed) for lm in loaded]
+    scored = [_score(method, model.lm, prompt, attributed) for model in models]
     rule = KeyTokenSpec()
     return ProbeResult(
         prompt=question,
@@ -137,19 +160,34 @@ def probe(
         target=target,
         answer_tokens=scored[0].answer_tokens,
         attribution=method_name,
-        tokens=prompts[0].tokens,
-        token_classes=token_classes(prompts[0], ()),
+        tokens=prompt.tokens,
+        token_classes=token_classes(prompt, ()),
         is_key=attribute.key_tokens(
-            scored[0].scores, prompts[0], rule.alpha, rule.beta, rule.normalisation
+            scored[0].scores, prompt, rule.alpha, rule.beta, rule.normalisation
         ),
         models=tuple(
-            ProbedModel(choice.name, said, s.logprob, s.scores, s.completeness_gap)
-            for choice, said, s in zip(models, own, scored, strict=True)
+            ProbedModel(model.name, said, s.logprob, s.scores, s.completeness_gap)
+            for model, said, s in zip(models, own, scored, strict=True)
         ),
     )
 
 
-def _own_answer(lm: LM, prompt: Prompt) -> str:
+def shared_prompt(models: Sequence[LoadedModel], question: str) -> Prompt:
+    """The question as all of the models read it.
+
+    Raises:
+        ProbeError: if they read it as different tokens.
+        PromptError: if it is empty.
+    """
+    prompts = [model.lm.encode_prompt(question) for model in models]
+    for model, prompt in zip(models, prompts, strict=True):
+        if prompt.ids != prompts[0].ids:
+            raise ProbeError(f"{model.name} and {models[0].name} read the prompt as other tokens")
+    return prompts[0]
+
+
+def own_answer(lm: LM, prompt: Prompt) -> str:
+    """What a model says, greedily, without the template."""
     return generate(lm, [prompt.ids], MAX_NEW_TOKENS, TOKENS_PER_BATCH)[0].text
 
 

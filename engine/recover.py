@@ -97,7 +97,7 @@ def key_words(prompt: Prompt, is_key: Sequence[bool | None]) -> tuple[str, ...]:
     """KeyTokens as whole words of the question, each once in any case, in their order."""
     words = bare_words(prompt.question)
     flagged = {word for word, key in zip(prompt.words, is_key, strict=True) if key}
-    return tuple(_distinct(word for i, word in enumerate(words) if i in flagged))
+    return tuple(distinct(word for i, word in enumerate(words) if i in flagged))
 
 
 def other_words(question: str, keys: Sequence[str], rng: random.Random) -> tuple[str, ...]:
@@ -110,14 +110,14 @@ def other_words(question: str, keys: Sequence[str], rng: random.Random) -> tuple
         EmphasisError: if it has fewer than that.
     """
     taken = {key.casefold() for key in keys}
-    others = [w for w in _distinct(bare_words(question)) if w.casefold() not in taken]
+    others = [w for w in distinct(bare_words(question)) if w.casefold() not in taken]
     if len(others) < len(keys):
         raise EmphasisError(f"{len(keys)} other words needed, the prompt has {len(others)}")
     chosen = sorted(rng.sample(others, len(others)), key=is_function_word)[: len(keys)]
     return tuple(sorted(chosen, key=others.index))
 
 
-def _distinct(words: Iterable[str]) -> list[str]:
+def distinct(words: Iterable[str]) -> list[str]:
     """Each word once in any case, as it first stands."""
     first: dict[str, str] = {}
     for word in words:

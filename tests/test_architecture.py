@@ -46,6 +46,7 @@ def test_nothing_flows_back(room: str) -> None:
     ("imports", "absent"),
     [
         ("dashboard.data, dashboard.charts, dashboard.filters, dashboard.tokens", "torch"),
+        ("dashboard.live, dashboard.asking, dashboard.probes", "torch"),
         ("results_db.read, results_db.store", "torch"),
         ("engine.__main__", "torch"),
         ("engine.__main__", "streamlit"),

@@ -16,6 +16,7 @@ from tests import hostile_rows, results_rows
 APP = Path(__file__).parents[1] / "dashboard" / "app.py"
 PAGES = sorted(path.name for path in (APP.parent / "views").glob("*.py"))
 TITLES = {"Overview", "Token shift", "Recovery", "Utility", "One prompt", "Runs"}
+LIVE = "70_live_probe.py"
 RESULTS = [page for page in PAGES if page != "80_runs.py"]
 
 
@@ -119,7 +120,7 @@ def test_runs_page_shows_where_a_running_study_stands(
     assert "width:25%" in shown
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", [page for page in PAGES if page != LIVE])
 def test_every_page_draws_a_study_with_its_sql_and_alternative_texts(
     page: str, study: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -281,6 +282,66 @@ def test_hostile_text_reaches_the_browser_escaped(
     for figure in figures(app):
         figure["layout"].pop("meta")  # type: ignore[attr-defined]
         assert "<script" not in json.dumps(figure)
+
+
+def test_without_kept_weights_the_live_page_says_so(
+    study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = opened(study, LIVE, monkeypatch)
+    assert app.title[0].value == "Live probe"
+    assert "has its weights kept" in messages(app)
+    assert not app.button
+
+
+@pytest.fixture
+def live_study(tmp_path: Path) -> Path:
+    """A study whose runs point to folders of weights, which are gone by now."""
+    path = results_rows.small_study(tmp_path / "study.duckdb")
+    with duckdb.connect(str(path)) as connection:
+        connection.execute("UPDATE checkpoint SET path = '/gone/' || run_id WHERE is_final")
+    return path
+
+
+def test_the_live_page_offers_base_unlearned_and_retain_model(
+    live_study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = opened(live_study, LIVE, monkeypatch)
+    assert not messages(app)
+    assert app.selectbox(key="before").value == "base"
+    assert app.selectbox(key="after").value == "ga"
+    assert app.selectbox(key="retain").value == "retrain"
+    assert app.selectbox(key="retain").options == ["Retain model", "None"]
+    assert "base" not in app.selectbox(key="after").options
+
+
+def test_a_prompt_of_the_study_is_handed_over_to_the_live_page_once(
+    live_study: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("UNPACT_HOST_FILE", str(tmp_path / "nowhere" / "host.json"))
+    app = opened(live_study, LIVE, monkeypatch)
+    assert app.text_area(key="live_prompt").value == ""
+    app.query_params["prompt_benchmark"] = results_rows.BENCHMARK
+    app.query_params["prompt_example"] = "f7b"
+    app.run()
+    assert "f7b" in app.text_area(key="live_prompt").value.casefold()
+    assert app.text_input(key="live_answer").value
+    app.text_area(key="live_prompt").set_value("Mine?")
+    app.button[0].click().run()
+    assert app.text_area(key="live_prompt").value == "Mine?"
+
+
+def test_a_live_page_whose_host_cannot_start_says_so_in_one_line(
+    live_study: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("UNPACT_HOST_FILE", str(tmp_path / "nowhere" / "host.json"))
+    app = opened(live_study, LIVE, monkeypatch)
+    app.text_area(key="live_prompt").set_value("Why?")
+    app.button[0].click().run()
+    assert not app.exception
+    assert "This could not be asked." in messages(app)
+    (reason,) = [code.value for code in app.code]
+    assert "cannot be started" in reason
+    assert "\n" not in reason
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ if panels.found(found, "No prompt matches. Clear the search or choose another sp
     example_id = picker.pick(found)
     this = {"benchmark": chosen.benchmark, "example_id": example_id}
     panels.markup(tables.example(data.rows("example", **this)))
+    panels.probe_live(chosen.benchmark, model, example_id)
 
     panels.heading("What does each run answer?")
     answers = filters.only_methods(

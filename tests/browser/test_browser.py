@@ -14,8 +14,16 @@ from tests import hostile_rows
 from tests.browser.visits import Visit
 
 PAGES = {"": "Overview", "token_shift": "Token shift", "recovery": "Recovery", "utility": "Utility",
-         "prompt": "One prompt", "runs": "Runs"}  # fmt: skip
-CHARTS = {"": 1, "token_shift": 2, "recovery": 2, "utility": 1, "prompt": 0, "runs": 0}
+         "prompt": "One prompt", "live_probe": "Live probe", "runs": "Runs"}  # fmt: skip
+CHARTS = {
+    "": 1,
+    "token_shift": 2,
+    "recovery": 2,
+    "utility": 1,
+    "prompt": 0,
+    "live_probe": 0,
+    "runs": 0,
+}
 Open = Callable[..., Visit]
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]

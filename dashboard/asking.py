@@ -1,0 +1,169 @@
+"""Controls of the live page: which models, which question, which words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from dashboard import data, filters, formats, live, panels, picker, theme
+from dashboard.probes import Asked, Document
+
+NO_WEIGHTS = (
+    "No base model with an unlearned one beside it has its weights kept in this results file, so "
+    "there is nothing to ask. A study that `unpact run` finishes keeps them."
+)
+NO_RETAIN = ""  # the choice of no retain model
+SEEN = "live_handed"
+
+
+@dataclass(frozen=True)
+class Question:
+    """What was typed when the button was pressed."""
+
+    prompt: str
+    answer: str | None  # None: what the base model says
+    attribution: str
+
+
+def models() -> pd.DataFrame:
+    """Rows of the chosen models: before, after, and the retain model if one is chosen.
+
+    Stops the page where the results file has no such pair with weights.
+    """
+    saved = theme.labelled(data.rows("saved_models")).set_index("run_id", drop=False)
+    bases = saved[[_has_unlearned(saved, row) for _, row in saved.iterrows()]]
+    if bases.empty:
+        st.info(NO_WEIGHTS, icon="🔍")
+        st.stop()
+    before, after, retain = st.columns(3)
+    base_id = _one(before, "Before: base model", "before", bases, _handed_model(bases))
+    family = _family(saved, saved.loc[base_id])
+    after_id = _one(after, "After: unlearned model", "after", _unlearned(family), 0)
+    retain_id = _one(
+        retain, "Never knew: retain model", "retain", family[family["method"] == "retrain"], 0,
+        optional=True,
+    )  # fmt: skip
+    chosen = [run_id for run_id in (base_id, after_id, retain_id) if run_id]
+    return saved.loc[chosen]
+
+
+def _family(saved: pd.DataFrame, base: pd.Series) -> pd.DataFrame:
+    same = (saved["model"] == base["model"]) & (saved["benchmark"] == base["benchmark"])
+    return saved[same & (saved["run_id"] != base["run_id"])]
+
+
+def _unlearned(family: pd.DataFrame) -> pd.DataFrame:
+    """Whatever can stand in for the unlearned model: unlearned runs first, then the references."""
+    later = family["method"].isin(theme.REFERENCE_ARMS)
+    return pd.concat([family[~later], family[later]])
+
+
+def _has_unlearned(saved: pd.DataFrame, row: pd.Series) -> bool:
+    return row["method"] == "none" and not _family(saved, row).empty
+
+
+def _handed_model(bases: pd.DataFrame) -> int:
+    """Place of the base model that a link from another page asks for, else of the first."""
+    _, wanted, _ = _handed()
+    names = list(bases["model"])
+    return names.index(wanted) if wanted in names else 0
+
+
+def _one(
+    column: DeltaGenerator, label: str, key: str, rows: pd.DataFrame, start: int, *,
+    optional: bool = False,
+) -> str:  # fmt: skip
+    labels = dict(zip(rows["run_id"], rows["label"], strict=True))
+    if optional:
+        labels[NO_RETAIN] = "None"
+    options = list(map(str, labels))
+    chosen = column.selectbox(
+        label, options, index=start, format_func=lambda run_id: str(labels[run_id]), key=key,
+        bind="query-params",
+    )  # fmt: skip
+    return options[start] if chosen is None else str(chosen)
+
+
+def asked(chosen: pd.DataFrame, prompt: str) -> Asked:
+    """The models and the prompt as the host is asked."""
+    run_ids, methods, labels = (
+        tuple(map(str, chosen[name])) for name in ("run_id", "method", "label")
+    )
+    return Asked(run_ids, methods, labels, prompt)
+
+
+def question() -> Question | None:
+    """The form; what was typed, in the run of the script that the button starts."""
+    _take_over()
+    methods = _attributions()
+    with st.form("live_question", border=False):
+        prompt = st.text_area(
+            "Prompt", key="live_prompt", height=72, persist_state="session",
+            placeholder="a question, as a user would ask it",
+        )  # fmt: skip
+        left, right, button = st.columns([3, 1.4, 0.8], vertical_alignment="bottom")
+        answer = left.text_input(
+            "Answer to score, optional", key="live_answer", persist_state="session",
+            placeholder="left empty: what the base model says",
+        )  # fmt: skip
+        method = right.selectbox(
+            "Attribution method", methods, format_func=theme.attribution_label, key="live_method"
+        )
+        pressed = button.form_submit_button("Probe", type="primary", width="stretch")
+    if not pressed:
+        return None
+    return Question(prompt or "", answer if (answer or "").strip() else None, method or methods[0])
+
+
+def _attributions() -> list[str]:
+    """Methods that the study used; the one that KeyTokens come from first."""
+    choices = filters.finished()
+    found = set(choices.loc[choices["kind"] == "attribution_method", "name"])
+    return ["leave_one_out", *sorted(found - {"leave_one_out"})]
+
+
+def _handed() -> tuple[str, str, str]:
+    benchmark, model, example_id = (st.query_params.get(name, "") for name in picker.HANDED)
+    return benchmark, model, example_id
+
+
+def _take_over() -> None:
+    """Fill in the example that a link hands over, once."""
+    benchmark, _, example_id = handed = _handed()
+    if not (benchmark and example_id) or st.session_state.get(SEEN) == handed:
+        return
+    found = data.rows("example", benchmark=benchmark, example_id=example_id)
+    st.session_state[SEEN] = handed
+    if not found.empty and formats.present(found.iloc[0]["prompt"]):
+        st.session_state["live_prompt"] = str(found.iloc[0]["prompt"])
+        st.session_state["live_answer"] = str(found.iloc[0]["answer"])
+
+
+def words(answer: Document, strategies: Sequence[str]) -> tuple[list[str], str] | None:
+    """Words to emphasise and how, once the button is pressed. KeyTokens' words are chosen first."""
+    number = st.session_state.get("live_number", 0)
+    chosen = st.pills(
+        "Words to emphasise", answer["words"], default=answer["key_words"],
+        selection_mode="multi", key=f"live_words_{number}", wrap=True,
+    )  # fmt: skip
+    left, right, _ = st.columns([1.4, 0.8, 2.2], vertical_alignment="bottom")
+    strategy = left.selectbox(
+        "Strategy", theme.strategies(set(strategies)), format_func=theme.strategy_label,
+        key="live_strategy", persist_state="session",
+    )  # fmt: skip
+    pressed = right.button("Answer again", type="primary", width="stretch")
+    return (list(chosen), str(strategy)) if pressed else None
+
+
+def unload() -> None:
+    """A button that gives the models' memory back; the next question loads them again."""
+    if st.button("Unload the models", icon=":material/eject:", type="tertiary"):
+        try:
+            live.unload()
+            st.toast("The models were unloaded.")
+        except live.HostError as error:
+            panels.refused("The models could not be unloaded.", str(error))
