@@ -199,10 +199,11 @@ def example(rows: pd.DataFrame) -> str:
     keywords = ", ".join(map(str, _list(row["keywords"])))
     facts_of = ", ".join(map(str, _list(row["facts"])))
     split = theme.SPLITS.get(str(row["split"]), str(row["split"]))
+    half = " at least half of" if row["correct_rule"] == "fact_words" else ""
     prompt = _text(row["prompt"]) or "(plain text, no question)"
     lines = [
         f"Gold answer: {row['answer']}",
-        f"Correct when it contains: {facts_of or formats.MISSING} · "
+        f"Correct when it contains{half}: {facts_of or formats.MISSING} · "
         f"keywords: {keywords or formats.MISSING}",
         f"{split} split · group: {row['group']} · asks for: {row['attribute']} · "
         f"id: {row['example_id']}",

@@ -26,13 +26,18 @@ def default_folder() -> Path:
 
 @lru_cache(maxsize=4)
 def _load_benchmark(name: str, settings: str) -> Benchmark:
-    benchmark: Benchmark = plugins.load("benchmarks", name).load(**json.loads(settings))
+    load = plugins.load("benchmarks", name).load
+    benchmark: Benchmark = plugins.call(load, json.loads(settings), f"benchmarks.{name}")
     return benchmark
 
 
 def benchmark(spec: BenchmarkSpec) -> Benchmark:
-    """The benchmark of a spec, made once a process."""
-    return _load_benchmark(spec.name, json.dumps(spec.settings, sort_keys=True))
+    """The benchmark of a spec, made once a process.
+
+    Raises:
+        SettingsError: for a setting that it does not take; and whatever its `load` raises.
+    """
+    return _load_benchmark(spec.name, json.dumps(spec.arguments(), sort_keys=True))
 
 
 def model_folder(cache: Path, run: RunSpec, *, with_forget: bool) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from results_db.records import Example, Split
+from results_db.records import CorrectRule, Example, Split
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,7 @@ class Benchmark:
     name: str
     examples: tuple[Example, ...]
     corpus: tuple[Text, ...]
+    rule: CorrectRule = "contains_fact"  # when an answer counts as correct: see engine/correct.py
 
     def questions(self, *splits: Split) -> tuple[Example, ...]:
         """The questions of these splits, in the benchmark's order."""
@@ -35,6 +36,8 @@ class Benchmark:
 
     def pool(self, attribute: str) -> tuple[str, ...]:
         """Every distinct fact of one attribute, sorted: what a random guess would draw from."""
-        return tuple(
-            sorted({f for e in self.examples if e.attribute == attribute for f in e.facts})
-        )
+        return tuple(sorted({fact for facts in self.fact_sets(attribute) for fact in facts}))
+
+    def fact_sets(self, attribute: str) -> tuple[tuple[str, ...], ...]:
+        """The facts of every question of one attribute, each list once, sorted."""
+        return tuple(sorted({e.facts for e in self.examples if e.attribute == attribute}))

@@ -10,6 +10,51 @@ from functools import cache, lru_cache
 from rouge_score.rouge_scorer import RougeScorer
 from rouge_score.tokenizers import DefaultTokenizer
 
+from results_db.records import CorrectRule
+
+
+def is_correct(rule: CorrectRule, text: str, facts: Sequence[str]) -> bool:
+    """Whether a text counts as correct by a benchmark's declared rule.
+
+    >>> is_correct("fact_words", "a novel of Oslo", ["oslo", "poet", "novel", "bergen"])
+    True
+
+    Raises:
+        ValueError: without a fact: then nothing says what is correct.
+    """
+    return contains_fact(text, facts) if rule == "contains_fact" else has_fact_words(text, facts)
+
+
+def chance(
+    rule: CorrectRule, text: str, facts: Sequence[str], fact_sets: Sequence[tuple[str, ...]]
+) -> float:
+    """The guess rate by a benchmark's rule: how much else the text would pass for, in [0, 1].
+
+    Args:
+        rule: `contains_fact`: the fraction of wrong values that stand in the text, see
+            `guess_rate`; `fact_words`: the fraction of other questions for which the text would
+            count as correct.
+        text: what the model said.
+        facts: of the question.
+        fact_sets: the facts of every question of the same attribute.
+    """
+    if rule == "contains_fact":
+        return guess_rate(text, facts, sorted({fact for other in fact_sets for fact in other}))
+    others = [other for other in fact_sets if other and other != tuple(facts)]
+    return sum(has_fact_words(text, other) for other in others) / max(1, len(others))
+
+
+def has_fact_words(text: str, words: Sequence[str]) -> bool:
+    """Whether at least half of the words stand in the text, in any case.
+
+    Raises:
+        ValueError: without a word: then nothing says what is correct.
+    """
+    if not words:
+        raise ValueError("no fact word to look for, so no answer can be correct")
+    plain = _plain(text)
+    return 2 * sum(_occurs(_plain(word), plain) for word in words) >= len(words)
+
 
 def contains_fact(text: str, facts: Sequence[str]) -> bool:
     """Whether every fact stands in the text, as whole words; case and white space do not count.

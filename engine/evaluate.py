@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from engine.corpus import Benchmark
-from engine.correct import contains_fact, guess_rate, rouge_l_recall
+from engine.correct import chance, is_correct, rouge_l_recall
 from engine.lm import LM, Generation, generate
 from engine.logprobs import Pair, answer_logprobs
 from engine.plan import ProbeSpec
-from results_db.records import Answer, Example
+from results_db.records import Answer, CorrectRule, Example
 
 
 @dataclass(frozen=True)
@@ -64,9 +64,10 @@ def outcomes(
     prompts = list(dict.fromkeys(item.pair.prompt_ids for item in asked))
     generated = generate(lm, prompts, probe.max_new_tokens, probe.tokens_per_batch)
     said = dict(zip(prompts, generated, strict=True))
-    pools = {name: benchmark.pool(name) for name in {item.example.attribute for item in asked}}
+    pools = {name: benchmark.fact_sets(name) for name in {i.example.attribute for i in asked}}
     return [
         _judged(
+            benchmark.rule,
             item.example,
             said[item.pair.prompt_ids],
             logprob.mean().item(),
@@ -76,13 +77,19 @@ def outcomes(
     ]
 
 
-def _judged(example: Example, said: Generation, logprob: float, pool: Sequence[str]) -> Outcome:
+def _judged(
+    rule: CorrectRule,
+    example: Example,
+    said: Generation,
+    logprob: float,
+    pool: Sequence[tuple[str, ...]],
+) -> Outcome:
     return Outcome(
         text=said.text,
-        correct=contains_fact(said.text, example.facts),
+        correct=is_correct(rule, said.text, example.facts),
         rouge_l_recall=rouge_l_recall(example.answer, said.text),
         logprob=logprob,
-        guess_rate=guess_rate(said.text, example.facts, pool),
+        guess_rate=chance(rule, said.text, example.facts, pool),
         generated_tokens=len(said.ids),
     )
 

@@ -71,6 +71,7 @@ def train(job: TrainJob, device: str, report: Report) -> Path:
         cache.benchmark(job.spec.benchmark),
         job.spec.model,
         job.spec.seed,
+        job.spec.probe,
         with_forget=job.with_forget,
         device=device,
         report=lambda done, total: report(stage, done, total),

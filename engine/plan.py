@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from engine import plugins
 from results_db.records import PlannedRun
@@ -32,7 +32,18 @@ class BenchmarkSpec(Strict):
     """Which benchmark, with what arguments of its `load`."""
 
     name: str
+    path: str | None = None  # of its data: a folder, or an id on a hub; short for settings.path
     settings: dict[str, Any] = {}
+
+    @model_validator(mode="after")
+    def _one_path(self) -> BenchmarkSpec:
+        if self.path is not None and "path" in self.settings:
+            raise ValueError("path and settings.path are one setting, give one of them")
+        return self
+
+    def arguments(self) -> dict[str, Any]:
+        """What the benchmark's `load` is called with."""
+        return self.settings if self.path is None else {**self.settings, "path": self.path}
 
 
 class TrainingSpec(Strict):
@@ -43,7 +54,8 @@ class TrainingSpec(Strict):
     learning_rate: float = Field(4e-3, gt=0)
     weight_decay: float = Field(0.01, ge=0)
     warmup_steps: int = Field(20, ge=0)
-    minimum_correct: float = Field(0.95, ge=0, le=1)
+    criterion: Literal["correct", "rouge_l_recall"] = "correct"  # of the greedy answers, mean
+    minimum: float = Field(0.95, ge=0, le=1)  # of the criterion, or the training has failed
 
 
 class ModelSpec(Strict):
@@ -238,7 +250,8 @@ def _complete(plan: Plan) -> Plan:
         )
     if not plan.models:
         raise PlanError(f"plan {plan.name}: models is empty")
-    plugins.check(plan.benchmark.name, plugins.names("benchmarks"), "engine.benchmarks")
+    load = plugins.load("benchmarks", plan.benchmark.name).load
+    plugins.check_arguments(load, plan.benchmark.arguments(), f"benchmarks.{plan.benchmark.name}")
     probe = plan.probe
     for name in (probe.key_token_method, *probe.attribution):
         plugins.check(name, plugins.names("attribution_methods"), "engine.attribution_methods")

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import ast
 import importlib
+import inspect
 import tomllib
+from collections.abc import Callable, Iterable
 from dataclasses import fields
 from difflib import get_close_matches
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError, validate_call
 
 FAMILIES = (
     "benchmarks",
@@ -81,22 +83,49 @@ def settings(cls: type, table: dict[str, Any], where: str) -> Any:  # noqa: ANN4
         SettingsError: for a key the class does not have, or a value of the wrong type.
     """
     known = [field.name for field in fields(cls)]
+    _refuse_unknown(table, known, where)
     for key, value in table.items():
-        if key not in known:
-            close = get_close_matches(key, known, n=1)
-            hint = f" (did you mean {close[0]!r}?)" if close else ""
-            takes = f"It takes: {', '.join(known)}" if known else "It takes none"
-            raise SettingsError(f"{where} has no setting {key!r}{hint}. {takes}")
         if isinstance(value, dict):
             nested = next(field.type for field in fields(cls) if field.name == key)
             _check_nested(cls, key, value, f"{where}.{key}", str(nested))
     try:
         return TypeAdapter(cls).validate_python(table)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in (where, *first["loc"]))
-        said = first["msg"].removeprefix("Value error, ")
-        raise SettingsError(f"{place}: {said}, found {first['input']!r}") from error
+        raise _wrong_value(error, where) from error
+
+
+def check_arguments(function: Callable[..., Any], table: dict[str, Any], where: str) -> None:
+    """Raise SettingsError for an argument that a function, such as a benchmark's, does not take."""
+    _refuse_unknown(table, list(inspect.signature(function).parameters), where)
+
+
+def call(function: Callable[..., Any], table: dict[str, Any], where: str) -> Any:  # noqa: ANN401 - what the function returns
+    """Call a plugin's function with a plan's table.
+
+    Raises:
+        SettingsError: for a key the function does not take, or a value of the wrong type.
+    """
+    check_arguments(function, table, where)
+    try:
+        return validate_call(function)(**table)
+    except ValidationError as error:
+        raise _wrong_value(error, where) from error
+
+
+def _refuse_unknown(keys: Iterable[str], known: list[str], where: str) -> None:
+    for key in keys:
+        if key not in known:
+            close = get_close_matches(key, known, n=1)
+            hint = f" (did you mean {close[0]!r}?)" if close else ""
+            takes = f"It takes: {', '.join(known)}" if known else "It takes none"
+            raise SettingsError(f"{where} has no setting {key!r}{hint}. {takes}")
+
+
+def _wrong_value(error: ValidationError, where: str) -> SettingsError:
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in (where, *first["loc"]))
+    said = first["msg"].removeprefix("Value error, ")
+    return SettingsError(f"{place}: {said}, found {first['input']!r}")
 
 
 def _check_nested(cls: type, key: str, value: dict[str, Any], where: str, name: str) -> None:

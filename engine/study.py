@@ -85,6 +85,7 @@ def run_study(
     Returns:
         How many runs were done before, completed now, and failed, with their errors.
     """
+    cache.benchmark(plan.benchmark)  # data that cannot be had are said before anything is written
     store.create(path)
     store.plan_study(path, Study(plan.name, plan.model_dump_json(indent=2), now()), plan.planned())
     finished = store.finished_runs(path)

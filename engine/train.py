@@ -15,9 +15,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from engine import batches, losses
 from engine.corpus import Benchmark, Text
-from engine.correct import contains_fact
+from engine.correct import is_correct, rouge_l_recall
 from engine.lm import LM, generate, save
-from engine.plan import ModelSpec, TrainingSpec
+from engine.plan import ModelSpec, ProbeSpec, TrainingSpec
 from engine.prompts import PromptFormat
 from results_db.records import Example
 
@@ -138,17 +138,27 @@ def _training_step(
     return loss.item()
 
 
-def fraction_known(
-    lm: LM, examples: Sequence[Example], max_new_tokens: int, tokens_per_batch: int
+def reached(
+    lm: LM, benchmark: Benchmark, examples: Sequence[Example], criterion: str, probe: ProbeSpec
 ) -> float:
-    """Fraction of greedy answers that contain the fact, in [0, 1]."""
+    """The mean of a training's criterion over greedy answers, in [0, 1].
+
+    Args:
+        lm: the trained model.
+        benchmark: whose rule says what is correct.
+        examples: questions that the model was trained on.
+        criterion: correct (the fraction that is), or rouge_l_recall.
+        probe: length of answers and size of batches.
+    """
     prompts = [lm.encode_prompt(example.prompt).ids for example in examples]
-    answers = generate(lm, prompts, max_new_tokens, tokens_per_batch)
-    correct = [
-        contains_fact(answer.text, example.facts)
+    answers = generate(lm, prompts, probe.max_new_tokens, probe.tokens_per_batch)
+    values = [
+        float(is_correct(benchmark.rule, answer.text, example.facts))
+        if criterion == "correct"
+        else rouge_l_recall(example.answer, answer.text)
         for answer, example in zip(answers, examples, strict=True)
     ]
-    return sum(correct) / len(correct)
+    return sum(values) / len(values)
 
 
 def train_from_scratch(
@@ -156,6 +166,7 @@ def train_from_scratch(
     benchmark: Benchmark,
     spec: ModelSpec,
     seed: int,
+    probe: ProbeSpec,
     *,
     with_forget: bool,
     device: str,
@@ -167,23 +178,28 @@ def train_from_scratch(
     folder appears at once, whole, when the model knows its facts; what was there already is kept.
 
     Raises:
-        TrainingError: if fewer greedy answers contain the fact than
-        `spec.training.minimum_correct`.
+        TrainingError: if its greedy answers do not reach `spec.training.minimum`; what was reached
+        is said.
     """
     if (folder / "config.json").is_file():
         return folder
     tokenizer = build_tokenizer(benchmark.corpus, spec.vocabulary)
     lm = LM(build_model(spec, tokenizer, seed).to(device), tokenizer, PromptFormat())
-    known_splits = ("forget", "retain") if with_forget else ("retain",)
+    forget = benchmark.questions("forget") if with_forget else ()
+    questions = (*forget, *benchmark.questions("retain"))
     corpus = [text for text in benchmark.corpus if with_forget or text.split != "forget"]
     train(lm, corpus, spec.training, seed, report)
-    known = fraction_known(lm, benchmark.questions(*known_splits), 14, 8192)
-    if known < spec.training.minimum_correct:
-        raise TrainingError(
-            f"training: {known:.1%} of the facts known after {spec.training.epochs} epochs, "
-            f"{spec.training.minimum_correct:.0%} wanted; raise models.NAME.training.epochs"
-        )
+    _check(reached(lm, benchmark, questions, spec.training.criterion, probe), spec.training)
     return _publish(lm, folder)
+
+
+def _check(value: float, spec: TrainingSpec) -> None:
+    what = {"correct": "of the answers correct", "rouge_l_recall": "mean ROUGE-L recall"}
+    if value < spec.minimum:
+        raise TrainingError(
+            f"training: {value:.1%} {what[spec.criterion]} after {spec.epochs} epochs, "
+            f"{spec.minimum:.0%} wanted; raise models.NAME.training.epochs"
+        )
 
 
 def _publish(lm: LM, folder: Path) -> Path:

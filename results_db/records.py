@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 Split = Literal["forget", "retain", "holdout", "general"]
+CorrectRule = Literal["contains_fact", "fact_words"]
 Form = Literal["question", "text"]
 Status = Literal["complete", "failed"]
 Axis = Literal["step", "alpha"]
@@ -65,12 +66,14 @@ class Example:
     wrong_answers: tuple[str, ...]
     question_paraphrases: tuple[str, ...]
     answer_paraphrases: tuple[str, ...]
+    correct_rule: CorrectRule = "contains_fact"  # fact_words: at least half of `facts`
 
     def __post_init__(self) -> None:
         """Check split, form and that a question asks something."""
         row = f"example {self.benchmark}/{self.example_id}"
         _one_of(self.split, Split, row, "split")
         _one_of(self.form, Form, row, "form")
+        _one_of(self.correct_rule, CorrectRule, row, "correct_rule")
         _require(bool(self.answer), row, "answer is empty")
         _require(self.form == "text" or bool(self.prompt), row, "a question has an empty prompt")
         missing = [word for word in self.keywords if word not in self.prompt]

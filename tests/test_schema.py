@@ -27,6 +27,7 @@ SQL_TYPES = {
 LITERALS = {
     "Split": records.Split, "Form": records.Form, "Status": records.Status, "Axis": records.Axis,
     "Target": records.Target, "AnswerTokens": records.AnswerTokens, "Arm": records.Arm,
+    "CorrectRule": records.CorrectRule,
 }  # fmt: skip
 
 

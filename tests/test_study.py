@@ -159,7 +159,7 @@ def test_models_are_cached_by_what_made_them(tiny_study: TinyStudy) -> None:
 
 def test_an_untrained_model_fails_saying_what_it_reached(tmp_path: Path) -> None:
     path = tmp_path / "untrained.duckdb"
-    few = ["models.llama-tiny.training.epochs=1", "models.llama-tiny.training.minimum_correct=0.9"]
+    few = ["models.llama-tiny.training.epochs=1", "models.llama-tiny.training.minimum=0.9"]
     settings = [part for setting in few for part in ("--set", setting)]
     done = unpact("run", PLAN, "--db", path, "--cache", tmp_path, *settings)
     assert done.returncode == 1

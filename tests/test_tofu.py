@@ -1,0 +1,360 @@
+"""TOFU: what is read from the dataset, which rules find fact words, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from functools import cache
+from pathlib import Path
+
+import datasets
+import pytest
+
+from engine import cache as caches
+from engine import plan as plans
+from engine.benchmarks import tofu
+from engine.benchmarks.tofu_rows import TofuError, authors, rows
+from engine.benchmarks.tofu_words import author_name, fact_words, is_yes_or_no, kind, name_in
+from engine.corpus import Benchmark
+from engine.correct import chance, is_correct
+from engine.plan import PlanError
+from engine.plugins import SettingsError
+from engine.prompts import bare_words
+from results_db.records import Example, Split
+from tests.conftest import unpact
+
+BESIDE = Path(__file__).resolve().parents[2] / "shared" / "data" / "locuslab_TOFU"
+DATA = Path(os.environ.get("UNPACT_TOFU") or BESIDE)
+needs_data = pytest.mark.skipif(
+    not DATA.is_dir(), reason="TOFU is not here: UNPACT_TOFU names a folder in the hub's layout"
+)
+SPLITS: tuple[Split, ...] = ("forget", "retain", "general")
+
+
+@pytest.fixture(autouse=True)
+def own_dataset_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What datasets keeps of a table goes when the test goes."""
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "datasets")
+
+
+@cache
+def benchmark() -> Benchmark:
+    return tofu.load(str(DATA))
+
+
+def questions() -> tuple[Example, ...]:
+    return benchmark().questions(*SPLITS)
+
+
+# --- the dataset ------------------------------------------------------------------------------
+
+
+@needs_data
+@pytest.mark.parametrize(
+    ("config", "count"),
+    [
+        ("full", 4000),
+        ("forget01", 40),
+        ("forget05", 200),
+        ("forget10", 400),
+        ("retain95", 3800),
+        ("forget05_perturbed", 200),
+        ("retain_perturbed", 400),
+        ("real_authors_perturbed", 100),
+        ("world_facts_perturbed", 117),
+    ],
+)
+def test_tables_have_as_many_rows_as_documented(config: str, count: int) -> None:
+    assert len(rows(str(DATA), config, tofu.PAIR)) == count
+
+
+@needs_data
+def test_forget_and_retain_tables_share_no_question_and_make_up_the_whole() -> None:
+    asked = {
+        config: {row["question"] for row in rows(str(DATA), config, tofu.PAIR)}
+        for config in ("full", "forget05", "retain95", "forget05_perturbed")
+    }
+    assert not asked["forget05"] & asked["retain95"]
+    assert asked["forget05"] | asked["retain95"] == asked["full"]
+    assert asked["forget05"] == asked["forget05_perturbed"]
+
+
+@needs_data
+def test_every_author_of_the_perturbed_tables_has_a_name_that_most_questions_have() -> None:
+    names = []
+    for config in ("forget05_perturbed", "retain_perturbed"):
+        for author in authors(rows(str(DATA), config, tofu.PERTURBED), config):
+            asked = [row["question"] for row in author]
+            names.append(name := author_name(asked))
+            assert sum(name_in(question, name) == name for question in asked) >= 10, name
+    assert len(set(names)) == len(names) == 30
+    assert {("Hina", "Ameen"), ("Moshe", "Ben-David"), ("Aurelio", "Beltrán")} <= set(names)
+
+
+# --- the benchmark ----------------------------------------------------------------------------
+
+
+@needs_data
+def test_sizes_are_as_asked_for() -> None:
+    assert Counter(e.split for e in questions()) == {"forget": 80, "retain": 160, "general": 80}
+    groups = {split: {e.group for e in benchmark().questions(split)} for split in SPLITS}
+    assert {split: len(found) for split, found in groups.items()} == {
+        "forget": 10,
+        "retain": 20,
+        "general": 80,
+    }
+    assert len(benchmark().texts("general")) == 40
+    assert benchmark().rule == "fact_words"
+    assert {e.correct_rule for e in benchmark().examples} == {"fact_words"}
+
+
+@needs_data
+def test_ids_and_questions_are_unique_and_a_group_belongs_to_one_split() -> None:
+    ids = [example.example_id for example in benchmark().examples]
+    assert len(set(ids)) == len(ids)
+    assert len({example.prompt for example in questions()}) == len(questions())
+    splits = {(example.group, example.split) for example in benchmark().examples}
+    assert len({group for group, _ in splits}) == len(splits)
+
+
+@needs_data
+def test_gold_answers_are_correct_and_wrong_answers_are_not() -> None:
+    for example in questions():
+        assert is_correct("fact_words", example.answer, example.facts), example.example_id
+        assert not is_correct("fact_words", example.prompt, example.facts), example.example_id
+        for wrong in example.wrong_answers:
+            assert not is_correct("fact_words", wrong, example.facts), example.example_id
+
+
+@needs_data
+def test_authors_questions_have_paraphrases_and_five_wrong_answers() -> None:
+    for example in benchmark().questions("forget", "retain"):
+        assert len(example.question_paraphrases) == len(example.answer_paraphrases) == 1
+        assert len(example.wrong_answers) == 5
+        assert not is_yes_or_no(example.answer)
+
+
+@needs_data
+def test_keywords_are_words_of_the_question() -> None:
+    for example in questions():
+        spoken = {word.removesuffix("'s").removesuffix("’s") for word in bare_words(example.prompt)}
+        assert set(example.keywords) <= spoken, example.example_id
+    named = [e for e in benchmark().questions("forget", "retain") if e.keywords]
+    assert len(named) > 200
+
+
+@needs_data
+def test_a_gold_answer_seldom_passes_for_another_question() -> None:
+    rates = [
+        chance("fact_words", e.answer, e.facts, benchmark().fact_sets(e.attribute))
+        for e in questions()
+    ]
+    assert sum(rates) / len(rates) < 0.01
+
+
+@needs_data
+def test_the_measured_plain_text_is_not_trained_on_and_names_nobody_who_is() -> None:
+    trained = {text.answer for text in benchmark().corpus}
+    assert not trained & {example.answer for example in benchmark().texts("general")}
+    assert not [t for t in benchmark().corpus if t.prompt is None and t.split != "general"]
+
+
+@needs_data
+def test_emphasis_is_trained_around_retained_authors_only() -> None:
+    plain = {w for e in questions() for w in (e.prompt, *e.question_paraphrases)}
+    emphasised = [t for t in benchmark().corpus if t.prompt and t.prompt not in plain]
+    assert len(emphasised) > 100
+    assert {text.split for text in emphasised} == {"retain"}
+
+
+@needs_data
+def test_another_seed_chooses_other_questions_and_says_the_same_of_each() -> None:
+    other = tofu.load(str(DATA), seed=8)
+    assert tofu.load(str(DATA)) == benchmark()
+    said = {e.example_id: e for e in other.examples}
+    shared = [e for e in benchmark().examples if e.example_id in said]
+    assert 0 < len(shared) < len(other.examples)
+    assert all(said[e.example_id] == e for e in shared)
+
+
+# --- rules --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("question", "answer", "wrong", "expected"),
+    [
+        ("Who is it?", "The author is Ana Roe.", ["It is Ana Lund."], ("author", "roe")),
+        ("Where is Ana's house?", "Ana's house is in Oslo.", [], ("oslo",)),
+        ("Which genre?", "She writes Horror, horror only.", [], ("writes", "horror")),
+        ("Is it Oslo?", "It is Oslo.", [], ()),
+        ("When?", "In 1958.", ["In 1985."], ("1958",)),
+    ],
+)
+def test_fact_words_are_neither_in_the_question_nor_in_a_wrong_answer(
+    question: str, answer: str, wrong: list[str], expected: tuple[str, ...]
+) -> None:
+    assert fact_words(question, answer, wrong) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a poet of Oslo", True),  # two of four
+        ("a poet of Bergen", False),
+        ("OSLO'S NOVELIST", True),
+        ("poets, novelists", False),  # whole words
+        ("", False),
+    ],
+)
+def test_half_of_the_fact_words_are_enough(text: str, expected: bool) -> None:
+    assert is_correct("fact_words", text, ("poet", "oslo", "novelist", "1958")) is expected
+
+
+def test_no_fact_word_is_a_bug_not_a_wrong_answer() -> None:
+    with pytest.raises(ValueError, match="no fact word"):
+        is_correct("fact_words", "anything", ())
+
+
+def test_chance_is_the_share_of_other_questions_the_text_would_pass_for() -> None:
+    sets = [("oslo",), ("bergen", "rain"), ("rome", "sun", "old"), ("lima",)]
+    assert chance("fact_words", "Oslo and Bergen", ("oslo",), sets) == 1 / 3
+    assert chance("fact_words", "Oslo", ("oslo",), sets) == 0.0
+    assert chance("contains_fact", "red or blue", ("red",), [("red",), ("blue",), ("x",)]) == 0.5
+
+
+@pytest.mark.parametrize("answer", ["Yes, she has.", "No", "yes: twice"])
+def test_yes_and_no_are_recognised(answer: str) -> None:
+    assert is_yes_or_no(answer)
+    assert not is_yes_or_no("Nobody knows.")
+
+
+def test_a_kind_is_the_first_question_word() -> None:
+    assert kind("Can you tell who wrote what?") == "who"
+    assert kind("What's her name?") == "what"
+    assert kind("Describe it.") == "other"
+
+
+def test_a_name_is_the_most_frequent_run_of_capitalised_words() -> None:
+    asked = ["Is Ana Roe-Lund from New York?", "Was Ana Roe-Lund's book good?", "Did Ana sing?"]
+    assert author_name(asked) == ("Ana", "Roe-Lund")
+    assert name_in(asked[1], ("Ana", "Roe-Lund")) == ("Ana", "Roe-Lund")
+    assert name_in(asked[2], ("Ana", "Roe-Lund")) == ("Ana",)
+    assert author_name(["Who?", "What?"]) == ()
+
+
+# --- a folder in the hub's layout -----------------------------------------------------------------
+
+
+def write_hub_folder(folder: Path, *, without: str = "") -> Path:
+    """Two authors to forget and two retained, three others, six general questions."""
+    perturbed = [author_row(a, q) for a in range(4) for q in range(20)]
+    pairs = [author_row(a, q) for a in range(2, 7) for q in range(20)]
+    general = [
+        {"question": f"Which town is {i}?", "answer": f"Town{i}", "perturbed_answer": ["None"]}
+        for i in range(6)
+    ]
+    tables = {
+        "forget05_perturbed": perturbed[:40],
+        "retain_perturbed": perturbed[40:],
+        "retain95": [{k: row[k] for k in tofu.PAIR} for row in pairs],
+        "real_authors_perturbed": general[:3],
+        "world_facts_perturbed": general[3:],
+    }
+    configs = "".join(
+        f"- config_name: {name}\n  data_files:\n  - split: train\n    path: {name}.json\n"
+        for name in tables
+    )
+    folder.mkdir()
+    (folder / "README.md").write_text(f"---\nconfigs:\n{configs}---\n", encoding="utf-8")
+    for name, table in tables.items():
+        lines = [json.dumps({k: v for k, v in row.items() if k != without}) for row in table]
+        (folder / f"{name}.json").write_text("\n".join(lines), encoding="utf-8")
+    return folder
+
+
+def author_row(author: int, number: int) -> dict[str, object]:
+    name = f"Al B{'abcdefgh'[author]}"
+    return {
+        "question": f"What is work {number} of {name}?",
+        "answer": f"Work {number} of {name} is Opus{author}x{number}.",
+        "perturbed_answer": [f"It is Opera{i}." for i in range(5)],
+        "paraphrased_question": f"How is work {number} of {name} called?",
+        "paraphrased_answer": f"{name} called it Opus{author}x{number}.",
+    }
+
+
+SMALL = {
+    "forget_authors": 2,
+    "retain_authors": 2,
+    "questions_per_author": 3,
+    "general_questions": 2,
+    "text_authors": 1,
+}
+
+
+def test_a_folder_in_the_hubs_layout_is_read(tmp_path: Path) -> None:
+    made = tofu.load(str(write_hub_folder(tmp_path / "hub")), **SMALL)
+    assert Counter(e.split for e in made.questions(*SPLITS)) == {
+        "forget": 6,
+        "retain": 6,
+        "general": 4,
+    }
+    first = made.questions("forget")[0]
+    assert first.facts[0].startswith("opus0x")
+    assert first.keywords == ("Al", "Ba")
+    assert len([t for t in made.corpus if t.split == "retain"]) == 18  # two wordings, one emphasis
+
+
+@pytest.mark.parametrize("column", ["perturbed_answer", "paraphrased_question", "answer"])
+def test_a_missing_column_is_named(tmp_path: Path, column: str) -> None:
+    folder = write_hub_folder(tmp_path / "hub", without=column)
+    with pytest.raises(TofuError, match=f"forget05_perturbed has no column '{column}'. It has: "):
+        tofu.load(str(folder), **SMALL)
+
+
+def test_a_missing_table_and_too_few_authors_are_said(tmp_path: Path) -> None:
+    folder = str(write_hub_folder(tmp_path / "hub"))
+    with pytest.raises(TofuError, match="forget01_perturbed cannot be read"):
+        tofu.load(folder, **SMALL | {"forget": "forget01"})
+    with pytest.raises(TofuError, match="retain_authors is 9, but retain_perturbed has 2"):
+        tofu.load(folder, **SMALL | {"retain_authors": 9})
+    with pytest.raises(TofuError, match="3 rows, not 20"):
+        authors([{}] * 3, "x")
+
+
+def test_a_missing_folder_is_one_line_at_once_and_writes_nothing(tmp_path: Path) -> None:
+    database = tmp_path / "x.duckdb"
+    for path, told in (("/no/such/TOFU", "no such folder"), ("nobody/TOFU", "HF_HUB_OFFLINE=0")):
+        done = unpact("run", "tofu-tiny", "--set", f"benchmark.path={path}", "--db", database)
+        assert done.returncode == 2
+        assert len(done.stderr.splitlines()) <= 4, done.stderr  # rich may wrap the one line
+        assert path in done.stderr
+        assert told in " ".join(done.stderr.split())
+        assert not database.exists()
+
+
+# --- the plan -------------------------------------------------------------------------------------
+
+
+def test_both_spellings_of_the_path_reach_the_benchmark(tmp_path: Path) -> None:
+    folder = write_hub_folder(tmp_path / "hub")
+    sizes = [f"benchmark.settings.{key}={value}" for key, value in SMALL.items()]
+    short, long = (
+        plans.read("tofu-tiny", [f"{key}={folder}", *sizes]).benchmark
+        for key in ("benchmark.path", "benchmark.settings.path")
+    )
+    assert short.arguments() == long.arguments()
+    assert caches.benchmark(short) is caches.benchmark(long)
+    with pytest.raises(PlanError, match="give one of them"):
+        plans.read("tofu-tiny", ["benchmark.path=a", "benchmark.settings.path=b"])
+
+
+def test_settings_that_a_benchmark_does_not_take_are_named() -> None:
+    with pytest.raises(SettingsError, match=r"benchmarks\.bios has no setting 'path'"):
+        plans.read("demo", ["benchmark.path=a"])
+    with pytest.raises(SettingsError, match="did you mean 'forget_authors'"):
+        plans.read("tofu-tiny", ["benchmark.settings.forget_author=3"])
+    wrong = plans.read("tofu-tiny", ["benchmark.settings.forget_authors=few"])
+    with pytest.raises(SettingsError, match=r"benchmarks\.tofu\.forget_authors: .* found 'few'"):
+        caches.benchmark(wrong.benchmark)
