@@ -110,7 +110,7 @@ COLUMNS: dict[str, tuple[dict[str, Parameter], str]] = {
     "example": (
         {"benchmark": "people", "example_id": "f0a"},
         "benchmark example_id split form group attribute prompt answer facts keywords"
-        " wrong_answers question_paraphrases answer_paraphrases",
+        " wrong_answers question_paraphrases answer_paraphrases correct_rule",
     ),
     "example_answers": (ONE, "run_id model method text correct logprob rouge_l_recall"),
     "example_attempts": (

@@ -219,7 +219,7 @@ def test_states(file: Path) -> None:
     with writing(file) as connection:
         connection.execute("UPDATE meta SET schema_version = 99")
     assert read.state(file) == "other_schema"
-    with pytest.raises(read.OtherSchemaError, match="schema version 99, this program reads 1"):
+    with pytest.raises(read.OtherSchemaError, match="schema version 99, this program reads 2"):
         store.publish(file, whole("npo"))
 
 

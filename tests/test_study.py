@@ -163,6 +163,6 @@ def test_an_untrained_model_fails_saying_what_it_reached(tmp_path: Path) -> None
     settings = [part for setting in few for part in ("--set", setting)]
     done = unpact("run", PLAN, "--db", path, "--cache", tmp_path, *settings)
     assert done.returncode == 1
-    assert "of the facts known after 1 epochs, 90% wanted" in done.stdout
+    assert "of the answers correct after 1 epochs, 90% wanted" in done.stdout
     assert store.finished_runs(path) == set()
     assert len(verify(path)) == 7

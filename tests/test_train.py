@@ -11,7 +11,7 @@ import torch
 from engine import train
 from engine.benchmarks import bios
 from engine.lm import LM, load, save, weight_hash
-from engine.plan import ModelSpec, TrainingSpec
+from engine.plan import ModelSpec, ProbeSpec, TrainingSpec
 from engine.prompts import PromptFormat
 
 Architecture = Literal["llama", "gpt_neox", "qwen2"]
@@ -75,12 +75,15 @@ def test_the_tokenizer_gives_back_every_text() -> None:
 
 def test_a_model_that_learned_too_little_is_refused(tmp_path: Path) -> None:
     benchmark = bios.load(people=4, forget_people=2, holdout_people=0)
-    with pytest.raises(train.TrainingError, match="of the facts known after 4 epochs, 95% wanted"):
+    with pytest.raises(
+        train.TrainingError, match="of the answers correct after 4 epochs, 95% wanted"
+    ):
         train.train_from_scratch(
             tmp_path / "model",
             benchmark,
             spec("llama"),
             0,
+            ProbeSpec(),
             with_forget=True,
             device="cpu",
             report=lambda done, total: None,

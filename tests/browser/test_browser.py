@@ -91,6 +91,8 @@ def test_filters_survive_a_change_of_page(visit: Open, study_db: Path) -> None:
 def choose(opened: Visit, label: str, option: str) -> None:
     """Pick an option of a select box or multiselect in the sidebar."""
     box = opened.page.get_by_test_id("stSidebar").get_by_label(label, exact=False).first
+    box.scroll_into_view_if_needed()
+    opened.page.wait_for_timeout(300)  # a list that opens while the sidebar scrolls closes again
     box.click()
     opened.page.get_by_role("option", name=option, exact=True).click()
     opened.page.keyboard.press("Escape")
