@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -143,7 +142,7 @@ def _take_over() -> None:
         st.session_state["live_answer"] = str(found.iloc[0]["answer"])
 
 
-def words(answer: Document, strategies: Sequence[str]) -> tuple[list[str], str] | None:
+def words(answer: Document) -> tuple[list[str], str] | None:
     """Words to emphasise and how, once the button is pressed. KeyTokens' words are chosen first."""
     number = st.session_state.get("live_number", 0)
     chosen = st.pills(
@@ -152,7 +151,7 @@ def words(answer: Document, strategies: Sequence[str]) -> tuple[list[str], str] 
     )  # fmt: skip
     left, right, _ = st.columns([1.4, 0.8, 2.2], vertical_alignment="bottom")
     strategy = left.selectbox(
-        "Strategy", theme.strategies(set(strategies)), format_func=theme.strategy_label,
+        "Strategy", theme.strategies(set(answer["strategies"])), format_func=theme.strategy_label,
         key="live_strategy", persist_state="session",
     )  # fmt: skip
     pressed = right.button("Answer again", type="primary", width="stretch")

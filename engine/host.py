@@ -75,17 +75,15 @@ class Host:
         self._one = threading.Lock()
 
     def health(self) -> Document:
-        """What this host serves and what it knows; answers while a question is at work."""
+        """What this host serves and how full it is; answers while a question is at work."""
         return {
             "database": str(self._residents.models.database),
             "loaded": len(self._residents),
-            "attributions": plugins.names("attribution_methods"),
-            "strategies": plugins.names("recovery_strategies"),
             "device": self._device(),
         }
 
     def probe(self, body: ProbeBody) -> Document:
-        """`probe.ask`; beside it the words of the prompt and which of them KeyTokens are part of.
+        """`probe.ask`; beside it what can be emphasised: words, those of KeyTokens, strategies.
 
         loading_seconds are not part of seconds.
         """
@@ -98,6 +96,7 @@ class Host:
         return {
             "result": result.as_document(),
             **_words(models[0], result),
+            "strategies": plugins.names("recovery_strategies"),
             "seconds": seconds,
             "loading_seconds": loaded - start,
             "device": self._device(),

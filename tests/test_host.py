@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import stat
 import subprocess
 import sys
@@ -205,7 +207,7 @@ def served(
     yield tiny_study
 
 
-def test_the_client_starts_a_host_whose_numbers_are_those_of_the_study(
+def test_the_client_starts_a_host_and_again_one_with_the_numbers_of_the_study(
     served: TinyStudy, host_file: Path
 ) -> None:
     models = read.query(served.database, "saved_models").set_index("method").run_id
@@ -230,6 +232,10 @@ def test_the_client_starts_a_host_whose_numbers_are_those_of_the_study(
     with pytest.raises(live.HostError, match="no run with saved weights"):
         live.probe([str(served.cache)], example.prompt, None, "leave_one_out")
     assert json.loads(host_file.read_text(encoding="utf-8"))["pid"] == pid
+    os.kill(pid, signal.SIGKILL)
+    strategy = answer["strategies"][0]
+    assert live.emphasise(ids, example.prompt, example.answer, answer["words"][:1], strategy)
+    assert json.loads(host_file.read_text(encoding="utf-8"))["pid"] != pid
 
 
 def test_a_host_that_cannot_start_is_one_line(

@@ -49,8 +49,7 @@ else:
         "Choose words. The placebo emphasises as many other words of the same prompt in the same "
         "way: what it brings back too, the choice of words did not do.",
     )
-    known = live.health()
-    again = asking.words(answer, known["strategies"] if known else [])
+    again = asking.words(answer)
     if again is not None:
         try:
             with st.spinner("Asking the models again."):
