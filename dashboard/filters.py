@@ -56,16 +56,17 @@ def sidebar() -> Chosen:
         st.page_link("views/80_runs.py", label="See the running study")
         st.stop()
     with st.sidebar:
-        return Chosen(*_runs(choices), *_attribution(choices))
+        st.html('<p class="u-side">Runs shown</p>')
+        benchmark = _one("Benchmark", "benchmark", _names(choices, "benchmark"), str)
+        there = choices[choices["benchmark"] == benchmark]
+        return Chosen(benchmark, *_runs(there), *_attribution(there))
 
 
-def _runs(choices: pd.DataFrame) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
-    st.html('<p class="u-side">Runs shown</p>')
-    benchmark = _one("Benchmark", "benchmark", _names(choices, "benchmark"), str)
+def _runs(choices: pd.DataFrame) -> tuple[tuple[str, ...], tuple[str, ...]]:
     models = _names(choices, "model")
     methods = sorted(_names(choices, "method"), key=theme.method_rank)
     chosen_models = _many("Models", "models", models, str)
-    return benchmark, chosen_models, _many("Methods", "methods", methods, theme.method_label)
+    return chosen_models, _many("Methods", "methods", methods, theme.method_label)
 
 
 def _attribution(choices: pd.DataFrame) -> tuple[str, str, str]:
