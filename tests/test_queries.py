@@ -32,7 +32,7 @@ ONE: dict[str, Parameter] = {"benchmark": "people", "models": [], "example_id": 
 
 RATES = ("plain", "any_emphasis", "any_placebo")
 COLUMNS: dict[str, tuple[dict[str, Parameter], str]] = {
-    "choices": ({}, "kind name"),
+    "choices": ({}, "kind name benchmark"),
     "info": ({}, "benchmarks models methods complete failed pending examples token_scores"),
     "runs": (
         {},
@@ -106,7 +106,7 @@ COLUMNS: dict[str, tuple[dict[str, Parameter], str]] = {
     "example": (
         {"benchmark": "people", "example_id": "f0a"},
         "benchmark example_id split form group attribute prompt answer facts keywords"
-        " wrong_answers question_paraphrases answer_paraphrases",
+        " wrong_answers question_paraphrases answer_paraphrases correct_rule",
     ),
     "example_answers": (ONE, "run_id model method text correct logprob rouge_l_recall"),
     "example_attempts": (
