@@ -52,7 +52,10 @@ def sidebar() -> Chosen:
     """Draw the filters and return the choices; stop the page while no run is finished."""
     choices = finished()
     with st.sidebar:
-        return Chosen(*_runs(choices), *_attribution(choices))
+        st.html('<p class="u-side">Runs shown</p>')
+        benchmark = _one("Benchmark", "benchmark", _names(choices, "benchmark"), str)
+        there = choices[choices["benchmark"] == benchmark]
+        return Chosen(benchmark, *_runs(there), *_attribution(there))
 
 
 def finished() -> pd.DataFrame:
@@ -65,13 +68,11 @@ def finished() -> pd.DataFrame:
     return choices
 
 
-def _runs(choices: pd.DataFrame) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
-    st.html('<p class="u-side">Runs shown</p>')
-    benchmark = _one("Benchmark", "benchmark", _names(choices, "benchmark"), str)
+def _runs(choices: pd.DataFrame) -> tuple[tuple[str, ...], tuple[str, ...]]:
     models = _names(choices, "model")
     methods = sorted(_names(choices, "method"), key=theme.method_rank)
     chosen_models = _many("Models", "models", models, str)
-    return benchmark, chosen_models, _many("Methods", "methods", methods, theme.method_label)
+    return chosen_models, _many("Methods", "methods", methods, theme.method_label)
 
 
 def _attribution(choices: pd.DataFrame) -> tuple[str, str, str]:

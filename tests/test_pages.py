@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import duckdb
@@ -10,7 +11,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from results_db import guard, store
-from results_db.records import PlannedRun, Progress, Study
+from results_db.records import PlannedRun, Progress, RunResult, Study
 from tests import hostile_rows, results_rows
 
 APP = Path(__file__).parents[1] / "dashboard" / "app.py"
@@ -170,6 +171,24 @@ def test_a_method_filter_from_the_address_holds_on_the_page(
     shown = html_of(app)
     assert "gradient ascent" in shown
     assert "negative preference optimisation" not in shown
+
+
+def test_models_and_methods_are_those_of_the_chosen_benchmark(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "two.duckdb"
+    store.create(path)
+    results_rows.small_study(path)
+    other = replace(results_rows.make_run("other", "none"), benchmark="towns", model="large")
+    store.publish(path, RunResult(other, results_rows.BUILD, ()))
+    app = opened(path, "10_overview.py", monkeypatch)
+    app.multiselect(key="methods").select("ga").run()
+    app.selectbox(key="benchmark").select("towns").run()
+    assert not app.exception
+    assert app.multiselect(key="models").options == ["large"]
+    assert app.multiselect(key="methods").options == ["Base model"]
+    app.selectbox(key="benchmark").select("people").run()
+    assert app.multiselect(key="models").options == ["tiny"]
 
 
 def test_a_filter_that_matches_nothing_says_so(

@@ -32,7 +32,7 @@ ONE: dict[str, Parameter] = {"benchmark": "people", "models": [], "example_id": 
 
 RATES = ("plain", "any_emphasis", "any_placebo")
 COLUMNS: dict[str, tuple[dict[str, Parameter], str]] = {
-    "choices": ({}, "kind name"),
+    "choices": ({}, "kind name benchmark"),
     "info": ({}, "benchmarks models methods complete failed pending examples token_scores"),
     "runs": (
         {},

@@ -1,18 +1,19 @@
 -- What is there to choose from?
 -- Takes no parameters.
 -- One row per choice. kind: benchmark, model, method (of complete runs), attribution_method or
--- strategy (of any of their rows). name: as stored.
+-- strategy (of any of their rows). name: as stored. benchmark: where it is one, so that a page
+-- offers no model or method that the chosen benchmark has not; for the kind benchmark, itself.
 WITH finished AS (
     SELECT run_id, benchmark, model, method FROM run WHERE status = 'complete'
 )
-SELECT 'benchmark' AS kind, benchmark AS name FROM finished
+SELECT 'benchmark' AS kind, benchmark AS name, benchmark FROM finished
 UNION
-SELECT 'model', model FROM finished
+SELECT 'model', model, benchmark FROM finished
 UNION
-SELECT 'method', method FROM finished
+SELECT 'method', method, benchmark FROM finished
 UNION
-SELECT 'attribution_method', attribution.method
+SELECT 'attribution_method', attribution.method, benchmark
 FROM attribution JOIN finished ON finished.run_id = attribution.run_id
 UNION
-SELECT 'strategy', strategy FROM recovery JOIN finished USING (run_id)
-ORDER BY kind, name
+SELECT 'strategy', strategy, benchmark FROM recovery JOIN finished USING (run_id)
+ORDER BY kind, name, benchmark
