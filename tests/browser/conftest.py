@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -29,8 +31,11 @@ def find_browser() -> str | None:
     found = next(filter(None, map(shutil.which, NAMES)), None)
     if found or not (hasattr(os, "geteuid") and os.geteuid() == 0 and shutil.which("apt-get")):
         return found
-    for command in (["update"], ["install", "-y", "--no-install-recommends", "chromium"]):
-        subprocess.run(["apt-get", *command], check=False, capture_output=True, timeout=600)
+    with (Path(tempfile.gettempdir()) / "unpact-browser.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # another test worker may be installing it just now
+        if not any(map(shutil.which, NAMES)):
+            for command in (["update"], ["install", "-y", "--no-install-recommends", "chromium"]):
+                subprocess.run(["apt-get", *command], check=False, capture_output=True, timeout=600)
     return next(filter(None, map(shutil.which, NAMES)), None)
 
 
