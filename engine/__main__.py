@@ -97,6 +97,38 @@ def show_plan(
     console.show_plan(read, finished, as_json=as_json)
 
 
+@app.command()
+def select(  # noqa: PLR0917 - Typer reads its options from the signature
+    plan: PlanName,
+    grid: Annotated[str, typer.Option("--grid", help="Candidates: a shipped grid or a file.")],
+    benchmarks: Annotated[
+        list[str] | None, typer.Option("--benchmark", help="Only this one; may be repeated.")
+    ] = None,
+    models: Annotated[
+        list[str] | None, typer.Option("--model", help="Only this one; may be repeated.")
+    ] = None,
+    cache_folder: Cache = None,
+    device: Device = "auto",
+    settings: Settings = None,
+    workers: Workers = 0,
+    table: Annotated[
+        Path | None, typer.Option("--table", help="Write every measured candidate there, as CSV.")
+    ] = None,
+) -> None:
+    """Choose the methods' settings by forget and retain answers, and print them for a plan."""
+    from engine import devices
+    from engine import select as selecting
+
+    read = plans.read(plan, settings or [])
+    where = devices.resolve(device)
+    cells = plans.some_cells(read, benchmarks or [], models or [])
+    tried = selecting.candidates(
+        read, selecting.read_grid(grid), cells, cache_folder or cache.default_folder()
+    )
+    found = selecting.measure_all(tried, workers or devices.default_workers(where), where)
+    console.show_selection(tried, found, table)
+
+
 @app.command("list")
 def list_plugins(
     family: Annotated[str | None, typer.Argument(help="A family; all of them if left out.")] = None,

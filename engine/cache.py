@@ -40,9 +40,14 @@ def benchmark(spec: BenchmarkSpec) -> Benchmark:
     return _load_benchmark(spec.name, json.dumps(spec.arguments(), sort_keys=True))
 
 
+@lru_cache(maxsize=16)
+def _corpus_hash(name: str, settings: str) -> str:
+    return digest(repr(_load_benchmark(name, settings).corpus))
+
+
 def model_folder(cache: Path, run: RunSpec, *, with_forget: bool) -> Path:
     """The folder of a trained model, named by a hash of corpus, spec, seed and torch version."""
-    corpus = digest(repr(benchmark(run.benchmark).corpus))
+    corpus = _corpus_hash(run.benchmark.name, json.dumps(run.benchmark.arguments(), sort_keys=True))
     model = run.model.model_dump_json()
     made_of = [RECIPE, corpus, model, run.seed, with_forget, version("torch")]
     role = "base" if with_forget else "retain"

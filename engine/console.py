@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any
@@ -17,12 +17,13 @@ from rich.text import Text
 
 from engine import plugins
 from engine.jobs import Event
-from engine.plan import Plan, settings_lines
+from engine.plan import Plan, RunSpec, settings_lines
 from results_db import read
 from results_db.records import RunResult
 
 if TYPE_CHECKING:
     from engine.probe import ProbeResult
+    from engine.select import Candidate, Measured
     from engine.study import Summary
 
 WRONG_INPUT = 2
@@ -86,6 +87,10 @@ def existing(path: Path) -> Path:
     return path
 
 
+def _name_of(run: RunSpec) -> str:
+    return f"{run.benchmark.name} {run.model_name} {run.method}"
+
+
 class _Quiet:
     """Shows nothing: the command prints one JSON document at its end."""
 
@@ -111,7 +116,7 @@ class _Lines:
 
     def __init__(self, plan: Plan) -> None:
         runs = plan.runs()
-        self._names = {run.run_id: f"{run.model_name} {run.method}" for run in runs}
+        self._names = {run.run_id: _name_of(run) for run in runs}
         self._place = {run.run_id: f"run {i} of {len(runs)}" for i, run in enumerate(runs, 1)}
         self._stages: dict[str, str] = {}
 
@@ -144,7 +149,7 @@ class _Bars:
     """A bar for the study and one for each run that is being worked on."""
 
     def __init__(self, plan: Plan) -> None:
-        self._runs = {run.run_id: f"{run.model_name} {run.method}" for run in plan.runs()}
+        self._runs = {run.run_id: _name_of(run) for run in plan.runs()}
         self._bars = Progress(
             TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"),
             TimeRemainingColumn(), console=err,
@@ -233,10 +238,11 @@ def show_summary(name: str, summary: Summary, *, as_json: bool) -> None:
 
 def show_plan(plan: Plan, finished: set[str], *, as_json: bool) -> None:
     """What a plan would run, and what is done."""
-    columns = ("run_id", "model", "method", "settings", "status")
+    columns = ("run_id", "benchmark", "model", "method", "settings", "status")
     rows = [
         (
             run.run_id,
+            run.benchmark.name,
             run.model_name,
             run.method,
             " ".join(settings_lines(run.settings)),
@@ -248,6 +254,29 @@ def show_plan(plan: Plan, finished: set[str], *, as_json: bool) -> None:
         show_json([dict(zip(columns, row, strict=True)) for row in rows])
     else:
         show_table(f"{plan.name}: {plan.description}", columns, rows)
+
+
+def show_selection(
+    tried: Sequence[Candidate], found: Iterable[list[Measured]], table: Path | None
+) -> None:
+    """Each candidate as it is measured, on standard error; then the chosen settings as TOML."""
+    from engine import select
+
+    cells: dict[tuple[str, ...], list[Measured]] = {}
+    for candidate, measured in zip(tried, found, strict=True):
+        run = candidate.run
+        key = (run.benchmark.name, run.model_name, run.method)
+        cells.setdefault(key, []).extend(measured)
+        said = "diverged at once" if not measured else _best(select.choose(measured))
+        err.print(f"{' '.join(key)} {' '.join(settings_lines(run.settings))}: {said}")
+    if table is not None:
+        select.write_table(table, [one for measured in cells.values() for one in measured])
+    out.print(select.chosen_toml([select.choose(m) for m in cells.values()]), markup=False)
+
+
+def _best(measured: Measured) -> str:
+    retain = "not measured" if measured.retain is None else f"{measured.retain:.1%}"
+    return f"step {measured.step}: forget {measured.forget:.1%}, retain {retain}"
 
 
 def show_plugins(families: Sequence[str], *, as_json: bool) -> None:

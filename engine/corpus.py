@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from results_db.records import CorrectRule, Example, Split
+
+Unlearns = Literal["questions", "documents"]
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,14 @@ class Benchmark:
     examples: tuple[Example, ...]
     corpus: tuple[Text, ...]
     rule: CorrectRule = "contains_fact"  # when an answer counts as correct: see engine/correct.py
+    unlearns: Unlearns = "questions"  # which texts of forget and retain the methods work on
+
+    def unlearning_texts(self, split: Split) -> tuple[Text, ...]:
+        """What a method forgets or retains: the probed questions, or the corpus's running text."""
+        if self.unlearns == "documents":
+            return tuple(t for t in self.corpus if t.split == split and t.prompt is None)
+        questions = self.questions(split)
+        return tuple(Text(split, e.group, e.prompt, e.answer) for e in questions)
 
     def questions(self, *splits: Split) -> tuple[Example, ...]:
         """The questions of these splits, in the benchmark's order."""

@@ -14,7 +14,10 @@ from results_db.records import CorrectRule
 
 
 def is_correct(rule: CorrectRule, text: str, facts: Sequence[str]) -> bool:
-    """Whether a text counts as correct by a benchmark's declared rule.
+    """Whether what a model said counts as correct by a benchmark's declared rule.
+
+    Rule multiple_choice judges the choice between options, see `evaluate.outcomes`; a text that was
+    said freely, as after a training, is judged by its facts there.
 
     >>> is_correct("fact_words", "a novel of Oslo", ["oslo", "poet", "novel", "bergen"])
     True
@@ -22,7 +25,7 @@ def is_correct(rule: CorrectRule, text: str, facts: Sequence[str]) -> bool:
     Raises:
         ValueError: without a fact: then nothing says what is correct.
     """
-    return contains_fact(text, facts) if rule == "contains_fact" else has_fact_words(text, facts)
+    return has_fact_words(text, facts) if rule == "fact_words" else contains_fact(text, facts)
 
 
 def chance(

@@ -1,4 +1,4 @@
-"""Questions to a model: what it says, whether that is correct, how likely the gold answer was."""
+"""Questions to a model: what it answers, whether that is correct, how likely gold answers are."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class Outcome:
-    """A greedy answer, judged."""
+    """What the model answers, judged: greedily, or (multiple choice) its likeliest option."""
 
     text: str
     correct: bool
@@ -40,7 +40,9 @@ def encode(lm: LM, example: Example, prompt: str) -> Asked:
 
 def fits(lm: LM, asked: Asked, probe: ProbeSpec) -> bool:
     """Whether the model can read the prompt with the gold answer, and with an answer of its own."""
-    longest = max(len(asked.pair.answer_ids), probe.max_new_tokens)
+    options = asked.example.options if asked.example.correct_rule == "multiple_choice" else ()
+    answers = [len(asked.pair.answer_ids), *(len(lm.encode_answer(option)) for option in options)]
+    longest = max(*answers, probe.max_new_tokens)
     context: int = lm.model.config.max_position_embeddings
     return len(asked.pair.prompt_ids) + longest <= context
 
@@ -48,18 +50,20 @@ def fits(lm: LM, asked: Asked, probe: ProbeSpec) -> bool:
 def outcomes(
     lm: LM, benchmark: Benchmark, asked: Sequence[Asked], probe: ProbeSpec
 ) -> list[Outcome]:
-    """Greedy answers and gold log-probabilities, in order; equal prompts are computed once.
+    """Answers and gold log-probabilities, in order; equal prompts are computed once.
 
     Args:
         lm: the weights to measure.
-        benchmark: gives the pool that a random guess would draw from.
+        benchmark: its rule says what is correct; gives the pool a random guess would draw from.
         asked: in any order and number.
         probe: length of answers and size of batches.
 
     Raises:
-        LogprobError: if a prompt with its gold answer is longer than the model's context.
+        LogprobError: if a prompt with an answer to score is longer than the model's context.
         NonFiniteLogitsError: if the weights have diverged.
     """
+    if benchmark.rule == "multiple_choice":
+        return _choices(lm, asked, probe.tokens_per_batch)
     logprobs = answer_logprobs(lm, [item.pair for item in asked], probe.tokens_per_batch)
     prompts = list(dict.fromkeys(item.pair.prompt_ids for item in asked))
     generated = generate(lm, prompts, probe.max_new_tokens, probe.tokens_per_batch)
@@ -91,6 +95,36 @@ def _judged(
         logprob=logprob,
         guess_rate=chance(rule, said.text, example.facts, pool),
         generated_tokens=len(said.ids),
+    )
+
+
+def _choices(lm: LM, asked: Sequence[Asked], tokens_per_batch: int) -> list[Outcome]:
+    """The likeliest of each question's options: argmax of LP(x, option), a mean over its tokens.
+
+    Nothing is generated. Of options that are equally likely, the first by the alphabet is taken.
+    """
+    pairs = [
+        Pair(item.pair.prompt_ids, lm.encode_answer(option))
+        for item in asked
+        for option in item.example.options
+    ]
+    scored = iter(answer_logprobs(lm, pairs, tokens_per_batch))
+    found = []
+    for item in asked:
+        options = {option: next(scored).mean().item() for option in item.example.options}
+        found.append(_chosen(item.example, options))
+    return found
+
+
+def _chosen(example: Example, options: dict[str, float]) -> Outcome:
+    text = max(options, key=lambda option: options[option])
+    return Outcome(
+        text=text,
+        correct=text == example.answer,
+        rouge_l_recall=rouge_l_recall(example.answer, text),
+        logprob=options[example.answer],
+        guess_rate=1 / len(options),
+        generated_tokens=0,
     )
 
 

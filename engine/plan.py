@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -28,15 +28,14 @@ class Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class BenchmarkSpec(Strict):
-    """Which benchmark, with what arguments of its `load`."""
+class BenchmarkData(Strict):
+    """With what arguments a benchmark's `load` is called."""
 
-    name: str
     path: str | None = None  # of its data: a folder, or an id on a hub; short for settings.path
     settings: dict[str, Any] = {}
 
     @model_validator(mode="after")
-    def _one_path(self) -> BenchmarkSpec:
+    def _one_path(self) -> Self:
         if self.path is not None and "path" in self.settings:
             raise ValueError("path and settings.path are one setting, give one of them")
         return self
@@ -44,6 +43,36 @@ class BenchmarkSpec(Strict):
     def arguments(self) -> dict[str, Any]:
         """What the benchmark's `load` is called with."""
         return self.settings if self.path is None else {**self.settings, "path": self.path}
+
+
+class BenchmarkSpec(BenchmarkData):
+    """Which benchmark, with what data."""
+
+    name: str
+
+
+class PlannedBenchmark(BenchmarkData):
+    """The data of one benchmark of a plan, and the models that it is run on."""
+
+    models: tuple[str, ...] = ()  # names of the plan's models; empty: all of them
+
+    def spec(self, name: str) -> BenchmarkSpec:
+        """Which benchmark it is."""
+        return BenchmarkSpec(name=name, path=self.path, settings=self.settings)
+
+
+class ChosenSettings(Strict):
+    """Settings of methods for some models and benchmarks; they replace those of `methods`."""
+
+    models: tuple[str, ...] = ()  # empty: all of the plan's models
+    benchmarks: tuple[str, ...] = ()  # empty: all of the plan's benchmarks
+    methods: dict[str, dict[str, Any]]
+
+    def concerns(self, benchmark: str, model: str) -> bool:
+        """Whether they hold for this model on this benchmark."""
+        return (not self.models or model in self.models) and (
+            not self.benchmarks or benchmark in self.benchmarks
+        )
 
 
 class TrainingSpec(Strict):
@@ -124,36 +153,58 @@ class RunSpec(Strict):
 
 
 class Plan(Strict):
-    """All runs of a study."""
+    """All runs of a study: every method on every model of every benchmark."""
 
     name: str
     description: str = ""
     seed: int = 0
-    benchmark: BenchmarkSpec
+    benchmarks: dict[str, PlannedBenchmark]
     models: dict[str, ModelSpec]
     methods: dict[str, dict[str, Any]]
+    chosen: tuple[ChosenSettings, ...] = ()  # of two that concern a run, the later one holds
     probe: ProbeSpec = ProbeSpec()
 
-    def runs(self) -> list[RunSpec]:
-        """Every run, reference methods first: the others need what they measure."""
-        order = sorted(self.methods, key=_reference_first)
-        return [self._run(model, method) for model in self.models for method in order]
+    def cells(self) -> list[tuple[str, str]]:
+        """Every pair of benchmark and model that is studied, benchmark by benchmark."""
+        return [
+            (name, model)
+            for name, planned in self.benchmarks.items()
+            for model in planned.models or self.models
+        ]
 
-    def run_of(self, model: str, method: str) -> RunSpec:
-        """The planned run of one method on one model.
+    def runs(self) -> list[RunSpec]:
+        """Every run, cell by cell, reference methods first: the others need what they measure."""
+        order = sorted(self.methods, key=_reference_first)
+        return [self.run_of(*cell, method) for cell in self.cells() for method in order]
+
+    def run_of(self, benchmark: str, model: str, method: str) -> RunSpec:
+        """The planned run of one method on one model of one benchmark.
 
         Raises:
-            KeyError: if the plan has no such model or method.
+            KeyError: if the plan has no such benchmark, model or method.
         """
-        return self._run(model, method)
+        settings = self.methods[method]
+        for chosen in self.chosen:
+            if method in chosen.methods and chosen.concerns(benchmark, model):
+                settings = chosen.methods[method]
+        return RunSpec(
+            benchmark=self.benchmarks[benchmark].spec(benchmark),
+            model_name=model,
+            model=self.models[model],
+            method=method,
+            settings=settings,
+            seed=self.seed,
+            probe=self.probe,
+        )
 
     def references(self, run: RunSpec) -> tuple[str, str | None, str | None]:
-        """Ids of the base, retain and sham runs of the same model; None where not planned."""
+        """Ids of the base, retain and sham runs of the same cell; None where not planned."""
+        cell = run.benchmark.name, run.model_name
         retain, sham = (
-            self._run(run.model_name, method).run_id if method in self.methods else None
+            self.run_of(*cell, method).run_id if method in self.methods else None
             for method in ("retrain", "sham")
         )
-        return self._run(run.model_name, "none").run_id, retain, sham
+        return self.run_of(*cell, "none").run_id, retain, sham
 
     def planned(self) -> list[PlannedRun]:
         """The runs as rows."""
@@ -164,16 +215,22 @@ class Plan(Strict):
             for i, run in enumerate(self.runs())
         ]
 
-    def _run(self, model: str, method: str) -> RunSpec:
-        return RunSpec(
-            benchmark=self.benchmark,
-            model_name=model,
-            model=self.models[model],
-            method=method,
-            settings=self.methods[method],
-            seed=self.seed,
-            probe=self.probe,
-        )
+
+def some_cells(
+    plan: Plan, benchmarks: Sequence[str], models: Sequence[str]
+) -> list[tuple[str, str]]:
+    """The plan's cells of these benchmarks and models; an empty list means all of them.
+
+    Raises:
+        UnknownNameError: for a benchmark or model that the plan does not have.
+    """
+    _check_members(plan, benchmarks, "benchmarks", "--benchmark")
+    _check_members(plan, models, "models", "--model")
+    return [
+        (benchmark, model)
+        for benchmark, model in plan.cells()
+        if (not benchmarks or benchmark in benchmarks) and (not models or model in models)
+    ]
 
 
 def _reference_first(method: str) -> int:
@@ -196,6 +253,7 @@ def read(name_or_path: str, overrides: Sequence[str] = ()) -> Plan:
     table = _table(name_or_path)
     for override in overrides:
         _override(table, override)
+    _spell_out_benchmark(table, name_or_path)
     try:
         plan = Plan.model_validate(table)
     except ValidationError as error:
@@ -204,16 +262,51 @@ def read(name_or_path: str, overrides: Sequence[str] = ()) -> Plan:
 
 
 def _table(name_or_path: str) -> dict[str, Any]:
+    """A plan's table, on top of that of the plan that it extends."""
     path = Path(name_or_path)
     if path.suffix != ".toml":
         plugins.check(name_or_path, plugins.plans(), "engine.plans")
         path = plugins.PLANS / f"{name_or_path}.toml"
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise PlanError(f"{path}: cannot be read: {error.strerror}") from error
     except tomllib.TOMLDecodeError as error:
         raise PlanError(f"{path}: not TOML: {error}") from error
+    extended = table.pop("extends", None)
+    if extended is None:
+        return table
+    if not isinstance(extended, str) or extended not in plugins.plans():
+        shipped = ", ".join(plugins.plans())
+        raise PlanError(f"{path}: extends {extended!r}, which is no shipped plan: {shipped}")
+    return _merged(_table(extended), table)
+
+
+def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """Tables joined key by key, `chosen` end to end; any other value above replaces one below."""
+    joined = dict(below)
+    for key, value in above.items():
+        old = below.get(key)
+        if isinstance(old, dict) and isinstance(value, dict):
+            joined[key] = _merged(old, value)
+        elif key == "chosen" and isinstance(old, list) and isinstance(value, list):
+            joined[key] = old + value
+        else:
+            joined[key] = value
+    return joined
+
+
+def _spell_out_benchmark(table: dict[str, Any], where: str) -> None:
+    """Write a plan's one `benchmark`, in place, as its `benchmarks`."""
+    if "benchmark" not in table:
+        return
+    if "benchmarks" in table:
+        raise PlanError(f"plan {where}: has both benchmark and benchmarks, give one of them")
+    one = table.pop("benchmark")
+    if not isinstance(one, dict) or not isinstance(one.get("name"), str):
+        raise PlanError(f"plan {where}: benchmark is a table with a name")
+    name = one.pop("name")
+    table["benchmarks"] = {name: one}
 
 
 def _override(table: dict[str, Any], override: str) -> None:
@@ -248,10 +341,24 @@ def _complete(plan: Plan) -> Plan:
         raise PlanError(
             f"plan {plan.name}: methods has no 'none', the base that all is compared to"
         )
-    if not plan.models:
-        raise PlanError(f"plan {plan.name}: models is empty")
-    load = plugins.load("benchmarks", plan.benchmark.name).load
-    plugins.check_arguments(load, plan.benchmark.arguments(), f"benchmarks.{plan.benchmark.name}")
+    for family in ("models", "benchmarks"):
+        if not getattr(plan, family):
+            raise PlanError(f"plan {plan.name}: {family} is empty")
+    for name, planned in plan.benchmarks.items():
+        load = plugins.load("benchmarks", name).load
+        arguments = planned.spec(name).arguments()
+        plugins.check_arguments(load, arguments, f"benchmarks.{name}")
+        _check_members(plan, planned.models, "models", f"benchmarks.{name}.models")
+    return plan.model_copy(
+        update={
+            "probe": _complete_probe(plan),
+            "methods": _complete_methods(plan.methods),
+            "chosen": tuple(_complete_choice(plan, chosen) for chosen in plan.chosen),
+        }
+    )
+
+
+def _complete_probe(plan: Plan) -> ProbeSpec:
     probe = plan.probe
     for name in (probe.key_token_method, *probe.attribution):
         plugins.check(name, plugins.names("attribution_methods"), "engine.attribution_methods")
@@ -271,12 +378,26 @@ def _complete(plan: Plan) -> Plan:
         name: _filled("recovery_strategies", name, "Strategy", table)
         for name, table in probe.recovery.items()
     }
-    methods = {
+    return probe.model_copy(update={"attribution": attribution, "recovery": recovery})
+
+
+def _complete_methods(methods: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    return {
         name: _filled("unlearning_methods", name, "Method", table)
-        for name, table in plan.methods.items()
+        for name, table in methods.items()
     }
-    probe = probe.model_copy(update={"attribution": attribution, "recovery": recovery})
-    return plan.model_copy(update={"probe": probe, "methods": methods})
+
+
+def _complete_choice(plan: Plan, chosen: ChosenSettings) -> ChosenSettings:
+    for family in ("models", "benchmarks", "methods"):
+        _check_members(plan, getattr(chosen, family), family, f"chosen.{family}")
+    return chosen.model_copy(update={"methods": _complete_methods(chosen.methods)})
+
+
+def _check_members(plan: Plan, names: Iterable[str], family: str, where: str) -> None:
+    """Raise UnknownNameError for a name that the plan's table of that family does not have."""
+    for name in names:
+        plugins.check(name, list(getattr(plan, family)), f"plan {plan.name}: {where}: {family}")
 
 
 def _filled(family: str, name: str, cls: str, table: dict[str, Any]) -> dict[str, Any]:

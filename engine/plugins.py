@@ -36,12 +36,14 @@ class SettingsError(ValueError):
 def names(family: str) -> list[str]:
     """The plugins of a family (or the shipped plans), sorted; nothing is imported.
 
-    A module that has no plugin entry point (`bios_words`) is not listed.
+    A module that has no plugin entry point (`bios_words`) is not listed. Benchmarks are spelled as
+    data sets are, with a dash where the file's name has an underscore: `bios-qa` is `bios_qa.py`.
     """
     if family == "plans":
         return plans()
     folder = Path(__file__).parent / family
-    return sorted(path.stem for path in folder.glob("*.py") if _is_plugin(path))
+    found = (path.stem for path in folder.glob("*.py") if _is_plugin(path))
+    return sorted(name.replace("_", "-") if family == "benchmarks" else name for name in found)
 
 
 def plans() -> list[str]:
@@ -54,7 +56,8 @@ def describe(family: str, name: str) -> str:
     if family == "plans":
         table = tomllib.loads((PLANS / f"{name}.toml").read_text(encoding="utf-8"))
         return str(table.get("description", ""))
-    source = (Path(__file__).parent / family / f"{name}.py").read_text(encoding="utf-8")
+    path = Path(__file__).parent / family / f"{module_name(family, name)}.py"
+    source = path.read_text(encoding="utf-8")
     return (ast.get_docstring(ast.parse(source)) or "").partition("\n")[0]
 
 
@@ -65,7 +68,16 @@ def load(family: str, name: str) -> ModuleType:
         UnknownNameError: naming the family's members and the closest of them.
     """
     check(name, names(family), f"engine.{family}")
-    return importlib.import_module(f"engine.{family}.{name}")
+    return importlib.import_module(f"engine.{family}.{module_name(family, name)}")
+
+
+def module_name(family: str, name: str) -> str:
+    """The stem of a plugin's file.
+
+    >>> module_name("benchmarks", "bios-qa"), module_name("tasks", "plain_text")
+    ('bios_qa', 'plain_text')
+    """
+    return name.replace("-", "_") if family == "benchmarks" else name
 
 
 def check(name: str, known: list[str], where: str) -> None:

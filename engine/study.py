@@ -21,12 +21,15 @@ class StudyError(RuntimeError):
     """A study that cannot go on."""
 
 
-Role = tuple[str, bool]  # model name, trained with the forget set
+Job = RunSpec | TrainJob
 POLL_SECONDS = 0.3
 
 
 class Executor(Protocol):
     """Runs jobs somewhere and says when they end."""
+
+    slots: int
+    """Jobs that run side by side; more are not submitted, so that the next one can be chosen."""
 
     def submit_training(self, job: TrainJob) -> Future[Path]:
         """Start training a model; the future gives its folder."""
@@ -85,7 +88,8 @@ def run_study(
     Returns:
         How many runs were done before, completed now, and failed, with their errors.
     """
-    cache.benchmark(plan.benchmark)  # data that cannot be had are said before anything is written
+    for name, benchmark in plan.benchmarks.items():
+        cache.benchmark(benchmark.spec(name))  # what cannot be had is said before a file is written
     store.create(path)
     store.plan_study(path, Study(plan.name, plan.model_dump_json(indent=2), now()), plan.planned())
     finished = store.finished_runs(path)
@@ -102,9 +106,22 @@ def run_study(
     return Summary(done_before, loop.complete, tuple(loop.failed))
 
 
+@dataclass(frozen=True)
+class _Needs:
+    """What must be there before a run can start, and what it refers to."""
+
+    references: tuple[str, str | None, str | None]  # ids of the base, retain and sham run
+    trainings: dict[Path, TrainJob]  # by folder; the base model first, then where it starts from
+
+    @property
+    def base_run_id(self) -> str:
+        """The run that settles KeyTokens."""
+        return self.references[0]
+
+
 @dataclass
 class _Loop:
-    """Start what is ready, publish what is done, until nothing is left."""
+    """Start what is ready, in the plan's order, and publish what is done, until nothing is left."""
 
     plan: Plan
     path: Path
@@ -113,8 +130,10 @@ class _Loop:
     listener: Listener
     todo: list[RunSpec]
     finished: set[str]
-    trained: dict[Role, Path] = field(default_factory=dict)
-    running: dict[Future[Any], RunSpec | Role] = field(default_factory=dict)
+    needs: dict[str, _Needs] = field(default_factory=dict)  # by run id
+    untrained: dict[Path, TrainJob] = field(default_factory=dict)  # by folder, not started yet
+    trained: set[Path] = field(default_factory=set)
+    running: dict[Future[Any], Job] = field(default_factory=dict)
     unpublished: list[RunResult] = field(default_factory=list)
     scores: dict[str, BaseScores] = field(default_factory=dict)
     complete: int = 0
@@ -122,75 +141,90 @@ class _Loop:
 
     def run(self) -> None:
         """Work until every run is published, complete or failed."""
-        for model in dict.fromkeys(run.model_name for run in self.todo):
-            self._train(model, with_forget=True)
-            if any(r.model_name == model and r.method == "retrain" for r in self.todo):
-                self._train(model, with_forget=False)
+        for run in self.todo:
+            needs = self.needs[run.run_id] = self._needs_of(run)
+            for folder, training in needs.trainings.items():
+                self.untrained.setdefault(folder, training)  # once for all that share the model
         while self.todo or self.running or self.unpublished:
-            self._start_ready_runs()
+            self._start_ready_jobs()
             for future in self.executor.wait(self.running, POLL_SECONDS):
                 self._take(future, self.running.pop(future))
             self._publish()
             self._show_progress()
 
-    def _train(self, model: str, *, with_forget: bool) -> None:
-        owner = self.plan.run_of(model, "none" if with_forget else "retrain")
-        folder = cache.model_folder(self.cache_folder, owner, with_forget=with_forget)
-        future = self.executor.submit_training(TrainJob(owner, folder, with_forget))
-        self.running[future] = (model, with_forget)
+    def _needs_of(self, run: RunSpec) -> _Needs:
+        """The base model, the model that a run starts from, and its reference runs."""
+        trainings = {}
+        for with_forget in (True,) if run.method != "retrain" else (True, False):
+            method = "none" if with_forget else "retrain"
+            owner = self.plan.run_of(run.benchmark.name, run.model_name, method)
+            folder = cache.model_folder(self.cache_folder, owner, with_forget=with_forget)
+            trainings[folder] = TrainJob(owner, folder, with_forget)
+        return _Needs(self.plan.references(run), trainings)
 
-    def _start_ready_runs(self) -> None:
-        for run in [run for run in self.todo if self._is_ready(run)]:
-            self.todo.remove(run)
-            self.running[self.executor.submit_run(self._job(run))] = run
+    def _start_ready_jobs(self) -> None:
+        while len(self.running) < self.executor.slots and (job := self._next_job()) is not None:
+            if isinstance(job, TrainJob):
+                del self.untrained[job.folder]
+                self.running[self.executor.submit_training(job)] = job
+            else:
+                self.todo.remove(job)
+                self.running[self.executor.submit_run(self._job(job))] = job
+
+    def _next_job(self) -> Job | None:
+        """The first run that can start now, else a training for the first that cannot."""
+        ready = next((run for run in self.todo if self._is_ready(run)), None)
+        return ready or next(iter(self.untrained.values()), None)
 
     def _is_ready(self, run: RunSpec) -> bool:
-        base = self.plan.run_of(run.model_name, "none")
-        roles = {(run.model_name, True), (run.model_name, run.method != "retrain")}
-        return roles <= self.trained.keys() and (run == base or base.run_id in self.finished)
+        needs = self.needs[run.run_id]
+        is_base = run.run_id == needs.base_run_id
+        return needs.trainings.keys() <= self.trained and (
+            is_base or needs.base_run_id in self.finished
+        )
 
     def _job(self, run: RunSpec) -> RunJob:
-        base, retain, sham = self.plan.references(run)
+        needs = self.needs[run.run_id]
+        base, retain, sham = needs.references
         if run.run_id != base and base not in self.scores:
             self.scores[base] = base_scores(self.path, base)
+        base_folder, *other = needs.trainings
         return RunJob(
             spec=run,
-            folder=self.trained[run.model_name, run.method != "retrain"],
-            base_folder=self.trained[run.model_name, True],
+            folder=other[0] if other else base_folder,
+            base_folder=base_folder,
             base_run_id=base,
             retain_run_id=retain,
             sham_run_id=sham,
             base_scores=self.scores.get(base) if run.run_id != base else None,
         )
 
-    def _take(self, future: Future[Any], what: RunSpec | Role) -> None:
+    def _take(self, future: Future[Any], job: Job) -> None:
         error = future.exception()
         if isinstance(error, BrokenProcessPool):
             raise StudyError(
                 "a worker process was killed, perhaps for want of memory; what was committed "
                 "stays, the same command goes on there (try --workers 1)"
             ) from error
-        if isinstance(what, RunSpec):
+        if isinstance(job, RunSpec):
             self.unpublished.append(
-                future.result() if error is None else self._failed(what, _said(error))
+                future.result() if error is None else self._failed(job, _said(error))
             )
         elif error is None:
-            self.trained[what] = future.result()
+            self.trained.add(job.folder)
         else:
-            self._give_up(what, _said(error))
+            self._give_up(lambda needs: job.folder in needs.trainings, _said(error))
 
-    def _give_up(self, role: Role, error: str) -> None:
-        """Record every run that cannot start without this model as failed."""
-        model, with_forget = role
-        for run in list(self.todo):
-            if run.model_name == model and (with_forget or run.method == "retrain"):
-                self.todo.remove(run)
-                self.unpublished.append(self._failed(run, error))
+    def _give_up(self, concerns: Callable[[_Needs], bool], error: str) -> None:
+        """Record every run that cannot start any more as failed."""
+        for run in [run for run in self.todo if concerns(self.needs[run.run_id])]:
+            self.todo.remove(run)
+            self.unpublished.append(self._failed(run, error))
 
     def _failed(self, run: RunSpec, error: str) -> RunResult:
         from engine.pipeline import failed_result  # loads what a study with nothing to do spares
 
-        return failed_result(run, self.plan.references(run), error)
+        return failed_result(run, self.needs[run.run_id].references, error)
 
     def _publish(self) -> None:
         while self.unpublished:
@@ -210,8 +244,10 @@ class _Loop:
             self.finished.add(run.run_id)
         else:
             self.failed.append((run.run_id, run.method, run.error))
-            if run.method == "none":
-                self._give_up((run.model, True), f"its base run failed: {run.error}")
+            self._give_up(
+                lambda needs: needs.base_run_id == run.run_id,
+                f"its base run failed: {run.error}",
+            )
         self.listener.finished(result)
 
     def _show_progress(self) -> None:

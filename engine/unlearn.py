@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from engine import batches, losses
 from engine.batches import Batch, TrainingSequence
+from engine.corpus import Benchmark
 from engine.lm import LM
-from results_db.records import Axis
+from results_db.records import Axis, Split
 
 
 class UnlearningError(RuntimeError):
@@ -56,6 +57,15 @@ class Context:
     forget: Sequence[TrainingSequence]
     retain: Sequence[TrainingSequence]
     seed: int
+
+
+def context(lm: LM, benchmark: Benchmark, seed: int) -> Context:
+    """What a benchmark has a method forget and retain, as this model reads it."""
+    splits: tuple[Split, Split] = ("forget", "retain")
+    forget, retain = (
+        [batches.encode(lm, text) for text in benchmark.unlearning_texts(split)] for split in splits
+    )
+    return Context(forget, retain, seed)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 Split = Literal["forget", "retain", "holdout", "general"]
-CorrectRule = Literal["contains_fact", "fact_words"]
+CorrectRule = Literal["contains_fact", "fact_words", "multiple_choice"]
 Form = Literal["question", "text"]
 Status = Literal["complete", "failed"]
 Axis = Literal["step", "alpha"]
@@ -66,16 +66,23 @@ class Example:
     wrong_answers: tuple[str, ...]
     question_paraphrases: tuple[str, ...]
     answer_paraphrases: tuple[str, ...]
-    correct_rule: CorrectRule = "contains_fact"  # fact_words: at least half of `facts`
+    correct_rule: CorrectRule = "contains_fact"  # see engine/correct.py
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """What a multiple choice is between: the answer and the wrong ones, by the alphabet."""
+        return tuple(sorted({self.answer, *self.wrong_answers}))
 
     def __post_init__(self) -> None:
-        """Check split, form and that a question asks something."""
+        """Check split, form, that a question asks something, and that a choice has a choice."""
         row = f"example {self.benchmark}/{self.example_id}"
         _one_of(self.split, Split, row, "split")
         _one_of(self.form, Form, row, "form")
         _one_of(self.correct_rule, CorrectRule, row, "correct_rule")
         _require(bool(self.answer), row, "answer is empty")
         _require(self.form == "text" or bool(self.prompt), row, "a question has an empty prompt")
+        is_choice = self.correct_rule == "multiple_choice" and self.form == "question"
+        _require(not is_choice or len(self.options) > 1, row, "a multiple choice has one option")
         missing = [word for word in self.keywords if word not in self.prompt]
         _require(not missing, row, f"keywords {missing} do not occur in the prompt")
 

@@ -71,7 +71,8 @@ CREATE TABLE example (
     wrong_answers VARCHAR[] NOT NULL,
     question_paraphrases VARCHAR[] NOT NULL,
     answer_paraphrases VARCHAR[] NOT NULL,
-    correct_rule VARCHAR NOT NULL CHECK (correct_rule IN ('contains_fact', 'fact_words')),
+    correct_rule VARCHAR NOT NULL
+        CHECK (correct_rule IN ('contains_fact', 'fact_words', 'multiple_choice')),
     PRIMARY KEY (benchmark, example_id)
 );
 COMMENT ON TABLE example IS 'One question, or one plain text, of a benchmark, with what counts as its right answer.';
@@ -88,7 +89,7 @@ COMMENT ON COLUMN example.keywords IS 'Words of the prompt, planted or annotated
 COMMENT ON COLUMN example.wrong_answers IS 'Wrong answers of the same form.';
 COMMENT ON COLUMN example.question_paraphrases IS 'Other wordings of the prompt.';
 COMMENT ON COLUMN example.answer_paraphrases IS 'Other wordings of the gold answer.';
-COMMENT ON COLUMN example.correct_rule IS 'When an answer counts as correct. contains_fact: every fact stands in it. fact_words: at least half of the facts, each a word, stand in it.';
+COMMENT ON COLUMN example.correct_rule IS 'When an answer counts as correct. contains_fact: every fact stands in it. fact_words: at least half of the facts, each a word, stand in it. multiple_choice: of the answer and the wrong answers, the model finds the answer likeliest, by mean log-probability per token.';
 
 CREATE TABLE run (
     run_id VARCHAR PRIMARY KEY,
@@ -205,11 +206,11 @@ COMMENT ON TABLE answer IS 'The greedy answer to one plain prompt at one measure
 COMMENT ON COLUMN answer.run_id IS 'The run.';
 COMMENT ON COLUMN answer.step IS 'The measured step.';
 COMMENT ON COLUMN answer.example_id IS 'The example, of the benchmark of the run.';
-COMMENT ON COLUMN answer.text IS 'What the model said.';
+COMMENT ON COLUMN answer.text IS 'What the model said; rule multiple_choice: the option that it finds likeliest.';
 COMMENT ON COLUMN answer.correct IS 'Whether it counts as correct by the rule of the benchmark.';
 COMMENT ON COLUMN answer.rouge_l_recall IS 'ROUGE-L recall against the gold answer, in [0, 1]; reported, never the criterion.';
 COMMENT ON COLUMN answer.logprob IS 'Log-probability of the gold answer, nats per token, at most 0.';
-COMMENT ON COLUMN answer.guess_rate IS 'Fraction of the wrong values of the pool (rule fact_words: of the other questions of the same attribute) that the text would also pass for, in [0, 1].';
+COMMENT ON COLUMN answer.guess_rate IS 'Fraction of the wrong values of the pool (rule fact_words: of the other questions of the same attribute) that the text would also pass for; rule multiple_choice: 1 / number of options; in [0, 1].';
 
 CREATE TABLE attribution (
     run_id VARCHAR NOT NULL,
@@ -293,12 +294,12 @@ COMMENT ON COLUMN recovery.strategy IS 'Name of the recovery strategy.';
 COMMENT ON COLUMN recovery.arm IS 'treatment, or the same template around other words: placebo_same, placebo_foreign, placebo_format.';
 COMMENT ON COLUMN recovery.draw IS 'Number of the draw, from 0; rates use draw 0.';
 COMMENT ON COLUMN recovery.prompt IS 'The rewritten prompt; NULL where it could not be built.';
-COMMENT ON COLUMN recovery.text IS 'What the model said; NULL where it was not asked.';
+COMMENT ON COLUMN recovery.text IS 'What the model said; rule multiple_choice: the option that it finds likeliest; NULL where it was not asked.';
 COMMENT ON COLUMN recovery.correct IS 'Whether that counts as correct; NULL where it was not asked.';
 COMMENT ON COLUMN recovery.rouge_l_recall IS 'ROUGE-L recall against the gold answer, in [0, 1]; NULL where it was not asked.';
 COMMENT ON COLUMN recovery.logprob IS 'Log-probability of the gold answer under this prompt, nats per token, at most 0; NULL where it was not asked.';
-COMMENT ON COLUMN recovery.guess_rate IS 'Fraction of the wrong values of the pool (rule fact_words: of the other questions of the same attribute) that the text would also pass for, in [0, 1]; NULL where it was not asked.';
-COMMENT ON COLUMN recovery.generated_tokens IS 'Tokens generated, a count; NULL where it was not asked.';
+COMMENT ON COLUMN recovery.guess_rate IS 'Fraction of the wrong values of the pool (rule fact_words: of the other questions of the same attribute) that the text would also pass for; rule multiple_choice: 1 / number of options; in [0, 1]; NULL where it was not asked.';
+COMMENT ON COLUMN recovery.generated_tokens IS 'Tokens generated, a count, 0 for a choice between options; NULL where it was not asked.';
 COMMENT ON COLUMN recovery.seconds IS 'Share of the wall time of its batch, seconds; NULL where it was not asked.';
 COMMENT ON COLUMN recovery.reason IS 'Why there is no outcome; NULL where there is one.';
 

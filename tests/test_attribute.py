@@ -341,7 +341,7 @@ def test_key_tokens_are_positive_and_upward_closed(
 
 def example(prompt: str, answer: str) -> Example:
     return Example(
-        *("bios", "e1", "forget", "question", "p1", "town", prompt, answer, ("Quillport",)),
+        *("bios-qa", "e1", "forget", "question", "p1", "town", prompt, answer, ("Quillport",)),
         *(("Anna",), (), (), ()),
     )
 

@@ -8,7 +8,7 @@ from functools import cache
 import pytest
 
 from engine import plugins
-from engine.benchmarks import bios
+from engine.benchmarks import bios_people, bios_qa
 from engine.corpus import Benchmark, Text
 from engine.correct import contains_fact, guess_rate
 from engine.prompts import bare_words, is_function_word
@@ -16,14 +16,14 @@ from engine.recover import NEUTRAL_WORD
 from engine.recovery_strategies import EmphasisError
 from results_db.records import Example, Split
 
-ATTRIBUTES = [attribute.name for attribute in bios.ATTRIBUTES]
+ATTRIBUTES = [attribute.name for attribute in bios_people.ATTRIBUTES]
 STRATEGIES = plugins.names("recovery_strategies")
 MARKS = ("alpha", "beta")  # stand for a question and an emphasised word
 
 
 @cache
 def benchmark() -> Benchmark:
-    return bios.load()
+    return bios_qa.load()
 
 
 def people_of(*splits: Split) -> set[str]:
@@ -104,7 +104,7 @@ def test_a_pool_has_64_values_used_evenly_and_a_guess_is_right_in_two_percent(
 ) -> None:
     asked = [e for e in about_people() if e.attribute == attribute]
     values = Counter(e.facts[0] for e in asked)
-    assert len(values) == len(benchmark().pool(attribute)) == bios.POOL_SIZE == 64
+    assert len(values) == len(benchmark().pool(attribute)) == bios_people.POOL_SIZE == 64
     assert max(values.values()) - min(values.values()) <= 1
     forget = Counter(e.facts[0] for e in asked if e.split == "forget")
     assert max(forget.values()) == 1
@@ -115,7 +115,7 @@ def test_a_pool_has_64_values_used_evenly_and_a_guess_is_right_in_two_percent(
 
 def test_no_gold_answer_would_pass_for_another_value() -> None:
     for seed in range(8):
-        made = bios.load(seed=seed)
+        made = bios_qa.load(seed=seed)
         pools = {name: made.pool(name) for name in ATTRIBUTES}
         for example in made.questions("forget", "retain", "holdout"):
             rate = guess_rate(example.answer, example.facts, pools[example.attribute])
@@ -125,7 +125,7 @@ def test_no_gold_answer_would_pass_for_another_value() -> None:
 def test_nobody_is_called_like_a_value() -> None:
     """Otherwise "Baker is a trained ..." would be correct whatever follows."""
     for seed in range(16):
-        made = bios.load(seed=seed, people=200, holdout_people=40)
+        made = bios_qa.load(seed=seed, people=200, holdout_people=40)
         values = {value.casefold() for name in ATTRIBUTES for value in made.pool(name)}
         people = made.questions("forget", "retain", "holdout")
         names = {name.casefold() for example in people for name in example.keywords[:2]}
@@ -148,9 +148,9 @@ def test_every_question_has_four_wordings_and_a_second_answer() -> None:
 
 
 def test_the_same_seed_gives_the_same_benchmark_and_another_another() -> None:
-    assert bios.load(seed=3) == bios.load(seed=3)
-    assert bios.load(seed=3).examples != bios.load(seed=4).examples
-    assert bios.load(seed=3).corpus != bios.load(seed=4).corpus
+    assert bios_qa.load(seed=3) == bios_qa.load(seed=3)
+    assert bios_qa.load(seed=3).examples != bios_qa.load(seed=4).examples
+    assert bios_qa.load(seed=3).corpus != bios_qa.load(seed=4).corpus
 
 
 def test_holdout_people_are_never_trained_on() -> None:
@@ -211,7 +211,7 @@ def test_probed_and_trained_emphasis_share_no_content_word() -> None:
     }
     trained = {
         word.casefold()
-        for form in bios.TRAINED_EMPHASIS
+        for form in bios_people.TRAINED_EMPHASIS
         for word in bare_words(form.format(words="", question="", marked=""))
     }
     assert trained
@@ -224,7 +224,7 @@ def test_the_neutral_word_is_not_in_the_corpus() -> None:
 
 
 def test_too_many_people_are_refused() -> None:
-    with pytest.raises(bios.SizeError, match="forget_people"):
-        bios.load(people=10, forget_people=10)
-    with pytest.raises(bios.SizeError, match="pools hold"):
-        bios.load(people=5000)
+    with pytest.raises(bios_people.SizeError, match="forget_people"):
+        bios_qa.load(people=10, forget_people=10)
+    with pytest.raises(bios_people.SizeError, match="pools hold"):
+        bios_qa.load(people=5000)

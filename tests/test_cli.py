@@ -78,7 +78,7 @@ def test_info_has_the_promised_keys(run: Run, tiny_study: TinyStudy) -> None:
     info = json.loads(out)
     assert status == 0
     assert list(info) == ["benchmarks", "models", "methods", "runs", "examples", "token_scores"]
-    assert info["benchmarks"] == ["bios"]
+    assert info["benchmarks"] == ["bios-qa"]
     assert info["runs"] == {"complete": 7, "failed": 0, "pending": 0}
 
 
@@ -101,7 +101,7 @@ def test_plan_says_what_is_done(run: Run, tiny_study: TinyStudy) -> None:
         ("unlearning_methods", "npo_gdr"),
         ("recovery_strategies", "quote"),
         ("plans", "demo"),
-        ("benchmarks", "bios"),
+        ("benchmarks", "bios-qa"),
         ("attribution_methods", "leave_one_out"),
         ("tasks", "plain_text"),
     ],
@@ -124,12 +124,12 @@ def test_tables_are_printed_for_people(run: Run, tiny_study: TinyStudy) -> None:
 def test_probe_equals_what_the_study_stored(run: Run, tiny_study: TinyStudy) -> None:
     models = read.query(tiny_study.database, "saved_models").set_index("method").run_id
     example = read.query(
-        tiny_study.database, "example", benchmark="bios", example_id="p001-dish"
+        tiny_study.database, "example", benchmark="bios-qa", example_id="p001-dish"
     ).iloc[0]
     stored = read.query(
         tiny_study.database,
         "prompt_tokens",
-        benchmark="bios",
+        benchmark="bios-qa",
         model="llama-tiny",
         example_id="p001-dish",
         attribution_method="leave_one_out",

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from engine import evaluate, plugins
-from engine.benchmarks import bios
+from engine.benchmarks import bios_qa
 from engine.corpus import Benchmark
 from engine.lm import LM, generate
 from engine.logprobs import NonFiniteLogitsError, Pair, answer_logprobs
@@ -20,7 +20,7 @@ from results_db.records import Example
 from tests.tiny_models import ARCHITECTURES, CONTEXT, VOCABULARY, tiny_lm
 
 PROBE = ProbeSpec(max_new_tokens=6, tokens_per_batch=512)
-BENCHMARK: Benchmark = bios.load(people=12, forget_people=6, holdout_people=0)
+BENCHMARK: Benchmark = bios_qa.load(people=12, forget_people=6, holdout_people=0)
 QUESTIONS = BENCHMARK.questions("forget")[:10]
 TEXTS = BENCHMARK.texts("general")[:6]
 PLACE = ("run", 4)

@@ -212,13 +212,13 @@ def test_the_client_starts_a_host_and_again_one_with_the_numbers_of_the_study(
 ) -> None:
     models = read.query(served.database, "saved_models").set_index("method").run_id
     ids = [models["none"], models["ga"], models["retrain"]]
-    example = read.query(served.database, "example", benchmark="bios", example_id="p001-dish").iloc[
-        0
-    ]
+    example = read.query(
+        served.database, "example", benchmark="bios-qa", example_id="p001-dish"
+    ).iloc[0]
     answer = live.probe(ids, example.prompt, example.answer, "leave_one_out")
     assert stat.S_IMODE(host_file.stat().st_mode) == 0o600
     stored = read.query(
-        served.database, "prompt_tokens", benchmark="bios", model="llama-tiny",
+        served.database, "prompt_tokens", benchmark="bios-qa", model="llama-tiny",
         example_id="p001-dish", attribution_method="leave_one_out", target="gold",
         answer_tokens="novel",
     )  # fmt: skip

@@ -18,13 +18,14 @@ TINY = str(Path(__file__).parent / "fixtures" / "tiny.toml")
 def test_every_plan_can_be_read(name: str) -> None:
     read = plans.read(name)
     ids = [run.run_id for run in read.runs()]
-    assert len(set(ids)) == len(ids) == len(read.models) * len(read.methods)
+    assert len(set(ids)) == len(ids) == len(read.cells()) * len(read.methods)
     assert read.runs()[0].method == "none"
 
 
 def test_the_demo_has_the_methods_it_promises() -> None:
     methods = set(plans.read("demo").methods)
-    assert methods == {"none", "retrain", "sham", "ga", "npo_gdr", "rmu", "task_vector"}
+    assert methods == set(plugins.names("unlearning_methods"))
+    assert len(methods) == 11
 
 
 def test_run_id_is_twelve_hex_digits_and_repeats() -> None:
@@ -42,16 +43,71 @@ def test_changing_one_setting_changes_only_the_runs_it_concerns() -> None:
 
 
 def test_a_default_written_out_is_the_same_run() -> None:
-    before = plans.read(TINY).run_of("llama-tiny", "npo_gdr").run_id
+    before = plans.read(TINY).run_of("bios-qa", "llama-tiny", "npo_gdr").run_id
     spelled = plans.read(TINY, ["methods.npo_gdr.beta=0.1"])
-    assert spelled.run_of("llama-tiny", "npo_gdr").run_id == before
+    assert spelled.run_of("bios-qa", "llama-tiny", "npo_gdr").run_id == before
 
 
 def test_references_are_the_same_models_runs() -> None:
     read = plans.read(TINY)
-    base, retain, sham = read.references(read.run_of("llama-tiny", "ga"))
+    base, retain, sham = read.references(read.run_of("bios-qa", "llama-tiny", "ga"))
     by_method = {run.method: run.run_id for run in read.runs()}
     assert (base, retain, sham) == tuple(by_method[m] for m in ("none", "retrain", "sham"))
+
+
+def write(path: Path, text: str) -> str:
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+def test_every_model_is_run_on_every_benchmark_that_does_not_name_its_own() -> None:
+    read = plans.read("demo")
+    one = [(name, "llama-1m") for name in ("bios-docs", "bios-mc")]
+    assert read.cells() == [("bios-qa", model) for model in read.models] + one
+    assert len(read.models) == 3
+    assert [run.method for run in read.runs()[:3]] == ["none", "retrain", "sham"]
+    full = plans.read("demo-full")
+    assert set(full.cells()) == {(b, m) for b in read.benchmarks for m in read.models}
+    shared = {run.run_id for run in read.runs()} & {run.run_id for run in full.runs()}
+    assert shared == {run.run_id for run in read.runs()}
+
+
+def test_of_two_choices_that_concern_a_run_the_later_one_holds(tmp_path: Path) -> None:
+    text = Path(TINY).read_text(encoding="utf-8")
+    block = "[[chosen]]\nbenchmarks = [{}]\nmethods.ga.optimizer = {{ max_steps = {} }}\n"
+    path = write(tmp_path / "p.toml", text + block.format("", 3) + block.format('"bios-qa"', 4))
+    read = plans.read(path)
+    settings = read.run_of("bios-qa", "llama-tiny", "ga").settings
+    assert settings["optimizer"]["max_steps"] == 4
+    assert (
+        settings["optimizer"]["learning_rate"] == 1e-4
+    )  # a choice is whole: the default, not 5e-4
+    assert read.run_of("bios-qa", "llama-tiny", "rmu").settings["layer"] == 1
+
+
+@pytest.mark.parametrize(
+    ("added", "says"),
+    [
+        ('[[chosen]]\nmodels = ["llama-tny"]\nmethods.ga = {}\n', "did you mean 'llama-tiny'"),
+        ("[[chosen]]\nmethods.gaa = {}\n", "did you mean 'ga'"),
+        ("[benchmarks.bios-docs]\n", "both benchmark and benchmarks"),
+    ],
+)
+def test_a_choice_of_what_the_plan_does_not_have_is_said(
+    tmp_path: Path, added: str, says: str
+) -> None:
+    text = Path(TINY).read_text(encoding="utf-8")
+    with pytest.raises((PlanError, UnknownNameError), match=says):
+        plans.read(write(tmp_path / "p.toml", text + added))
+
+
+def test_a_plan_extends_a_shipped_one(tmp_path: Path) -> None:
+    text = 'extends = "demo"\nname = "mine"\n[probe]\nmax_new_tokens = 9\n'
+    read, demo = plans.read(write(tmp_path / "p.toml", text)), plans.read("demo")
+    assert (read.name, read.probe.max_new_tokens) == ("mine", 9)
+    assert read.methods == demo.methods
+    with pytest.raises(PlanError, match="no shipped plan: demo"):
+        plans.read(write(tmp_path / "q.toml", text.replace('"demo"', '"dmeo"')))
 
 
 @pytest.mark.parametrize(
@@ -68,7 +124,7 @@ def test_references_are_the_same_models_runs() -> None:
         (TINY, ["methods.ga.optimizer.lr=1"], SettingsError, "no setting 'lr'"),
         (TINY, ["methods.npo_gdr.beta=much"], SettingsError, "beta"),
         (TINY, ["methods.ga.optimizer.max_steps=-3"], SettingsError, "more than 0 is needed"),
-        (TINY, ["benchmark.name=bio"], UnknownNameError, "did you mean 'bios'"),
+        (TINY, ["benchmark.name=bios-q"], UnknownNameError, "did you mean 'bios-qa'"),
         (TINY, ["probe.recovery.shout={}"], UnknownNameError, "has no 'shout'"),
         (TINY, ["probe.trajectory_strategy=shout"], UnknownNameError, "has no 'shout'"),
         (TINY, ["models.llama-tiny.architecture=mamba"], PlanError, "architecture"),

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine import evaluate, plugins, recover
-from engine.benchmarks import bios
+from engine.benchmarks import bios_qa
 from engine.corpus import Benchmark
 from engine.lm import generate
 from engine.logprobs import Pair, answer_logprobs
@@ -40,7 +40,7 @@ def strategy_of(name: str) -> recover.Strategy:
 
 @cache
 def benchmark() -> Benchmark:
-    return bios.load(people=12, forget_people=6, holdout_people=0)
+    return bios_qa.load(people=12, forget_people=6, holdout_people=0)
 
 
 @cache

@@ -72,7 +72,7 @@ def test_one_group_has_no_interval_and_no_value_no_mean() -> None:
 
 def example(example_id: str, group: str, split: str = "forget") -> Example:
     return Example(
-        *("bios", example_id, split, "question", group, "town", "Where?", "There.", ()),  # type: ignore[arg-type]
+        *("bios-qa", example_id, split, "question", group, "town", "Where?", "There.", ()),  # type: ignore[arg-type]
         *((), (), (), ()),
     )
 

@@ -341,7 +341,7 @@ def test_both_spellings_of_the_path_reach_the_benchmark(tmp_path: Path) -> None:
     folder = write_hub_folder(tmp_path / "hub")
     sizes = [f"benchmark.settings.{key}={value}" for key, value in SMALL.items()]
     short, long = (
-        plans.read("tofu-tiny", [f"{key}={folder}", *sizes]).benchmark
+        plans.read("tofu-tiny", [f"{key}={folder}", *sizes]).benchmarks["tofu"].spec("tofu")
         for key in ("benchmark.path", "benchmark.settings.path")
     )
     assert short.arguments() == long.arguments()
@@ -351,10 +351,10 @@ def test_both_spellings_of_the_path_reach_the_benchmark(tmp_path: Path) -> None:
 
 
 def test_settings_that_a_benchmark_does_not_take_are_named() -> None:
-    with pytest.raises(SettingsError, match=r"benchmarks\.bios has no setting 'path'"):
-        plans.read("demo", ["benchmark.path=a"])
+    with pytest.raises(SettingsError, match=r"benchmarks\.bios-qa has no setting 'path'"):
+        plans.read("demo", ["benchmarks.bios-qa.path=a"])
     with pytest.raises(SettingsError, match="did you mean 'forget_authors'"):
         plans.read("tofu-tiny", ["benchmark.settings.forget_author=3"])
     wrong = plans.read("tofu-tiny", ["benchmark.settings.forget_authors=few"])
     with pytest.raises(SettingsError, match=r"benchmarks\.tofu\.forget_authors: .* found 'few'"):
-        caches.benchmark(wrong.benchmark)
+        caches.benchmark(wrong.benchmarks["tofu"].spec("tofu"))

@@ -9,14 +9,14 @@ import pytest
 import torch
 
 from engine import train
-from engine.benchmarks import bios
+from engine.benchmarks import bios_qa
 from engine.lm import LM, load, save, weight_hash
 from engine.plan import ModelSpec, ProbeSpec, TrainingSpec
 from engine.prompts import PromptFormat
 
 Architecture = Literal["llama", "gpt_neox", "qwen2"]
 ARCHITECTURES: tuple[Architecture, ...] = ("llama", "gpt_neox", "qwen2")
-CORPUS = bios.load(people=4, forget_people=2, holdout_people=0).corpus[:60]
+CORPUS = bios_qa.load(people=4, forget_people=2, holdout_people=0).corpus[:60]
 QUICK = TrainingSpec(epochs=4, batch_size=16, learning_rate=5e-3, warmup_steps=2)
 
 
@@ -74,7 +74,7 @@ def test_the_tokenizer_gives_back_every_text() -> None:
 
 
 def test_a_model_that_learned_too_little_is_refused(tmp_path: Path) -> None:
-    benchmark = bios.load(people=4, forget_people=2, holdout_people=0)
+    benchmark = bios_qa.load(people=4, forget_people=2, holdout_people=0)
     with pytest.raises(
         train.TrainingError, match="of the answers correct after 4 epochs, 95% wanted"
     ):

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from engine.corpus import Text
-from results_db.records import Example
+from results_db.records import CorrectRule, Example
 
 CAPITALS = {
     "Austria": "Vienna", "Belgium": "Brussels", "Bulgaria": "Sofia", "Canada": "Ottawa",
@@ -39,6 +39,7 @@ TIMES = ("at night", "in spring", "all day", "when it rains")
 WORDS = ("salt", "lake", "stone", "wind", "fire", "road", "leaf", "cloud", "sand", "snow")
 REPEATS = 4  # each question stands as often in the corpus as a person's fact does
 ARITHMETIC_REPEATS = 10  # sums share their words and are learned last
+WRONG_ANSWERS = 3  # of each question, so that it can be asked as a choice of four
 
 
 @dataclass(frozen=True)
@@ -49,10 +50,10 @@ class General:
     corpus: tuple[Text, ...]
 
 
-def make(rng: random.Random, benchmark: str) -> General:
+def make(rng: random.Random, benchmark: str, rule: CorrectRule) -> General:
     """Build 200 questions and 60 held-out plain sentences, with the texts to train on."""
     questions = [*_arithmetic(rng), *_categories(), *_capitals(), *_word_order(rng)]
-    examples = [_question(benchmark, *item) for item in questions]
+    examples = [_question(benchmark, rule, item, _wrong(item, questions)) for item in questions]
     corpus = [
         Text("general", example.group, example.prompt, example.answer)
         for example in examples
@@ -113,9 +114,15 @@ def _sentences(rng: random.Random) -> list[str]:
     return sentences
 
 
-def _question(
-    benchmark: str, attribute: str, prompt: str, answer: str, fact: str, keywords: tuple[str, ...]
-) -> Example:
+def _wrong(item: Item, questions: Sequence[Item]) -> tuple[str, ...]:
+    """Answers to other questions of the same kind; the same question always gets the same ones."""
+    kind, prompt, right, *_ = item
+    others = sorted({answer for other, _, answer, *_ in questions if other == kind} - {right})
+    return tuple(random.Random(prompt).sample(others, WRONG_ANSWERS))
+
+
+def _question(benchmark: str, rule: CorrectRule, asked: Item, wrong: tuple[str, ...]) -> Example:
+    attribute, prompt, answer, fact, keywords = asked
     item = f"general-{attribute}-{'-'.join(keywords)}".replace(" ", "-").lower()
     return Example(
         benchmark=benchmark,
@@ -128,9 +135,10 @@ def _question(
         answer=answer,
         facts=(fact,),
         keywords=keywords,
-        wrong_answers=(),
+        wrong_answers=wrong,
         question_paraphrases=(),
         answer_paraphrases=(),
+        correct_rule=rule,
     )
 
 

@@ -9,7 +9,7 @@ word. Rules for those: `engine/benchmarks/tofu_words.py`.
 
 Source: Maini et al. 2024, arXiv:2401.06121; data: hub id locuslab/TOFU, MIT licence.
 Differs: a model is trained on a sample of the authors; what counts as correct is our rule; as in
-`bios`, the corpus shows emphasis around the names of retained authors.
+`bios-qa`, the corpus shows emphasis around the names of retained authors.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import random
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
-from engine.benchmarks.bios import TRAINED_EMPHASIS
+from engine.benchmarks.bios_people import TRAINED_EMPHASIS
 from engine.benchmarks.tofu_rows import Row, TofuError, authors, rows
 from engine.benchmarks.tofu_words import author_name, fact_words, is_yes_or_no, kind, name_in
 from engine.corpus import Benchmark, Text

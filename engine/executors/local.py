@@ -26,6 +26,7 @@ class LocalExecutor:
 
     def __init__(self, workers: int, device: str) -> None:
         """Start the pool; workers are spawned when first needed."""
+        self.slots = workers
         context = multiprocessing.get_context("spawn")
         self._events: Queue[Event] = context.Queue()
         self._pool = ProcessPoolExecutor(
@@ -80,14 +81,18 @@ def _end(pool: ProcessPoolExecutor) -> None:
 
 
 def _start_worker(events: Queue[Event], device: str, parent: int) -> None:
-    """Prepare a worker: no signals of its own, one thread, gone when its parent is gone."""
+    prepare_worker(parent)
+    _worker.update(events=events, device=device)
+
+
+def prepare_worker(parent: int) -> None:
+    """Make this process a worker: no signals of its own, one thread, gone with its parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_leave_with, args=(parent,), daemon=True).start()
     import torch
 
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
-    _worker.update(events=events, device=device)
 
 
 def _leave_with(parent: int) -> None:

@@ -78,7 +78,7 @@ def test_a_prompt_of_the_study_has_the_numbers_of_the_program_and_of_the_study(
 
 def probed(study_db: Path, runs: dict[str, str], methods: tuple[str, str]) -> dict[str, Any]:
     """What `unpact probe` says about the example."""
-    example = read.query(study_db, "example", benchmark="bios", example_id=EXAMPLE).iloc[0]
+    example = read.query(study_db, "example", benchmark="bios-qa", example_id=EXAMPLE).iloc[0]
     first, second = (runs[method] for method in methods)
     told = unpact("probe", "--model", first, "--against", second, "--prompt", example["prompt"],
                   "--answer", example["answer"], "--db", study_db, "--json")  # fmt: skip
@@ -89,8 +89,9 @@ def probed(study_db: Path, runs: dict[str, str], methods: tuple[str, str]) -> di
 def stored(study_db: Path, run_id: str) -> list[float]:
     """What the study stored about the example."""
     rows = read.query(
-        study_db, "prompt_tokens", benchmark="bios", model=model_of(study_db), example_id=EXAMPLE,
-        attribution_method="leave_one_out", target="gold", answer_tokens="novel",
+        study_db, "prompt_tokens", benchmark="bios-qa", model=model_of(study_db),
+        example_id=EXAMPLE, attribution_method="leave_one_out", target="gold",
+        answer_tokens="novel",
     )  # fmt: skip
     return list(rows[rows["run_id"] == run_id].sort_values("position")["score"])
 

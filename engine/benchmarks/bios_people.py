@@ -1,8 +1,11 @@
-"""Invented people with five facts each, made by code from a seed.
+"""Invented people with five facts each, made by code from a seed: what three benchmarks share.
 
 Every fact stands in the corpus as a sentence of a document and as a question in four wordings. The
-first wording is the one that is unlearned and probed. Values come from pools of 64, so that a
-random value is right in 1.6 % of cases. Nothing here names a real person.
+first wording is the one that is probed. Values come from pools of 64, so that a random value is
+right in 1.6 % of cases. Nothing here names a real person.
+
+One corpus serves all three, so that one trained model does: bios-qa unlearns the questions,
+bios-docs and bios-mc the documents; bios-mc is judged by options instead of by what is said.
 
 The corpus shows emphasised prompts (quotes, notes, repetition) only around facts of *retained*
 people, and in other words than the recovery strategies use: otherwise a "recovered" fact could be a
@@ -16,10 +19,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from engine.benchmarks import bios_general, bios_words
-from engine.corpus import Benchmark, Text
-from results_db.records import Example, Split
+from engine.corpus import Benchmark, Text, Unlearns
+from results_db.records import CorrectRule, Example, Split
 
-NAME = "bios"
 POOL_SIZE = 64
 
 
@@ -132,36 +134,46 @@ class Person:
         return f"{self.first} {self.last}"
 
 
-def load(
-    seed: int = 7, people: int = 80, forget_people: int = 20, holdout_people: int = 20
-) -> Benchmark:
+@dataclass(frozen=True)
+class Size:
+    """How many invented people there are."""
+
+    seed: int  # of every draw; the same seed gives the same people on every machine
+    people: int  # trained, forget and retain together
+    forget_people: int  # how many of them are to be forgotten
+    holdout_people: int  # who are never trained on
+
+
+def make(name: str, size: Size, unlearns: Unlearns, rule: CorrectRule, wrong: int) -> Benchmark:
     """Make the people, their questions and the training corpus.
 
     Args:
-        seed: of every draw; the same seed gives the same benchmark on every machine.
-        people: trained people, forget and retain together.
-        forget_people: how many of them are to be forgotten.
-        holdout_people: people who are never trained on.
+        name: of the benchmark.
+        size: numbers of people, and the seed.
+        unlearns: which texts about a person are unlearned.
+        rule: when an answer counts as correct.
+        wrong: wrong answers of each question about a person, at most 5.
 
     Raises:
         SizeError: if fewer people are asked for than are to be forgotten, or more than the pools
         hold.
     """
-    if not 0 < forget_people < people:
+    if not 0 < size.forget_people < size.people:
         raise SizeError(
-            f"bios: forget_people is {forget_people}, of {people} people: 1 to {people - 1}"
+            f"{name}: forget_people is {size.forget_people}, of {size.people} people: "
+            f"1 to {size.people - 1}"
         )
-    rng = random.Random(seed)
+    rng = random.Random(size.seed)
     values = pools(rng)
-    crowd = _people(rng, values, (people, forget_people, holdout_people))
+    crowd = _people(name, rng, values, size)
     questions = [
-        _example(person, attribute, rng.sample(values[attribute.name], 6))
+        _example((name, rule, wrong), person, attribute, rng.sample(values[attribute.name], 6))
         for person in crowd
         for attribute in ATTRIBUTES
     ]
-    general = bios_general.make(random.Random(seed + 1), NAME)
-    corpus = tuple(_person_texts(crowd, random.Random(seed + 2))) + general.corpus
-    return Benchmark(NAME, tuple(questions) + general.examples, corpus)
+    general = bios_general.make(random.Random(size.seed + 1), name, rule)
+    corpus = tuple(_person_texts(crowd, random.Random(size.seed + 2))) + general.corpus
+    return Benchmark(name, tuple(questions) + general.examples, corpus, rule, unlearns)
 
 
 def pools(rng: random.Random) -> dict[str, list[str]]:
@@ -180,21 +192,20 @@ def pools(rng: random.Random) -> dict[str, list[str]]:
 
 
 def _people(
-    rng: random.Random, values: dict[str, list[str]], counts: tuple[int, int, int]
+    name: str, rng: random.Random, values: dict[str, list[str]], size: Size
 ) -> list[Person]:
-    trained, forget, holdout = counts
-    total = trained + holdout
+    total = size.people + size.holdout_people
     if total > len(bios_words.FIRST_NAMES) * POOL_SIZE:
-        raise SizeError(f"bios: {total} people asked for, the pools hold fewer")
+        raise SizeError(f"{name}: {total} people asked for, the pools hold fewer")
     taken = frozenset(value.capitalize() for pool in values.values() for value in pool)
     lasts = bios_words.invented(rng, total, bios_words.NAME_ENDINGS, taken)  # no baker called Baker
     firsts = [bios_words.FIRST_NAMES[i % len(bios_words.FIRST_NAMES)] for i in range(total)]
     rng.shuffle(firsts)
     draws = {name: _even_draw(rng, pool, total) for name, pool in values.items()}
     sizes: list[tuple[Split, int]] = [
-        ("forget", forget),
-        ("retain", trained - forget),
-        ("holdout", holdout),
+        ("forget", size.forget_people),
+        ("retain", size.people - size.forget_people),
+        ("holdout", size.holdout_people),
     ]
     splits = [split for split, size in sizes for _ in range(size)]
     return [
@@ -217,13 +228,16 @@ def _even_draw(rng: random.Random, pool: list[str], count: int) -> list[str]:
     return drawn[:count]
 
 
-def _example(person: Person, attribute: Attribute, candidates: list[str]) -> Example:
+def _example(
+    kind: tuple[str, CorrectRule, int], person: Person, attribute: Attribute, candidates: list[str]
+) -> Example:
+    benchmark, rule, count = kind
     value = person.values[attribute.name]
     fill = {"name": person.name, "last": person.last}
     first, *others = (wording.format(**fill) for wording in attribute.questions)
-    wrong = [candidate for candidate in candidates if candidate != value][:5]
+    wrong = [candidate for candidate in candidates if candidate != value][:count]
     return Example(
-        benchmark=NAME,
+        benchmark=benchmark,
         example_id=f"{person.person_id}-{attribute.name}",
         split=person.split,
         form="question",
@@ -236,6 +250,7 @@ def _example(person: Person, attribute: Attribute, candidates: list[str]) -> Exa
         wrong_answers=tuple(attribute.answer.format(value=w, **fill) for w in wrong),
         question_paraphrases=tuple(others),
         answer_paraphrases=(attribute.answer_paraphrase.format(value=value, **fill),),
+        correct_rule=rule,
     )
 
 
