@@ -112,7 +112,8 @@ def select(  # noqa: PLR0917 - Typer reads its options from the signature
     settings: Settings = None,
     workers: Workers = 0,
     table: Annotated[
-        Path | None, typer.Option("--table", help="Write every measured candidate there, as CSV.")
+        Path | None,
+        typer.Option("--table", help="Write each candidate's best step there, as CSV."),
     ] = None,
 ) -> None:
     """Choose the methods' settings by forget and retain answers, and print them for a plan."""

@@ -259,19 +259,19 @@ def show_plan(plan: Plan, finished: set[str], *, as_json: bool) -> None:
 def show_selection(
     tried: Sequence[Candidate], found: Iterable[list[Measured]], table: Path | None
 ) -> None:
-    """Each candidate as it is measured, on standard error; then the chosen settings as TOML."""
+    """Each candidate at its best step, on standard error; then the chosen settings as TOML."""
     from engine import select
 
     cells: dict[tuple[str, ...], list[Measured]] = {}
     for candidate, measured in zip(tried, found, strict=True):
-        run = candidate.run
+        run, best = candidate.run, [select.choose(measured)] if measured else []
         key = (run.benchmark.name, run.model_name, run.method)
-        cells.setdefault(key, []).extend(measured)
-        said = "diverged at once" if not measured else _best(select.choose(measured))
+        cells.setdefault(key, []).extend(best)
+        said = _best(best[0]) if best else "diverged at once"
         err.print(f"{' '.join(key)} {' '.join(settings_lines(run.settings))}: {said}")
     if table is not None:
-        select.write_table(table, [one for measured in cells.values() for one in measured])
-    out.print(select.chosen_toml([select.choose(m) for m in cells.values()]), markup=False)
+        select.write_table(table, [best for bests in cells.values() for best in bests])
+    out.print(select.chosen_toml([select.choose(bests) for bests in cells.values()]), markup=False)
 
 
 def _best(measured: Measured) -> str:

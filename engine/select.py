@@ -176,7 +176,7 @@ def _correct(candidate: Candidate, lm: Any, split: Any) -> tuple[float, float]: 
 
 
 def write_table(path: Path, measured: Sequence[Measured]) -> None:
-    """Every measurement as CSV, one row a candidate and step."""
+    """Candidates as CSV, one row each."""
     columns = [field.name for field in fields(Measured)]
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, columns)

@@ -88,7 +88,7 @@ def test_a_selection_prints_settings_that_a_plan_takes(
     done = unpact("select", PLAN, "--grid", grid, "--cache", tiny_study.cache, "--table", table)
     assert done.returncode == 0, done.stderr
     listed = list(csv.DictReader(table.open(encoding="utf-8")))
-    assert [row["method"] for row in listed] == ["ga"] * 6 + ["task_vector"] * 2
+    assert [row["method"] for row in listed] == ["ga", "ga", "task_vector"]
     for row in listed:
         assert (row["eligible"] == "True") == (float(row["forget"]) <= 0.1) == bool(row["retain"])
     plan = tmp_path / "plan.toml"
