@@ -12,6 +12,7 @@ from captum.attr import LayerIntegratedGradients
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from transformers.models.llama.modeling_llama import LlamaDecoderLayer
 
 from engine import attribute, plugins
 from engine.attribute import AttributedAnswer, AttributionMethod, Origin, TokenScores, key_tokens
@@ -97,16 +98,13 @@ def test_leave_one_out_equals_a_float64_loop_of_single_forwards(architecture: st
 
 @pytest.mark.parametrize("name", METHODS)
 def test_bos_has_no_score_and_is_never_deleted(name: str) -> None:
-    lm = tiny_lm()
+    lm = tiny_lm().clone()
     seen: list[Tensor] = []
-    handle = lm.model.get_input_embeddings().register_forward_pre_hook(
+    lm.model.get_input_embeddings().register_forward_pre_hook(
         lambda _, inputs: seen.append(inputs[0])
     )
     prompts, answers = asked(lm)
-    try:
-        scored = method_of(name).attribute(lm, prompts, answers, 400)
-    finally:
-        handle.remove()
+    scored = method_of(name).attribute(lm, prompts, answers, 4000)
     assert all((ids[:, 0] == lm.tokenizer.bos_token_id).all() for ids in seen)
     for prompt, _, _, result in every_result(prompts, answers, scored):
         assert result.scores[0] is None
@@ -175,22 +173,16 @@ def test_all_of_an_answer_is_the_mean_of_its_tokens(name: str) -> None:
 
 @pytest.mark.parametrize("name", METHODS)
 def test_identical_questions_are_computed_once(name: str) -> None:
-    lm, method = tiny_lm(), method_of(name)
-    rows: list[int] = []
+    lm, method = tiny_lm().clone(), method_of(name)
+    tokens: list[int] = []
     prompts, answers = asked(lm)
-
-    def count(_: nn.Module, __: object, kwargs: dict[str, Any]) -> None:
-        rows.extend([len(x) for x in kwargs.values() if isinstance(x, Tensor) and x.ndim > 1])
-
-    handle = lm.model.register_forward_pre_hook(count, with_kwargs=True)
-    try:
-        method.attribute(lm, prompts[:1], answers[:1], 500)
-        once = sum(rows)
-        method.attribute(lm, prompts[:1] * 3, [answers[0] * 2] * 3, 500)
-    finally:
-        handle.remove()
+    layer = next(m for m in lm.model.modules() if isinstance(m, LlamaDecoderLayer))
+    layer.register_forward_pre_hook(lambda _, inputs: tokens.append(inputs[0].shape[:2].numel()))
+    method.attribute(lm, prompts[:1], answers[:1], 500)
+    once = sum(tokens)
+    method.attribute(lm, prompts[:1] * 3, [answers[0] * 2] * 3, 500)
     assert once > 0
-    assert sum(rows) == 2 * once
+    assert sum(tokens) == 2 * once
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)

@@ -18,7 +18,8 @@ from torch import Tensor
 
 from engine.attribute import AttributedAnswer, TokenScores
 from engine.lm import LM
-from engine.logprobs import Pair, batches, check_context, padded_inputs, token_logprobs
+from engine.logprobs import token_logprobs
+from engine.pairs import Pair, batches, check_context, padded_inputs
 from engine.prompts import Prompt
 from results_db.records import AnswerTokens
 

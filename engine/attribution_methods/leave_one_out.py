@@ -16,7 +16,7 @@ from torch import Tensor
 
 from engine.attribute import AttributedAnswer, TokenScores
 from engine.lm import LM
-from engine.logprobs import Pair, answer_logprobs
+from engine.logprobs import Pair, ScoringPath, answer_logprobs, scoring_path
 from engine.prompts import Prompt
 
 
@@ -39,9 +39,10 @@ class Method:
         ]
         every = [pair for _, _, pairs in asked for pair in pairs]
         logprobs = iter(answer_logprobs(lm, every, tokens_per_batch))
+        path = scoring_path(lm)
         scored = iter(
             [
-                _contributions(prompt, answer, torch.stack([next(logprobs) for _ in pairs]))
+                _contributions(prompt, answer, torch.stack([next(logprobs) for _ in pairs]), path)
                 for prompt, answer, pairs in asked
             ]
         )
@@ -58,13 +59,16 @@ def _deletable(prompt: Prompt) -> list[int]:
     return [position for position, deletable in enumerate(prompt.deletable) if deletable]
 
 
-def _contributions(prompt: Prompt, answer: AttributedAnswer, logprobs: Tensor) -> list[TokenScores]:
+def _contributions(
+    prompt: Prompt, answer: AttributedAnswer, logprobs: Tensor, path: ScoringPath
+) -> list[TokenScores]:
     """Scores for each part of the answer.
 
     Args:
         prompt: with D deletable tokens.
         answer: of A tokens.
         logprobs: (1 + D, A), of the whole prompt and of each deletion.
+        path: how they were computed.
     """
     results = []
     for answer_tokens, positions in answer.parts():
@@ -72,5 +76,5 @@ def _contributions(prompt: Prompt, answer: AttributedAnswer, logprobs: Tensor) -
         losses = (means[0] - means[1:]).tolist()
         found = dict(zip(_deletable(prompt), losses, strict=True))
         scores = tuple(found.get(position) for position in range(len(prompt.ids)))
-        results.append(TokenScores(answer_tokens, scores, means[0].item(), None, "plain"))
+        results.append(TokenScores(answer_tokens, scores, means[0].item(), None, path))
     return results
