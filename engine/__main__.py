@@ -11,6 +11,7 @@ import typer
 
 from engine import cache, console, plugins
 from engine import plan as plans
+from engine.bench.commands import bench
 
 os.environ.setdefault(
     "HF_HUB_OFFLINE", "1"
@@ -25,6 +26,7 @@ app = typer.Typer(
 )
 database = typer.Typer(help="Look into the results file.", no_args_is_help=True)
 app.add_typer(database, name="db")
+app.add_typer(bench, name="bench")
 
 Database = Annotated[
     Path | None,

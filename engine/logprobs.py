@@ -167,18 +167,18 @@ def _next_token_logprobs(lm: LM, states: Tensor, nodes: Tensor, tokens: Tensor) 
     output_layer = lm.model.get_output_embeddings()
     at_once = LOGITS_AT_ONCE.get(lm.device.type, LOGITS_AT_ONCE["cpu"])
     rows = max(FEWEST_LOGIT_ROWS, at_once // int(lm.model.config.vocab_size))
-    found = []
-    for some, following in zip(torch.split(nodes, rows), torch.split(tokens, rows), strict=True):
-        logits = output_layer(states[some]).float()  # (rows, V)
-        chosen = logits.gather(1, following[:, None])[:, 0]
-        found.append(chosen - _log_normalizers(logits))
+    found = [
+        _chosen_logprobs(output_layer(states[some]).float(), following)
+        for some, following in zip(torch.split(nodes, rows), torch.split(tokens, rows), strict=True)
+    ]
     return torch.cat(found).cpu()
 
 
-def _log_normalizers(logits: Tensor) -> Tensor:
-    """(rows,), log Σ exp of logits (rows, V), which it overwrites: a second V-sized array costs."""
-    greatest = logits.amax(1, keepdim=True)
-    return greatest[:, 0] + logits.sub_(greatest).exp_().sum(1).log_()
+def _chosen_logprobs(logits: Tensor, tokens: Tensor) -> Tensor:
+    """(rows,), of one token a row of logits (rows, V), which it overwrites to save memory."""
+    greatest = logits.amax(1)
+    chosen = logits.gather(1, tokens[:, None])[:, 0]
+    return chosen - greatest - logits.sub_(greatest[:, None]).exp_().sum(1).log_()
 
 
 def _plain_logprobs(lm: LM, distinct: Sequence[Pair], tokens_per_batch: int) -> dict[Pair, Tensor]:
