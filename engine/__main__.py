@@ -11,6 +11,7 @@ import typer
 
 from engine import cache, console, plugins
 from engine import plan as plans
+from engine.bench.commands import bench
 
 os.environ.setdefault(
     "HF_HUB_OFFLINE", "1"
@@ -25,6 +26,7 @@ app = typer.Typer(
 )
 database = typer.Typer(help="Look into the results file.", no_args_is_help=True)
 app.add_typer(database, name="db")
+app.add_typer(bench, name="bench")
 
 Database = Annotated[
     Path | None,
@@ -39,6 +41,12 @@ Settings = Annotated[
     list[str] | None, typer.Option("--set", help="Override a setting of the plan: key.path=value.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+TokensPerBatch = Annotated[
+    int | None,
+    typer.Option(
+        "--tokens-per-batch", min=1, help="Tokens read at once. Default: what free memory allows."
+    ),
+]
 Workers = Annotated[
     int, typer.Option("--workers", min=0, help="Worker processes; 0: one a core (one on a GPU).")
 ]
@@ -155,6 +163,7 @@ def probe(  # noqa: PLR0917 - Typer reads its options from the signature
     ] = "leave_one_out",
     db: Database = None,
     device: Device = "auto",
+    tokens_per_batch: TokensPerBatch = None,
     as_json: Json = False,
 ) -> None:
     """Ask one question and see which of its tokens carried the answer."""
@@ -162,7 +171,10 @@ def probe(  # noqa: PLR0917 - Typer reads its options from the signature
     from engine import probe as probing
 
     models = [probing.find_model(name, database_path(db)) for name in (model, against) if name]
-    result = probing.probe(models, prompt, answer, attribution, devices.resolve(device))
+    where = devices.resolve(device)
+    result = probing.probe(
+        models, prompt, answer, attribution, where, tokens_per_batch=tokens_per_batch
+    )
     console.show_probe(result, as_json=as_json)
 
 

@@ -23,6 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
 from engine import devices, plugins, recover
+from engine.budget import DeviceMemoryError
 from engine.console import is_for_the_user, one_line
 from engine.emphasise import emphasise
 from engine.probe import LoadedModel, ProbeResult, ask
@@ -125,7 +126,7 @@ class Host:
             raise BusyError("the model host is busy with another question; try again")
         try:
             yield
-        except torch.OutOfMemoryError as error:
+        except (torch.OutOfMemoryError, DeviceMemoryError) as error:
             self._residents.unload()
             raise FullError("the device's memory is full; the models were unloaded") from error
         finally:

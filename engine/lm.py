@@ -51,6 +51,10 @@ class LM:
         """Positions of answer tokens whose word the question does not have."""
         return prompts.novel_positions(self.tokenizer, self.prompt_format, question, answer)
 
+    def token_id(self, text: str) -> int:
+        """The id of a text that is one token; see `prompts.token_id`."""
+        return prompts.token_id(self.tokenizer, text)
+
     def clone(self) -> LM:
         """The same weights in a second model; tokenizer and format are shared."""
         return LM(copy.deepcopy(self.model), self.tokenizer, self.prompt_format)
@@ -65,9 +69,10 @@ class Generation:
 
 
 def load(folder: Path, device: str = "cpu") -> LM:
-    """Load a folder written by `save`.
+    """Load a folder written by `save`, or another model's; a chat model is asked by its template.
 
     Raises:
+        PromptError: if a chat template cannot be used.
         ModelLoadError: if the folder is missing or does not hold a model; never asks a hub.
     """
     if not (folder / "config.json").is_file():
@@ -82,7 +87,7 @@ def load(folder: Path, device: str = "cpu") -> LM:
     except Exception as error:  # safetensors and tokenizers raise types of their own
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ModelLoadError(f"{folder}: cannot be loaded as a model: {reason}") from error
-    return LM(model.to(device).eval(), tokenizer, _read_format(folder))
+    return LM(model.to(device).eval(), tokenizer, _read_format(folder, tokenizer))
 
 
 def save(lm: LM, folder: Path) -> None:
@@ -93,11 +98,13 @@ def save(lm: LM, folder: Path) -> None:
     (folder / FORMAT_FILE).write_text(json.dumps(asdict(lm.prompt_format)), encoding="utf-8")
 
 
-def _read_format(folder: Path) -> PromptFormat:
+def _read_format(folder: Path, tokenizer: PreTrainedTokenizerFast) -> PromptFormat:
+    """Our own file, else the tokenizer's chat template, else plain words."""
     path = folder / FORMAT_FILE
-    if not path.is_file():
-        return PromptFormat(prefix="Question: ", suffix="\nAnswer:", answer_prefix=" ")
-    return PromptFormat(**json.loads(path.read_text(encoding="utf-8")))
+    if path.is_file():
+        return PromptFormat(**json.loads(path.read_text(encoding="utf-8")))
+    plain = PromptFormat(prefix="Question: ", suffix="\nAnswer:", answer_prefix=" ")
+    return prompts.chat_format(tokenizer) or plain
 
 
 def quieten() -> None:

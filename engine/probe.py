@@ -8,6 +8,7 @@ from pathlib import Path
 
 from engine import attribute, plugins
 from engine.attribute import AttributedAnswer, AttributionMethod, TokenScores
+from engine.budget import default_tokens
 from engine.lm import LM, generate, load
 from engine.plan import KeyTokenSpec
 from engine.prompts import Prompt, token_classes
@@ -108,7 +109,13 @@ def find_model(name: str, database: Path) -> ModelChoice:
 
 
 def probe(
-    models: Sequence[ModelChoice], question: str, answer: str | None, method_name: str, device: str
+    models: Sequence[ModelChoice],
+    question: str,
+    answer: str | None,
+    method_name: str,
+    device: str,
+    *,
+    tokens_per_batch: int | None = None,
 ) -> ProbeResult:
     """Load, then `ask`.
 
@@ -118,17 +125,23 @@ def probe(
         answer: to attribute, or None.
         method_name: an attribution method.
         device: a torch device.
+        tokens_per_batch: see `ask`.
 
     Raises:
         ModelLoadError: if a folder cannot be loaded; and what `ask` raises.
     """
     plugins.load("attribution_methods", method_name)  # a wrong name is said before models load
     loaded = [LoadedModel(model.name, load(model.folder, device)) for model in models]
-    return ask(loaded, question, answer, method_name)
+    return ask(loaded, question, answer, method_name, tokens_per_batch=tokens_per_batch)
 
 
 def ask(
-    models: Sequence[LoadedModel], question: str, answer: str | None, method_name: str
+    models: Sequence[LoadedModel],
+    question: str,
+    answer: str | None,
+    method_name: str,
+    *,
+    tokens_per_batch: int | None = None,
 ) -> ProbeResult:
     """Ask and attribute.
 
@@ -137,6 +150,7 @@ def ask(
         question: without template.
         answer: to attribute; None: what the first model says.
         method_name: an attribution method, with its default settings.
+        tokens_per_batch: see `logprobs.answer_logprobs`; None: what free memory allows.
 
     Raises:
         ProbeError: if the models read the question as different tokens.
@@ -152,7 +166,7 @@ def ask(
     attributed = AttributedAnswer(
         target, text, first.encode_answer(text), first.novel_positions(question, text)
     )
-    scored = [_score(method, model.lm, prompt, attributed) for model in models]
+    scored = [_score(method, model.lm, prompt, attributed, tokens_per_batch) for model in models]
     rule = KeyTokenSpec()
     return ProbeResult(
         prompt=question,
@@ -192,8 +206,13 @@ def own_answer(lm: LM, prompt: Prompt) -> str:
 
 
 def _score(
-    method: AttributionMethod, lm: LM, prompt: Prompt, answer: AttributedAnswer
+    method: AttributionMethod,
+    lm: LM,
+    prompt: Prompt,
+    answer: AttributedAnswer,
+    tokens_per_batch: int | None,
 ) -> TokenScores:
     """Scores of the novel part of the answer, of all of it where nothing is novel."""
-    parts = method.attribute(lm, [prompt], [[answer]], TOKENS_PER_BATCH)[0][0]
+    budget = tokens_per_batch or default_tokens(lm)
+    parts = method.attribute(lm, [prompt], [[answer]], budget)[0][0]
     return parts[-1]

@@ -1,7 +1,8 @@
 """How a question becomes token ids, and which token is what.
 
-A prompt is `BOS + prefix + question + suffix`; an answer is `answer_prefix + text`. Ids are made
-once, here; nothing downstream tokenizes text again, so a position always means the same token.
+A prompt is `BOS + prefix + question + suffix`; an answer is `answer_prefix + text`. A prefix that
+brings its own BOS, as chat templates do, gets no second one. Ids are made once, here; nothing
+downstream tokenizes text again, so a position always means the same token.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ from results_db.records import TokenClass
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
+
+
+PLACEHOLDER = "QUESTION-7c1e"  # stands for the question while a chat template is read
 
 
 @dataclass(frozen=True)
@@ -63,15 +67,35 @@ def encode_prompt(
         for token_id, (start, end) in zip(ids, offsets, strict=True)
     ]
     spans = [(start + begin, end + begin) for start, end in word_spans(question)]
-    bos = [tokenizer.bos_token_id] if tokenizer.bos_token_id is not None else []
+    has_bos = bool(ids) and ids[0] == tokenizer.bos_token_id and offsets[0][1] <= begin
+    bos = [] if has_bos or tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
     return Prompt(
         question=question,
         ids=(*bos, *ids),
         tokens=(*[tokenizer.bos_token] * len(bos), *_token_texts(text, offsets)),
         words=(*[None] * len(bos), *(_word_at(spans, start, end) for start, end in offsets)),
         in_question=(*[False] * len(bos), *inside),
-        deletable=(*[False] * len(bos), *[True] * len(ids)),
+        deletable=(*[False] * len(bos), *[i > 0 or not has_bos for i in range(len(ids))]),
     )
+
+
+def chat_format(tokenizer: PreTrainedTokenizerFast) -> PromptFormat | None:
+    """The format that the tokenizer's chat template puts around one question; None without one.
+
+    Raises:
+        PromptError: if the template does not show the question as it is, once.
+    """
+    if tokenizer.chat_template is None:
+        return None
+    turn = [{"role": "user", "content": PLACEHOLDER}]
+    text = tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True)
+    pieces = str(text).split(PLACEHOLDER)
+    if len(pieces) != 2:
+        raise PromptError(
+            f"the chat template shows a question {len(pieces) - 1} times, once is needed; "
+            "write a prompt_format.json beside the model"
+        )
+    return PromptFormat(prefix=pieces[0], suffix=pieces[1], answer_prefix="")
 
 
 def _token_texts(text: str, offsets: list[tuple[int, int]]) -> list[str]:
@@ -151,6 +175,34 @@ def _continues_word(character: str, following: str) -> bool:
 def bare_words(text: str) -> list[str]:
     """The words of a text, without punctuation."""
     return [text[start:end] for start, end in word_spans(text)]
+
+
+def occurrences(question: str, span: str) -> list[range]:
+    """Where the words of a span stand in a question, in any case, as indices into `bare_words`.
+
+    >>> occurrences("Was Ada Brin or ada brin born?", "Ada Brin")
+    [range(1, 3), range(4, 6)]
+    """
+    words = [word.casefold() for word in bare_words(question)]
+    wanted = [word.casefold() for word in bare_words(span)]
+    size = len(wanted)
+    return [
+        range(start, start + size)
+        for start in range(len(words) - size + 1)
+        if size and words[start : start + size] == wanted
+    ]
+
+
+def token_id(tokenizer: PreTrainedTokenizerFast, text: str) -> int:
+    """The id of a text that is one token.
+
+    Raises:
+        PromptError: if it comes out as another number of tokens.
+    """
+    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+    if len(ids) != 1:
+        raise PromptError(f"{text!r} comes out as {len(ids)} tokens, one is needed")
+    return int(ids[0])
 
 
 def token_classes(prompt: Prompt, keywords: tuple[str, ...]) -> tuple[TokenClass, ...]:

@@ -12,13 +12,14 @@ from captum.attr import LayerIntegratedGradients
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from transformers.models.llama.modeling_llama import LlamaDecoderLayer
 
 from engine import attribute, plugins
 from engine.attribute import AttributedAnswer, AttributionMethod, Origin, TokenScores, key_tokens
-from engine.attribution_methods import integrated_gradients, leave_one_out
+from engine.attribution_methods import input_x_gradient, integrated_gradients, leave_one_out
 from engine.lm import LM
 from engine.logprobs import LogprobError, NonFiniteLogitsError, Pair, answer_logprobs
-from engine.prompts import Prompt
+from engine.prompts import Prompt, PromptError
 from results_db.records import Example
 from tests.tiny_models import ARCHITECTURES, CONTEXT, tiny_lm
 
@@ -97,16 +98,13 @@ def test_leave_one_out_equals_a_float64_loop_of_single_forwards(architecture: st
 
 @pytest.mark.parametrize("name", METHODS)
 def test_bos_has_no_score_and_is_never_deleted(name: str) -> None:
-    lm = tiny_lm()
+    lm = tiny_lm().clone()
     seen: list[Tensor] = []
-    handle = lm.model.get_input_embeddings().register_forward_pre_hook(
+    lm.model.get_input_embeddings().register_forward_pre_hook(
         lambda _, inputs: seen.append(inputs[0])
     )
     prompts, answers = asked(lm)
-    try:
-        scored = method_of(name).attribute(lm, prompts, answers, 400)
-    finally:
-        handle.remove()
+    scored = method_of(name).attribute(lm, prompts, answers, 4000)
     assert all((ids[:, 0] == lm.tokenizer.bos_token_id).all() for ids in seen)
     for prompt, _, _, result in every_result(prompts, answers, scored):
         assert result.scores[0] is None
@@ -175,22 +173,16 @@ def test_all_of_an_answer_is_the_mean_of_its_tokens(name: str) -> None:
 
 @pytest.mark.parametrize("name", METHODS)
 def test_identical_questions_are_computed_once(name: str) -> None:
-    lm, method = tiny_lm(), method_of(name)
-    rows: list[int] = []
+    lm, method = tiny_lm().clone(), method_of(name)
+    tokens: list[int] = []
     prompts, answers = asked(lm)
-
-    def count(_: nn.Module, __: object, kwargs: dict[str, Any]) -> None:
-        rows.extend([len(x) for x in kwargs.values() if isinstance(x, Tensor) and x.ndim > 1])
-
-    handle = lm.model.register_forward_pre_hook(count, with_kwargs=True)
-    try:
-        method.attribute(lm, prompts[:1], answers[:1], 500)
-        once = sum(rows)
-        method.attribute(lm, prompts[:1] * 3, [answers[0] * 2] * 3, 500)
-    finally:
-        handle.remove()
+    layer = next(m for m in lm.model.modules() if isinstance(m, LlamaDecoderLayer))
+    layer.register_forward_pre_hook(lambda _, inputs: tokens.append(inputs[0].shape[:2].numel()))
+    method.attribute(lm, prompts[:1], answers[:1], 500)
+    once = sum(tokens)
+    method.attribute(lm, prompts[:1] * 3, [answers[0] * 2] * 3, 500)
     assert once > 0
-    assert sum(rows) == 2 * once
+    assert sum(tokens) == 2 * once
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -248,6 +240,127 @@ def test_a_token_that_is_not_deletable_stays_on_the_path() -> None:
 def test_integrated_gradients_without_a_step_are_refused() -> None:
     with pytest.raises(ValueError, match="steps is 0"):
         integrated_gradients.Method(steps=0)
+
+
+def test_integrated_gradients_start_from_a_stated_token() -> None:
+    lm = tiny_lm()
+    prompt, answer = asked(lm)[0][0], asked(lm)[1][0][0]
+    method = integrated_gradients.Method(64, baseline=" best")
+    result = method.attribute(lm, [prompt], [[answer]], 4000)[0][0][0]
+    other = (prompt.ids[0], *(lm.token_id(" best"),) * (len(prompt.ids) - 1))
+    before = answer_logprobs(lm, [Pair(other, answer.ids)], 100)[0].mean().item()
+    total = sum(score for score in result.scores if score is not None)
+    assert total == pytest.approx(result.logprob - before, abs=1e-2)
+    with pytest.raises(PromptError, match="comes out as 2 tokens"):
+        integrated_gradients.Method(baseline=" best best").attribute(lm, [prompt], [[answer]], 9)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_input_x_gradient_is_the_slope_along_the_embeddings(architecture: str) -> None:
+    """The scores sum to the derivative of LP by the length of the moved tokens' embeddings."""
+    lm = tiny_lm(architecture).clone()
+    lm.model.double()
+    prompt, answer = asked(lm)[0][0], asked(lm)[1][0][0]
+    result = input_x_gradient.Method().attribute(lm, [prompt], [[answer]], 5000)[0][0][0]
+    ids = torch.tensor([[*prompt.ids, *answer.ids[:-1]]])
+    embeddings = lm.model.get_input_embeddings()(ids).detach()
+    grow = torch.zeros(ids.shape[1], 1, dtype=torch.float64)
+    grow[1 : len(prompt.ids)] = 3e-3  # norms compute in fp32
+
+    @torch.no_grad()
+    def logprob(embeddings: Tensor) -> float:
+        logits = lm.model(inputs_embeds=embeddings).logits[0, len(prompt.ids) - 1 :].log_softmax(-1)
+        return logits.gather(1, torch.tensor(answer.ids)[:, None]).mean().item()
+
+    slope = (logprob(embeddings * (1 + grow)) - logprob(embeddings * (1 - grow))) / 6e-3
+    total = sum(score for score in result.scores if score is not None)
+    assert total == pytest.approx(slope, abs=1e-3)
+    assert abs(total) > 1e-2
+    assert result.completeness_gap is None
+
+
+def without(prompt: Prompt, unit: Sequence[int], put: tuple[int, ...] = ()) -> tuple[int, ...]:
+    pieces = [put if i in unit else (token,) for i, token in enumerate(prompt.ids)]
+    return tuple(token for piece in pieces for token in piece)
+
+
+def losses(
+    lm: LM, prompt: Prompt, answer: AttributedAnswer, shorter: Sequence[tuple[int, ...]]
+) -> list[float]:
+    pairs = [Pair(ids, answer.ids) for ids in (prompt.ids, *shorter)]
+    whole, *rest = (found.mean().item() for found in answer_logprobs(lm, pairs, 500))
+    return [whole - less for less in rest]
+
+
+def test_a_stated_token_is_put_in_place_of_each() -> None:
+    lm = tiny_lm()
+    prompt, answer = asked(lm)[0][0], asked(lm)[1][0][0]
+    method = leave_one_out.Method(replace=" best")
+    scores = method.attribute(lm, [prompt], [[answer]], 500)[0][0][0].scores
+    put = (lm.token_id(" best"),)
+    replaced = [without(prompt, [i], put) for i in range(1, len(prompt.ids))]
+    assert list(scores[1:]) == pytest.approx(losses(lm, prompt, answer, replaced), abs=1e-5)
+
+
+def test_a_token_replaced_by_itself_contributes_nothing() -> None:
+    lm = tiny_lm()
+    prompts, answers = asked(lm)
+    places = [i for i, token in enumerate(prompts[1].ids) if token == lm.token_id(" best")]
+    method = leave_one_out.Method(replace=" best")
+    scores = method.attribute(lm, prompts, answers, 500)[1][0][0].scores
+    assert [scores[i] for i in places] == [0.0] * 3
+
+
+def test_a_word_goes_at_once_and_its_tokens_share_the_loss() -> None:
+    lm = tiny_lm()
+    prompt = lm.encode_prompt("Was zanzibarish Anna born?")
+    answer = asked(lm)[1][0][0]
+    scores = (
+        leave_one_out.Method(unit="word").attribute(lm, [prompt], [[answer]], 500)[0][0][0].scores
+    )
+    pieces = [i for i, word in enumerate(prompt.words) if word == 1]
+    assert len(pieces) > 1
+    [loss] = losses(lm, prompt, answer, [without(prompt, pieces)])
+    assert [scores[i] for i in pieces] == pytest.approx(
+        [loss / len(pieces)] * len(pieces), abs=1e-5
+    )
+    assert scores[0] is None
+    assert None not in scores[1:]
+
+
+def test_a_span_goes_at_once_and_the_rest_is_not_scored() -> None:
+    lm = tiny_lm()
+    prompt, answer = asked(lm)[0][0], asked(lm)[1][0][0]
+    method = leave_one_out.Method(unit="span", span="anna bellweather")
+    scores = method.attribute(lm, [prompt], [[answer]], 500)[0][0][0].scores
+    [loss] = losses(lm, prompt, answer, [without(prompt, [4, 5])])
+    assert [scores[4], scores[5]] == pytest.approx([loss / 2] * 2, abs=1e-5)
+    assert [i for i, score in enumerate(scores) if score is not None] == [4, 5]
+    with pytest.raises(PromptError, match="'Hm\\?' does not have the span 'anna bellweather'"):
+        method.attribute(lm, [lm.encode_prompt("Hm?")], [[answer]], 500)
+
+
+@pytest.mark.parametrize(("unit", "span"), [("span", None), ("word", "Anna")])
+def test_a_span_belongs_to_its_unit(unit: Any, span: str | None) -> None:  # noqa: ANN401
+    with pytest.raises(ValueError, match="they go together"):
+        leave_one_out.Method(unit=unit, span=span)
+
+
+def test_a_prompt_is_never_deleted_altogether() -> None:
+    """A tokenizer without BOS and a prompt of one token: there is nothing to compare with."""
+    lm = tiny_lm()
+    prompt = Prompt("q", (50,), ("q",), (0,), (True,), (True,))
+    answer = AttributedAnswer("gold", "", (60, 70), ())
+    result = leave_one_out.Method().attribute(lm, [prompt], [[answer]], 500)[0][0][0]
+    assert result.scores == (None,)
+    replaced = leave_one_out.Method(replace=" best").attribute(lm, [prompt], [[answer]], 500)
+    assert replaced[0][0][0].scores[0] is not None
+
+
+def test_leave_one_out_says_how_it_was_computed() -> None:
+    lm = tiny_lm()
+    prompts, answers = asked(lm)
+    assert leave_one_out.Method().attribute(lm, prompts, answers, 500)[0][0][0].path == "shared"
 
 
 def hooks_of(model: nn.Module) -> int:

@@ -138,9 +138,13 @@ def test_probe_equals_what_the_study_stored(run: Run, tiny_study: TinyStudy) -> 
     )
     question = ["--prompt", example.prompt, "--answer", example.answer]
     names = ["--model", models["none"], "--against", models["ga"]]
-    status, out, _ = run("probe", *names, *question, "--db", tiny_study.database, "--json")
+    told = ("probe", *names, *question, "--db", tiny_study.database, "--json")
+    status, out, _ = run(*told)
     result = json.loads(out)
     assert status == 0
+    narrow = json.loads(run(*told, "--tokens-per-batch", "8")[1])
+    for one, other in zip(result["models"], narrow["models"], strict=True):
+        assert one["scores"][1:] == pytest.approx(other["scores"][1:], abs=1e-4)
     assert result["positions"] == list(range(len(result["tokens"])))
     for method, probed in zip(("none", "ga"), result["models"], strict=True):
         rows = stored[stored.run_id == models[method]].sort_values("position")

@@ -68,16 +68,13 @@ def test_batches_hold_every_row_once_within_the_budget(
 
 
 def test_equal_pairs_are_computed_once() -> None:
-    lm, pair = tiny_lm(), Pair((1, 50, 60), (70, 80))
-    rows: list[int] = []
-    handle = lm.model.register_forward_pre_hook(
-        lambda _, __, kwargs: rows.append(len(kwargs["input_ids"])), with_kwargs=True
+    lm, pair = tiny_lm().clone(), Pair((1, 50, 60), (70, 80))
+    read: list[int] = []
+    lm.model.get_input_embeddings().register_forward_pre_hook(
+        lambda _, inputs: read.extend(inputs[0].flatten().tolist())
     )
-    try:
-        found = answer_logprobs(lm, [pair, Pair((1, 50), (70, 80)), pair], 1)
-    finally:
-        handle.remove()
-    assert sum(rows) == 2
+    found = answer_logprobs(lm, [pair, Pair((1, 50), (70, 80)), pair], 1)
+    assert sorted(read) == [1, 50, 60, 70, 70]  # 1 and 50 begin both prompts
     assert torch.equal(found[0], found[2])
 
 
@@ -90,7 +87,7 @@ def test_a_pair_may_fill_the_context_and_not_exceed_it() -> None:
     fits = Pair((5,) * (CONTEXT - 3), (6,) * 4)  # the last answer token is never read
     assert answer_logprobs(lm, [fits], 10)[0].shape == (4,)
     with pytest.raises(
-        LogprobError, match=rf"prompt of {CONTEXT} .* answer of 2 .* at most {CONTEXT}"
+        LogprobError, match=rf"prompt of {CONTEXT} .* answer of 2 .* 1 too many.* at most {CONTEXT}"
     ):
         answer_logprobs(lm, [Pair((5,) * CONTEXT, (6, 7))], 10)
 

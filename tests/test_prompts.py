@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import Tokenizer, normalizers, processors
+from transformers import PreTrainedTokenizerFast
 
 from engine import prompts
-from engine.lm import LM
+from engine.lm import FORMAT_FILE, LM, generate, load, save
 from engine.prompts import PromptError, PromptFormat
 from results_db.records import TOKEN_CLASSES
 from tests.tiny_models import tiny_lm, tiny_tokenizer
@@ -129,6 +133,70 @@ def test_blank_text_is_refused(lm: LM, blank: str) -> None:
         lm.encode_prompt(blank)
     with pytest.raises(PromptError, match="the answer is empty"):
         lm.encode_answer(blank)
+
+
+CHAT = (
+    "{{ bos_token }}{% for message in messages %}<|user|> {{ message['content'] }}{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+
+
+def own_tokenizer(**changes: str) -> PreTrainedTokenizerFast:
+    """The tiny tokenizer with other settings, its own object."""
+    names = {"bos_token": "<|bos|>", "eos_token": "<|eos|>"} | changes
+    backend = Tokenizer.from_str(tiny_tokenizer().backend_tokenizer.to_str())
+    return PreTrainedTokenizerFast(tokenizer_object=backend, **names)
+
+
+def test_a_chat_template_brings_the_only_bos() -> None:
+    tokenizer = own_tokenizer(chat_template=CHAT)
+    chat = prompts.chat_format(tokenizer)
+    assert chat == PromptFormat("<|bos|><|user|> ", "<|assistant|>", "")
+    prompt = prompts.encode_prompt(tokenizer, chat, QUESTION)
+    assert prompt == tiny_lm().encode_prompt(QUESTION)
+    assert prompt.ids.count(tokenizer.bos_token_id) == 1
+
+
+def test_a_tokenizer_that_adds_bos_by_itself_gives_one(lm: LM) -> None:
+    tokenizer = own_tokenizer()
+    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single="<|bos|> $A <|eos|>", special_tokens=[("<|bos|>", 1), ("<|eos|>", 2)]
+    )
+    assert tokenizer("x")["input_ids"][0] == 1  # it does add one
+    assert prompts.encode_prompt(tokenizer, PromptFormat(), QUESTION) == lm.encode_prompt(QUESTION)
+    assert prompts.encode_answer(tokenizer, PromptFormat(), "born") == lm.encode_answer("born")
+
+
+def test_a_chat_template_without_the_question_is_refused() -> None:
+    with pytest.raises(PromptError, match="shows a question 0 times"):
+        prompts.chat_format(own_tokenizer(chat_template="{{ bos_token }}"))
+
+
+def test_without_a_chat_template_there_is_no_chat_format() -> None:
+    assert prompts.chat_format(tiny_tokenizer()) is None
+
+
+def test_a_saved_chat_model_is_asked_by_its_template(tmp_path: Path, lm: LM) -> None:
+    save(LM(lm.model, own_tokenizer(chat_template=CHAT), PromptFormat()), tmp_path)
+    (tmp_path / FORMAT_FILE).unlink()
+    loaded = load(tmp_path)
+    assert loaded.encode_prompt(QUESTION) == lm.encode_prompt(QUESTION)
+    assert loaded.tokenizer.pad_token_id is None
+    ids = loaded.encode_prompt(QUESTION).ids
+    assert len(generate(loaded, [ids], 3, 100)[0].ids) <= 3  # no pad token is needed
+
+
+def test_an_answer_that_comes_out_as_no_token_is_refused() -> None:
+    tokenizer = own_tokenizer()
+    tokenizer.backend_tokenizer.normalizer = normalizers.Replace("\u200b", "")
+    with pytest.raises(PromptError, match="comes out as no token"):
+        prompts.encode_answer(tokenizer, PromptFormat(answer_prefix=""), "\u200b")
+
+
+def test_only_a_text_of_one_token_has_an_id(lm: LM) -> None:
+    assert lm.token_id("<|eos|>") == lm.tokenizer.eos_token_id
+    with pytest.raises(PromptError, match="'Anna Anna' comes out as 3 tokens"):
+        lm.token_id("Anna Anna")
 
 
 def test_a_tokenizer_without_bos_has_none_in_its_prompt() -> None:

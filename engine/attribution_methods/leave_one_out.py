@@ -1,7 +1,8 @@
-"""Leave-one-out: what an answer loses when one prompt token is deleted.
+"""Leave-one-out: what an answer loses when a part of the prompt is deleted.
 
 C(x_i, y) = LP(x, y) − LP(x without x_i, y), LP the mean log-probability of the answer tokens,
-teacher forced. The token is deleted, not masked: later ones move up one position.
+teacher forced. The token is deleted, not masked: later ones move up one position. Optionally it is
+replaced by a stated token, and whole words or a stated piece of the question go at once.
 Source: Zhang et al. 2025, arXiv:2509.24675 (prompt attribution).
 Differs: BOS is not deleted, it is an attention sink; its score is None.
 """
@@ -10,19 +11,31 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from engine.attribute import AttributedAnswer, TokenScores
 from engine.lm import LM
-from engine.logprobs import Pair, answer_logprobs
-from engine.prompts import Prompt
+from engine.logprobs import Pair, ScoringPath, answer_logprobs, scoring_path
+from engine.prompts import Prompt, PromptError, occurrences
+
+Unit = tuple[int, ...]  # positions of prompt tokens that go together
 
 
 @dataclass(frozen=True)
 class Method:
-    """Delete one token at a time."""
+    """Take out one unit at a time."""
+
+    replace: str | None = None  # text of one token to put there; None: delete
+    unit: Literal["token", "word", "span"] = "token"
+    span: str | None = None  # words of the question, for unit = "span"
+
+    def __post_init__(self) -> None:
+        """Check that a span is given if and only if it is used."""
+        if (self.span is not None) != (self.unit == "span"):
+            raise ValueError(f"unit is {self.unit!r} and span is {self.span!r}: they go together")
 
     def attribute(
         self,
@@ -31,46 +44,114 @@ class Method:
         answers: Sequence[Sequence[AttributedAnswer]],
         tokens_per_batch: int,
     ) -> list[list[list[TokenScores]]]:
-        """Scores in nats per answer token; > 0: the token supports the answer."""
-        asked = [
-            (prompt, answer, _pairs(prompt, answer))
-            for prompt, of_prompt in zip(prompts, answers, strict=True)
-            for answer in of_prompt
-        ]
-        every = [pair for _, _, pairs in asked for pair in pairs]
-        logprobs = iter(answer_logprobs(lm, every, tokens_per_batch))
-        scored = iter(
+        """Scores in nats per answer token; > 0: the token supports the answer.
+
+        The tokens of a unit share its contribution equally: sums over tokens are sums over units.
+
+        Raises:
+            PromptError: if a question does not have the span, or `replace` is not one token.
+            LogprobError: if a prompt with its answer is longer than the model's context.
+        """
+        units = [self._units(prompt) for prompt in prompts]
+        replacement = None if self.replace is None else lm.token_id(self.replace)
+        pairs = [
             [
-                _contributions(prompt, answer, torch.stack([next(logprobs) for _ in pairs]))
-                for prompt, answer, pairs in asked
+                [Pair(ids, answer.ids) for ids in (prompt.ids, *_without(prompt, of, replacement))]
+                for answer in of_prompt
             ]
+            for prompt, of_prompt, of in zip(prompts, answers, units, strict=True)
+        ]
+        every = [pair for of_prompt in pairs for of_answer in of_prompt for pair in of_answer]
+        logprobs = iter(answer_logprobs(lm, every, tokens_per_batch))
+        path = scoring_path(lm)
+        return [
+            [
+                _contributions(
+                    (len(prompt.ids), of),
+                    answer,
+                    torch.stack([next(logprobs) for _ in (None, *of)]),
+                    path,
+                )
+                for answer in of_prompt
+            ]
+            for prompt, of_prompt, of in zip(prompts, answers, units, strict=True)
+        ]
+
+    def _units(self, prompt: Prompt) -> list[Unit]:
+        """What is taken out in turn; never all of the prompt."""
+        deletable = [i for i, may in enumerate(prompt.deletable) if may]
+        if self.unit == "token":
+            units: list[Unit] = [(i,) for i in deletable]
+        elif self.unit == "word":
+            units = _words(prompt, deletable)
+        else:
+            units = _spans(prompt, self.span or "")
+        whole = len(prompt.ids) if self.replace is None else len(prompt.ids) + 1
+        return [unit for unit in units if len(unit) < whole]
+
+
+def _words(prompt: Prompt, deletable: Sequence[int]) -> list[Unit]:
+    """Tokens by word; a token of no word stands alone."""
+    units: dict[tuple[str, int], list[int]] = {}
+    for position in deletable:
+        word = prompt.words[position]
+        key = ("token", position) if word is None else ("word", word)
+        units.setdefault(key, []).append(position)
+    return [tuple(positions) for positions in units.values()]
+
+
+def _spans(prompt: Prompt, span: str) -> list[Unit]:
+    """The tokens of each occurrence of the span, from its first word to its last.
+
+    Raises:
+        PromptError: if there is none.
+    """
+    found = occurrences(prompt.question, span)
+    if not found:
+        raise PromptError(f"the question {prompt.question!r} does not have the span {span!r}")
+    units = []
+    for words in found:
+        places = [i for i, word in enumerate(prompt.words) if word in words]
+        units.append(tuple(range(places[0], places[-1] + 1)))
+    return units
+
+
+def _without(
+    prompt: Prompt, units: Sequence[Unit], replacement: int | None
+) -> list[tuple[int, ...]]:
+    """The prompt without each unit, or with the replacement at each of its tokens."""
+    put = () if replacement is None else (replacement,)
+    return [
+        tuple(
+            new
+            for position, token in enumerate(prompt.ids)
+            for new in (put if position in unit else (token,))
         )
-        return [[next(scored) for _ in of_prompt] for of_prompt in answers]
+        for unit in units
+    ]
 
 
-def _pairs(prompt: Prompt, answer: AttributedAnswer) -> list[Pair]:
-    """The whole prompt, then the prompt without each deletable token in turn."""
-    shorter = [prompt.ids[:i] + prompt.ids[i + 1 :] for i in _deletable(prompt)]
-    return [Pair(ids, answer.ids) for ids in (prompt.ids, *shorter)]
-
-
-def _deletable(prompt: Prompt) -> list[int]:
-    return [position for position, deletable in enumerate(prompt.deletable) if deletable]
-
-
-def _contributions(prompt: Prompt, answer: AttributedAnswer, logprobs: Tensor) -> list[TokenScores]:
+def _contributions(
+    prompt: tuple[int, Sequence[Unit]],
+    answer: AttributedAnswer,
+    logprobs: Tensor,
+    path: ScoringPath,
+) -> list[TokenScores]:
     """Scores for each part of the answer.
 
     Args:
-        prompt: with D deletable tokens.
+        prompt: number of its tokens, and its U units.
         answer: of A tokens.
-        logprobs: (1 + D, A), of the whole prompt and of each deletion.
+        logprobs: (1 + U, A), of the whole prompt and without each unit.
+        path: how they were computed.
     """
+    length, units = prompt
     results = []
     for answer_tokens, positions in answer.parts():
-        means = logprobs[:, list(positions)].double().mean(1)  # (1 + D,)
-        losses = (means[0] - means[1:]).tolist()
-        found = dict(zip(_deletable(prompt), losses, strict=True))
-        scores = tuple(found.get(position) for position in range(len(prompt.ids)))
-        results.append(TokenScores(answer_tokens, scores, means[0].item(), None, "plain"))
+        means = logprobs[:, list(positions)].double().mean(1)  # (1 + U,)
+        scores: list[float | None] = [None] * length
+        for unit, loss in zip(units, (means[0] - means[1:]).tolist(), strict=True):
+            for position in unit:
+                scores[position] = loss / len(unit)
+        results.append(TokenScores(answer_tokens, tuple(scores), means[0].item(), None, path))
     return results

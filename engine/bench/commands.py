@@ -1,0 +1,44 @@
+"""`unpact bench`: one command a measurement; each parses, calls one function, prints."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+bench = typer.Typer(help="Measure side by side.", no_args_is_help=True)
+
+
+@bench.callback()
+def measure() -> None:
+    """Measure side by side, in one process, interleaved."""
+
+
+@bench.command()
+def attribution(
+    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")] = "auto",
+    model: Annotated[
+        str | None, typer.Option("--model", help="A shape (1m, 33m, 110m, 1b, 7b) or a folder.")
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="One model and one length: 33m at 33/12 tokens.")
+    ] = False,
+    tokens_per_batch: Annotated[
+        int | None, typer.Option("--tokens-per-batch", min=1, help="Default: by free memory.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document only.")] = False,
+) -> None:
+    """Leave-one-out: ours, a plain batch, a loop, captum, inseq; seconds, agreement, memory."""
+    from engine import console, devices
+    from engine.bench import attribution as measuring
+
+    where = devices.resolve(device)
+    say = console.err.print
+    found = []
+    for case in measuring.cases(where, model, quick=quick):
+        found.append(measuring.measured(case, where, tokens_per_batch))
+        if not as_json:
+            measuring.show(found[-1])
+        say(f"{case.name} {case.prompt_tokens}/{case.answer_tokens}: measured")
+    if as_json:
+        console.show_json([one.as_document() for one in found])
