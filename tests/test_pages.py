@@ -444,6 +444,44 @@ def test_key_tokens_are_chosen_before_a_token_is_clicked(
         "Before · Base model", "After · GA", "After − before"]  # fmt: skip
 
 
+def test_pages_say_what_is_asked_when_it_is_right_and_how_large_the_models_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    examples = [
+        replace(results_rows.make_example(f"f{i}"), benchmark="bios-mc",
+                correct_rule="multiple_choice", wrong_answers=("In Oslo.", "In Bern.", "In Lima."))
+        for i in range(2)
+    ]  # fmt: skip
+    run = replace(results_rows.make_run("base", "none"), benchmark="bios-mc", parameters=940_000)
+    made = results_rows.make_result(run, examples, {0: {"f0": True, "f1": False}})
+    path = results_rows.publish_all(tmp_path / "mc.duckdb", [made])
+    for page in ("10_overview.py", "30_recovery.py", "40_utility.py", "50_prompt.py"):
+        shown = html_of(opened(path, page, monkeypatch))
+        assert "likeliest of 4 options: guessing is right in 25%." in shown
+        assert "small model trained here (about 0.9 M parameters)" in shown
+    assert "In Bern. / In Lima. / In Oslo. / In Rome." in shown
+
+
+def test_a_page_about_one_model_offers_the_models(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = opened(families(tmp_path / "families.duckdb"), "30_recovery.py", monkeypatch)
+    assert app.selectbox(key="model").options == ["large", "tiny"]
+    app.selectbox(key="model").set_value("tiny").run()
+    assert "tiny: small model trained here" in html_of(app)
+    assert not app.exception
+
+
+def test_runs_stand_under_their_benchmark_and_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = opened(families(tmp_path / "families.duckdb"), "80_runs.py", monkeypatch)
+    shown = html_of(app)
+    for title in ("people · large", "people · tiny", "towns · tiny"):
+        assert f"{title}<small>3 of 3 runs finished · small model trained here" in shown
+    assert "GA · tiny · towns" in app.selectbox(key="run").options
+
+
 @pytest.mark.slow
 def test_a_file_held_by_a_writer_is_said_to_be_busy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -8,7 +8,8 @@ panels.page(
     "Recovery",
     "Does emphasising the KeyTokens bring forgotten answers back, with the weights untouched?",
 )
-chosen = filters.sidebar()
+chosen = filters.one_model(filters.sidebar())
+panels.context(chosen.benchmark, chosen.models)
 
 panels.heading(
     "How often is the answer right, by strategy and placebo?",
