@@ -26,7 +26,7 @@ _strips = st.components.v2.component(
 
 
 def strips(rows: pd.DataFrame, first: Sequence[str], number: int) -> list[str]:
-    """Draw one line a model; the words that are chosen, in the order they were clicked.
+    """Draw one line a model; the words that are chosen, in the prompt's order.
 
     Args:
         rows: as for `tokens.lines`, with a column `word`.
@@ -42,4 +42,4 @@ def strips(rows: pd.DataFrame, first: Sequence[str], number: int) -> list[str]:
         default={"words": list(first)},
         on_words_change=lambda: None,
     )
-    return [str(word) for word in state["words"]]
+    return [str(word) for word in rows["word"].dropna().unique() if word in state["words"]]

@@ -122,6 +122,11 @@ def only_methods(rows: pd.DataFrame, chosen: Chosen) -> pd.DataFrame:
     return rows[rows["method"].isin(chosen.methods)]
 
 
+def compared(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows without base and retain models, which the others are compared with."""
+    return rows[~rows["method"].isin(("none", "retrain"))]
+
+
 def max_effect() -> float:
     """Greatest net effect of emphasis that is still harmless, a fraction."""
     return _threshold("Insufficient above this net effect", "max_effect", 0.0, 0.5, 0.10)
@@ -138,9 +143,13 @@ def _threshold(label: str, key: str, least: float, most: float, start: float) ->
     )
 
 
-def strategy(names: pd.Series) -> str:
-    """One recovery strategy among those with rows, except `any`, which is no prompt of its own."""
-    options = theme.strategies({str(name) for name in names} - {"any"})
+def strategies(rows: pd.DataFrame) -> list[str]:
+    """The recovery strategies with rows, except `any`, which is no prompt of its own."""
+    return theme.strategies({str(name) for name in rows["strategy"]} - {"any"})
+
+
+def strategy(options: list[str]) -> str:
+    """One of these recovery strategies."""
     return _one("Strategy", "strategy", options, theme.strategy_label)
 
 
