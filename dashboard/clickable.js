@@ -15,7 +15,7 @@ export default function ({ data, parentElement, setStateValue }) {
     if (word === undefined) return;
     if (!chosen.delete(word)) chosen.add(word);
     show(root, chosen);
-    setStateValue("words", [...chosen]);
+    setStateValue("clicked", { number: data.number, words: [...chosen] });
   };
 }
 

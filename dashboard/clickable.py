@@ -33,13 +33,18 @@ def strips(rows: pd.DataFrame, first: Sequence[str], number: int) -> list[str]:
         first: words chosen before anything was clicked.
         number: of the question; a new one starts with `first` again.
     """
-    key = f"live_tokens_{number}"
-    chosen = st.session_state.get(key, {}).get("words", list(first))
     drawn = [asdict(strip) for strip in tokens.lines(rows)]
-    state = _strips(
-        key=key,
-        data={"number": number, "strips": drawn, "chosen": list(chosen)},
-        default={"words": list(first)},
-        on_words_change=lambda: None,
+    # one key for all questions: the browser draws anew, but does not set the component up again
+    _strips(
+        key="live_tokens",
+        data={"number": number, "strips": drawn, "chosen": _chosen(first, number)},
+        on_clicked_change=lambda: None,
     )
-    return [str(word) for word in rows["word"].dropna().unique() if word in state["words"]]
+    chosen = _chosen(first, number)
+    return [str(word) for word in rows["word"].dropna().unique() if word in chosen]
+
+
+def _chosen(first: Sequence[str], number: int) -> list[str]:
+    """The words clicked for this question, else those chosen before anything was."""
+    clicked = st.session_state.get("live_tokens", {}).get("clicked") or {}
+    return list(clicked["words"]) if clicked.get("number") == number else list(first)
