@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from dashboard import data, filters, formats, live, panels, picker, theme
-from dashboard.probes import Asked, Document
+from dashboard import data, filters, formats, live, panels, picker, probes, theme
+from dashboard.probes import Asked
 
 NO_WEIGHTS = (
     "No base model with an unlearned one beside it has its weights kept in this results file, so "
     "there is nothing to ask. A study that `unpact run` finishes keeps them."
 )
+FREELY = "On this page every model answers in its own words."
 NO_RETAIN = ""  # the choice of no retain model
 SEEN = "live_handed"
+SEEN_BASE = "live_handed_base"
 
 
 @dataclass(frozen=True)
@@ -33,26 +36,45 @@ def models() -> pd.DataFrame:
 
     Stops the page where the results file has no such pair with weights.
     """
-    saved = theme.labelled(data.rows("saved_models")).set_index("run_id", drop=False)
-    bases = saved[[_has_unlearned(saved, row) for _, row in saved.iterrows()]]
+    saved = data.rows("saved_models")
+    bases = _bases(saved)
     if bases.empty:
         st.info(NO_WEIGHTS, icon="🔍")
         st.stop()
+    _hand_over_base(bases)
     before, after, retain = st.columns(3)
-    base_id = _one(before, "Before: base model", "before", bases, _handed_model(bases))
-    family = _family(saved, saved.loc[base_id])
-    after_id = _one(after, "After: unlearned model", "after", _unlearned(family), 0)
-    retain_id = _one(
-        retain, "Never knew: retain model", "retain", family[family["method"] == "retrain"], 0,
-        optional=True,
-    )  # fmt: skip
+    base_id = _one(before, "Before: base model", "before", _base_labels(bases))
+    family = theme.labelled(_family(saved, bases.loc[base_id]))
+    later = family[family["run_id"] != base_id]
+    after_id = _one(after, "After: unlearned model", "after", _labels(_unlearned(later)))
+    knows_not = {**_labels(later[later["method"] == "retrain"]), NO_RETAIN: "None"}
+    retain_id = _one(retain, "Never knew: retain model", "retain", knows_not)
+    base = bases.loc[base_id]
+    panels.context(str(base["benchmark"]), [str(base["model"])], FREELY)
     chosen = [run_id for run_id in (base_id, after_id, retain_id) if run_id]
-    return saved.loc[chosen]
+    return family.set_index("run_id", drop=False).loc[chosen]
+
+
+def _bases(saved: pd.DataFrame) -> pd.DataFrame:
+    """Base models with another model of their family beside them, by run id."""
+    bases = saved[saved["method"] == "none"].sort_values(["benchmark", "model", "run_id"])
+    sizes = [len(_family(saved, row)) for _, row in bases.iterrows()]
+    return bases[pd.Series(sizes, index=bases.index, dtype=int) > 1].set_index("run_id", drop=False)
 
 
 def _family(saved: pd.DataFrame, base: pd.Series) -> pd.DataFrame:
+    """The base model and everything made of it on its benchmark."""
     same = (saved["model"] == base["model"]) & (saved["benchmark"] == base["benchmark"])
-    return saved[same & (saved["run_id"] != base["run_id"])]
+    return saved[same & ((saved["method"] != "none") | (saved["run_id"] == base["run_id"]))]
+
+
+def _base_labels(bases: pd.DataFrame) -> dict[str, str]:
+    named = bases["model"].astype(str) + " · " + bases["benchmark"].astype(str)
+    return dict(zip(bases["run_id"], theme.told_apart(named, bases["run_id"]), strict=True))
+
+
+def _labels(rows: pd.DataFrame) -> dict[str, str]:
+    return dict(zip(rows["run_id"], rows["label"], strict=True))
 
 
 def _unlearned(family: pd.DataFrame) -> pd.DataFrame:
@@ -61,30 +83,24 @@ def _unlearned(family: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([family[~later], family[later]])
 
 
-def _has_unlearned(saved: pd.DataFrame, row: pd.Series) -> bool:
-    return row["method"] == "none" and not _family(saved, row).empty
-
-
-def _handed_model(bases: pd.DataFrame) -> int:
-    """Place of the base model that a link from another page asks for, else of the first."""
-    _, wanted, _ = _handed()
-    names = list(bases["model"])
-    return names.index(wanted) if wanted in names else 0
-
-
-def _one(
-    column: DeltaGenerator, label: str, key: str, rows: pd.DataFrame, start: int, *,
-    optional: bool = False,
-) -> str:  # fmt: skip
-    labels = dict(zip(rows["run_id"], rows["label"], strict=True))
-    if optional:
-        labels[NO_RETAIN] = "None"
-    options = list(map(str, labels))
+def _one(column: DeltaGenerator, label: str, key: str, labels: dict[str, str]) -> str:
+    options = list(labels)
     chosen = column.selectbox(
-        label, options, index=start, format_func=lambda run_id: str(labels[run_id]), key=key,
+        label, options, format_func=lambda run_id: labels.get(run_id, run_id), key=key,
         bind="query-params",
     )  # fmt: skip
-    return options[start] if chosen is None else str(chosen)
+    return options[0] if chosen is None else str(chosen)
+
+
+def _hand_over_base(bases: pd.DataFrame) -> None:
+    """Choose the base model of the benchmark and model that a link names, once."""
+    benchmark, model, _ = handed = _handed()
+    if st.session_state.get(SEEN_BASE) == handed or "before" in st.query_params:
+        return
+    st.session_state[SEEN_BASE] = handed
+    there = bases[(bases["benchmark"] == benchmark) & (bases["model"] == model)]
+    if not there.empty:
+        st.session_state["before"] = str(there.index[0])
 
 
 def asked(chosen: pd.DataFrame, prompt: str) -> Asked:
@@ -142,20 +158,16 @@ def _take_over() -> None:
         st.session_state["live_answer"] = str(found.iloc[0]["answer"])
 
 
-def words(answer: Document) -> tuple[list[str], str] | None:
-    """Words to emphasise and how, once the button is pressed. KeyTokens' words are chosen first."""
-    number = st.session_state.get("live_number", 0)
-    chosen = st.pills(
-        "Words to emphasise", answer["words"], default=answer["key_words"],
-        selection_mode="multi", key=f"live_words_{number}", wrap=True,
-    )  # fmt: skip
+def emphasis(words: Sequence[str], strategies: Sequence[str]) -> str | None:
+    """How to emphasise the chosen words, once the button is pressed."""
+    panels.markup(probes.chosen(words))
     left, right, _ = st.columns([1.4, 0.8, 2.2], vertical_alignment="bottom")
     strategy = left.selectbox(
-        "Strategy", theme.strategies(set(answer["strategies"])), format_func=theme.strategy_label,
+        "Strategy", theme.strategies(set(strategies)), format_func=theme.strategy_label,
         key="live_strategy", persist_state="session",
     )  # fmt: skip
-    pressed = right.button("Answer again", type="primary", width="stretch")
-    return (list(chosen), str(strategy)) if pressed else None
+    pressed = right.button("Answer again", type="primary", width="stretch", disabled=not words)
+    return str(strategy) if pressed else None
 
 
 def unload() -> None:

@@ -34,11 +34,12 @@ def study(info: pd.DataFrame, runs: pd.DataFrame, verdict: pd.DataFrame) -> str:
     counts = verdict["verdict"].value_counts() if not verdict.empty else pd.Series(dtype=int)
     said = [f"{formats.count(number)} {name}" for name, number in counts.items()]
     failed = formats.count(row["failed"])
-    benchmarks = ", ".join(map(str, row["benchmarks"]))
+    benchmarks = list(map(str, row["benchmarks"]))
+    examples = formats.count(row["examples"], "example")
     return facts(
         [
             model_card(runs),
-            ("Benchmark", benchmarks, formats.count(row["examples"], "example")),
+            ("Benchmarks", formats.count(len(benchmarks)), f"{', '.join(benchmarks)}: {examples}"),
             ("Runs", f"{formats.count(row['complete'])} finished",
              f"{failed} failed, {formats.count(row['pending'])} to come"),
             ("Token scores", formats.count(row["token_scores"]), "each one deletion or gradient"),
@@ -49,14 +50,36 @@ def study(info: pd.DataFrame, runs: pd.DataFrame, verdict: pd.DataFrame) -> str:
 
 def model_card(runs: pd.DataFrame) -> tuple[str, str, str]:
     """Card on the models of a study: how large they are, said plainly."""
-    sizes = runs.dropna(subset=["parameters"]).drop_duplicates("model")
-    largest = sizes["parameters"].max() if not sizes.empty else None
-    names = ", ".join(str(name) for name in sizes["model"])
-    if largest is None:
-        return ("Model", formats.MISSING, "")
-    reach = " to ".join(dict.fromkeys(formats.parameters(p) for p in sorted(sizes["parameters"])))
-    kind = "small model trained here" if largest < SMALL else "model"
-    return ("Model", names, f"{kind} (about {reach} parameters)")
+    names = list(dict.fromkeys(runs.loc[runs["parameters"].notna(), "model"].astype(str)))
+    if not names:
+        return ("Models", formats.MISSING, "")
+    return ("Models", formats.count(len(names)), f"{', '.join(names)}: {sizes(runs)}")
+
+
+def sizes(runs: pd.DataFrame) -> str:
+    """How large the models of these runs are, said plainly; empty where it is not known."""
+    known = runs.dropna(subset=["parameters"]).drop_duplicates("model")
+    if known.empty:
+        return ""
+    reach = " to ".join(dict.fromkeys(formats.parameters(p) for p in sorted(known["parameters"])))
+    small = known["parameters"].max() < SMALL
+    kind = "small model trained here" if small else "model"
+    return (
+        f"{kind} (about {reach} parameters)"
+        if len(known) == 1
+        else f"{kind.replace('model', 'models')} (about {reach} parameters each)"
+    )
+
+
+def context(benchmark: str, description: str, runs: pd.DataFrame) -> str:
+    """One line on what is looked at: benchmark, rule of correctness, models; HTML."""
+    names = ", ".join(dict.fromkeys(runs["model"].astype(str)))
+    size = sizes(runs)
+    models = f"{names}: {size}." if size else ""
+    return (
+        f'<p class="u-context"><b>{html.escape(benchmark)}</b> {html.escape(description)} '
+        f"{html.escape(models)}</p>"
+    )
 
 
 def size_of(parameters: float | None) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import pandas as pd
@@ -12,7 +12,7 @@ import streamlit as st
 from dashboard import data, theme
 from dashboard.data import Parameter
 
-KEYS = ("benchmark", "models", "methods", "attribution", "target", "words")  # in the URL
+KEYS = ("benchmark", "models", "model", "methods", "attribution", "target", "words")  # in the URL
 NARROW = 360  # pixels
 MINIMUM_NATS = 0.05  # below this much positive contribution, a share is noise
 
@@ -110,16 +110,21 @@ def _many(label: str, key: str, options: list[str], shown: Callable[[str], str])
     return tuple(chosen or options)
 
 
-def model(chosen: Chosen) -> str:
-    """One of the chosen models, for panels that compare runs of the same model."""
+def one_model(chosen: Chosen) -> Chosen:
+    """The same choices for one of the chosen models, for pages that compare runs of one model."""
     if len(chosen.models) == 1:
-        return chosen.models[0]
-    return _one("Model", "model", list(chosen.models), str)
+        return chosen
+    return replace(chosen, models=(_one("Model", "model", list(chosen.models), str, NARROW),))
 
 
 def only_methods(rows: pd.DataFrame, chosen: Chosen) -> pd.DataFrame:
     """The rows of the chosen methods, for questions about one prompt, which return all."""
     return rows[rows["method"].isin(chosen.methods)]
+
+
+def compared(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows without base and retain models, which the others are compared with."""
+    return rows[~rows["method"].isin(("none", "retrain"))]
 
 
 def max_effect() -> float:
@@ -138,9 +143,13 @@ def _threshold(label: str, key: str, least: float, most: float, start: float) ->
     )
 
 
-def strategy(names: pd.Series) -> str:
-    """One recovery strategy among those with rows, except `any`, which is no prompt of its own."""
-    options = theme.strategies({str(name) for name in names} - {"any"})
+def strategies(rows: pd.DataFrame) -> list[str]:
+    """The recovery strategies with rows, except `any`, which is no prompt of its own."""
+    return theme.strategies({str(name) for name in rows["strategy"]} - {"any"})
+
+
+def strategy(options: list[str]) -> str:
+    """One of these recovery strategies."""
     return _one("Strategy", "strategy", options, theme.strategy_label)
 
 

@@ -61,7 +61,7 @@ def _line(rows: pd.DataFrame, columns: dict[str, list[str]], limit: float) -> st
         _cell(cells.get((split, name)), limit) for split, names in columns.items() for name in names
     )
     label = html.escape(str(first["label"]))
-    return f'<tr><th scope="row">{swatch(style.color)}{label}</th>{drawn}</tr>'
+    return f'<tr><th scope="row">{swatch(style.color, style.symbol)}{label}</th>{drawn}</tr>'
 
 
 def _cell(row: pd.Series | None, limit: float) -> str:

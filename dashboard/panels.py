@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import html
 import json
+from collections.abc import Sequence
 
 import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 from streamlit.elements.lib.column_types import ColumnConfig
 
-from dashboard import data, filters, formats, picker
+from dashboard import benchmarks, cards, data, filters, formats, picker
 
 NOTHING = "Nothing matches these filters. Choose other ones in the sidebar."
 CHART_CONFIG = {
@@ -29,6 +30,14 @@ def page(title: str, purpose: str) -> None:
     """Title of a page and one sentence on what it is for."""
     st.title(title, anchor=False)
     note(purpose, kind="u-lead")
+
+
+def context(benchmark: str, models: Sequence[str], more: str = "") -> None:
+    """What a benchmark asks, when an answer is right, and how large these models are."""
+    said = benchmarks.description(benchmark, data.rows("benchmark", benchmark=benchmark))
+    runs = data.rows("runs")
+    shown = (runs["benchmark"] == benchmark) & runs["model"].isin(list(models))
+    markup(cards.context(benchmark, f"{said} {more}".strip(), runs[shown]))
 
 
 def heading(question: str, reading: str = "") -> None:

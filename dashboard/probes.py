@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -35,15 +36,20 @@ class Asked:
         return tuple(f"{part} · {label}" for part, label in zip(parts, self.labels, strict=False))
 
 
-def rows(asked: Asked, result: Document) -> pd.DataFrame:
+def rows(asked: Asked, answer: Document) -> pd.DataFrame:
     """Rows as of `prompt_tokens`: one a model and token, and one a token for after − before.
+
+    A column `word` names the word that a token is a part of, None for a sign or the template.
 
     Args:
         asked: by which this was answered.
-        result: `result` of the host's /probe.
+        answer: of the host's /probe.
     """
+    result = answer["result"]
     scored = [
-        _line(asked, result, place, model["scores"], model["logprob"])
+        _line(asked, result, place, model["scores"], model["logprob"]).assign(
+            word=pd.Series(answer["token_words"], dtype=object)
+        )
         for place, model in enumerate(result["models"])
     ]
     before, after = scored[:2]
@@ -84,6 +90,12 @@ def answers(asked: Asked, result: Document) -> str:
         for place, model in enumerate(result["models"])
     ]
     return tables.table(["Model", "Its own answer", "log p of the answer scored"], lines, numeric=1)
+
+
+def chosen(words: Sequence[str]) -> str:
+    """The words that are to be emphasised, as HTML."""
+    named = html.escape(", ".join(words)) if words else "none yet; click words in the lines above"
+    return f'<p class="u-answer">Words to emphasise: <b>{named}</b></p>'
 
 
 def emphasised(asked: Asked, result: Document) -> str:

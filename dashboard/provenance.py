@@ -38,20 +38,28 @@ def summary(runs: pd.DataFrame) -> str:
 
 
 def runs(rows: pd.DataFrame) -> str:
-    """One line a run: status, where it stands, time, size."""
-    headings = ["Run", "Status", "Where it stands", "Benchmark, model", "Started", "Seed", "Time"]
-    lines = [_run(row) for _, row in theme.labelled(rows).iterrows()]
-    return tables.table(headings, lines, numeric=2)
+    """One line a run, under its benchmark and model: status, where it stands, time."""
+    headings = ["Run", "Status", "Where it stands", "Started", "Seed", "Time"]
+    lines = []
+    for (benchmark, model), part in rows.groupby(["benchmark", "model"], sort=False):
+        title = f"{benchmark} · {model}"
+        lines.append(tables.group(title, _remark(part), len(headings)))
+        lines += [_run(row) for _, row in theme.labelled(part).iterrows()]
+    return f'<div class="u-dense">{tables.table(headings, lines, numeric=2)}</div>'
+
+
+def _remark(rows: pd.DataFrame) -> str:
+    """How many runs are finished, and how large their model is."""
+    finished = int((rows["status"] == "complete").sum())
+    said = [f"{finished} of {formats.count(len(rows), 'run')} finished", cards.sizes(rows)]
+    return " · ".join(part for part in said if part)
 
 
 def _run(row: pd.Series) -> list[str]:
-    known = formats.present(row["parameters"])
-    size = f", {formats.parameters(row['parameters'])} parameters" if known else ""
     return [
-        tables.head(row),
+        tables.head(row, full=False),
         status(str(row["status"])),
         _progress(row),
-        tables.cell(str(row["benchmark"]), f"{row['model']}{size}"),
         _started(row["started_at"]),
         tables.figure(formats.count(row["seed"])),
         tables.figure(formats.duration(row["seconds"])),
@@ -89,8 +97,7 @@ def moment(text: object) -> str:
 
 
 def _started(text: object) -> str:
-    shown = moment(text)
-    return tables.cell(shown[:10], shown[11:], "u-lines")
+    return tables.cell(moment(text), kind="u-lines")
 
 
 def ended(rows: pd.DataFrame) -> pd.DataFrame:

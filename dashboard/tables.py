@@ -22,13 +22,22 @@ def figure(text: str, below: str = "") -> str:
     return cell(text, below, "u-num")
 
 
-def head(row: pd.Series) -> str:
-    """The first cell of a run's line: its colour, label and full name."""
+def head(row: pd.Series, *, full: bool = True) -> str:
+    """The first cell of a run's line: its mark, label and, unless it should be short, full name."""
     style = theme.method(str(row["method"]))
+    name = f"<small>{html.escape(style.name)}</small>" if full else ""
     return (
-        f'<th scope="row">{swatch(style.color)}{html.escape(str(row["label"]))}'
-        f"<small>{html.escape(style.name)}</small></th>"
+        f'<th scope="row">{swatch(style.color, style.symbol)}{html.escape(str(row["label"]))}'
+        f"{name}</th>"
     )
+
+
+def group(title: str, remark: str, columns: int) -> list[str]:
+    """A line over the lines that belong together, across all columns."""
+    below = f"<small>{html.escape(remark)}</small>" if remark else ""
+    return [
+        f'<th scope="colgroup" class="u-group" colspan="{columns}">{html.escape(title)}{below}</th>'
+    ]
 
 
 def table(headings: Sequence[str], lines: Iterable[Sequence[str]], numeric: int = 0) -> str:
@@ -36,7 +45,7 @@ def table(headings: Sequence[str], lines: Iterable[Sequence[str]], numeric: int 
 
     Args:
         headings: plain text, one a column.
-        lines: cells made by `head`, `cell`, `figure`.
+        lines: cells made by `head`, `cell`, `figure`, or a `group`.
         numeric: how many columns at the end hold numbers, so that headings stand over them.
     """
     first = len(headings) - numeric
@@ -72,7 +81,16 @@ def verdicts(rows: pd.DataFrame) -> str:
         "Utility",
         "Examples",
     ]
-    return table(headings, [_verdict(row) for _, row in theme.labelled(rows).iterrows()], numeric=3)
+    lines = []
+    for model, part in theme.by_model(rows):
+        lines += _model(model, rows, len(headings))
+        lines += [_verdict(row) for _, row in part.iterrows()]
+    return table(headings, lines, numeric=3)
+
+
+def _model(model: str, rows: pd.DataFrame, columns: int) -> list[list[str]]:
+    """The line that names a model, where several are shown."""
+    return [group(model, "", columns)] if rows["model"].nunique() > 1 else []
 
 
 def _verdict(row: pd.Series) -> list[str]:
@@ -108,14 +126,15 @@ def utility(rows: pd.DataFrame) -> str:
     Args:
         rows: of `utility_final`.
     """
-    rows = theme.labelled(rows)
     measures = list(dict.fromkeys(rows["measure"]))
-    lines = []
-    for _, part in rows.groupby("run_id", sort=False):
-        by_measure = {row["measure"]: row for _, row in part.iterrows()}
-        cells = [_measure(by_measure.get(measure)) for measure in measures]
-        lines.append([head(part.iloc[0]), *cells])
     headings = ["Method", *(measure.capitalize() for measure in measures)]
+    lines = []
+    for model, runs in theme.by_model(rows):
+        lines += _model(model, rows, len(headings))
+        for _, part in runs.groupby("run_id", sort=False):
+            by_measure = {row["measure"]: row for _, row in part.iterrows()}
+            cells = [_measure(by_measure.get(measure)) for measure in measures]
+            lines.append([head(part.iloc[0]), *cells])
     return table(headings, lines, numeric=len(measures))
 
 
@@ -197,19 +216,26 @@ def example(rows: pd.DataFrame) -> str:
     """
     row = rows.iloc[0]
     keywords = ", ".join(map(str, _list(row["keywords"])))
-    facts_of = ", ".join(map(str, _list(row["facts"])))
     split = theme.SPLITS.get(str(row["split"]), str(row["split"]))
-    half = " at least half of" if row["correct_rule"] == "fact_words" else ""
     prompt = _text(row["prompt"]) or "(plain text, no question)"
     lines = [
         f"Gold answer: {row['answer']}",
-        f"Correct when it contains{half}: {facts_of or formats.MISSING} · "
-        f"keywords: {keywords or formats.MISSING}",
+        f"{_rule(row)} · keywords: {keywords or formats.MISSING}",
         f"{split} split · group: {row['group']} · asks for: {row['attribute']} · "
         f"id: {row['example_id']}",
     ]
     below = "".join(f"<small>{html.escape(line)}</small>" for line in lines)
     return f'<div class="u-question">{html.escape(prompt)}{below}</div>'
+
+
+def _rule(row: pd.Series) -> str:
+    """When an answer to an example is right."""
+    if row["correct_rule"] == "multiple_choice":
+        options = sorted({str(row["answer"]), *map(str, _list(row["wrong_answers"]))})
+        return f"Correct when likeliest of the options: {' / '.join(options)}"
+    half = " at least half of" if row["correct_rule"] == "fact_words" else ""
+    facts = ", ".join(map(str, _list(row["facts"])))
+    return f"Correct when it contains{half}: {facts or formats.MISSING}"
 
 
 def asked(prompt: str, answer: str) -> str:

@@ -34,6 +34,9 @@ class Style:
     symbol: str = "circle"
 
 
+# Hue tells the family (ascent warm, preference blue, references grey), the marker what keeps the
+# rest: circle nothing, triangle up descent, triangle down KL. Together they tell all apart without
+# colour vision.
 METHODS = {
     "none": Style("Base model", "the model before unlearning", "#858C96", "dot", "square"),
     "retrain": Style(
@@ -41,12 +44,16 @@ METHODS = {
     ),
     "sham": Style("Sham", "the same steps on retain data only", "#8E8A80", "dashdot", "hexagon"),
     "ga": Style("GA", "gradient ascent", "#D55E00", symbol="circle"),
-    "ga_gdr": Style("GA-GDR", "gradient ascent + descent on retain data", "#B07D12"),
-    "ga_klr": Style("GA-KLR", "gradient ascent + KL on retain data", "#9C5A3C"),
-    "npo": Style("NPO", "negative preference optimisation", "#5B6EE1", symbol="triangle-up"),
+    "ga_gdr": Style(
+        "GA-GDR", "gradient ascent + descent on retain data", "#B07D12", symbol="triangle-up"
+    ),
+    "ga_klr": Style(
+        "GA-KLR", "gradient ascent + KL on retain data", "#9C5A3C", symbol="triangle-down"
+    ),
+    "npo": Style("NPO", "negative preference optimisation", "#5B6EE1", symbol="circle"),
     "npo_gdr": Style("NPO-GDR", "NPO + descent on retain data", "#1F7FC4", symbol="triangle-up"),
-    "npo_klr": Style("NPO-KLR", "NPO + KL on retain data", "#0F8FA3", symbol="triangle-up"),
-    "simnpo": Style("SimNPO", "NPO without a reference model", "#7A8A1E", symbol="triangle-up"),
+    "npo_klr": Style("NPO-KLR", "NPO + KL on retain data", "#0F8FA3", symbol="triangle-down"),
+    "simnpo": Style("SimNPO", "NPO without a reference model", "#7A8A1E", symbol="triangle-right"),
     "dpo": Style("DPO", "direct preference optimisation", "#C2477F", symbol="cross"),
     "rmu": Style("RMU", "representation misdirection", "#A45BBF", symbol="pentagon"),
     "task_vector": Style("Task vector", "negated task vector", "#1B9E77", symbol="star"),
@@ -163,17 +170,29 @@ def method_rank(name: str) -> tuple[int, str]:
 def labelled(rows: pd.DataFrame) -> pd.DataFrame:
     """The rows in the order of methods, with a column `label` that names each run once.
 
-    The model is added where several are shown, the run's id where a label would still be shared.
+    Model and benchmark are added where several are shown, the run's id where a label would still be
+    shared.
     """
-    runs = rows[["run_id", "method", "model"]].drop_duplicates("run_id")
+    runs = rows.drop_duplicates("run_id")
     labels = runs["method"].map(method_label)
-    if runs["model"].nunique() > 1:
-        labels = labels + " · " + runs["model"].astype(str)
-    shared = labels.duplicated(keep=False)
-    labels = labels.where(~shared, labels + " · " + _short(runs["run_id"].astype(str)))
+    for name in ("model", "benchmark"):
+        if name in runs and runs[name].nunique() > 1:
+            labels = labels + " · " + runs[name].astype(str)
+    labels = told_apart(labels, runs["run_id"])
     named = rows.assign(label=rows["run_id"].map(dict(zip(runs["run_id"], labels, strict=True))))
     ranked = named.assign(_rank=named["method"].map(method_rank))
     return ranked.sort_values(["_rank", "label"], kind="stable").drop(columns="_rank")
+
+
+def by_model(rows: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """The labelled rows of each model, in the order models come in; labels leave the model out."""
+    return [(str(model), labelled(part)) for model, part in rows.groupby("model", sort=False)]
+
+
+def told_apart(labels: pd.Series, ids: pd.Series) -> pd.Series:
+    """The labels, with the beginning of its id after each that several share."""
+    shared = labels.duplicated(keep=False)
+    return labels.where(~shared, labels + " · " + _short(ids.astype(str)))
 
 
 def _short(ids: pd.Series) -> pd.Series:

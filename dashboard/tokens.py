@@ -64,28 +64,73 @@ def shown(token: str) -> Shown:
     return Shown(visible or "␣", starts_word=bare != text or text[:1] in SIGNS)
 
 
+@dataclass(frozen=True)
+class Cell:
+    """One token of a strip: what is written, and how it looks."""
+
+    text: str
+    kinds: str  # CSS classes
+    title: str
+    shade: str  # CSS background
+    value: str  # the number under it
+    score: str | None  # at full precision, for whoever reads by program; None: not scored
+    width: str  # least width, CSS
+    word: str | None  # the word of the prompt that it is a part of, where that is known
+
+
+@dataclass(frozen=True)
+class Strip:
+    """One run's line of tokens."""
+
+    label: str
+    color: str
+    symbol: str
+    logprob: str
+    cells: tuple[Cell, ...]
+
+
 def strips(rows: pd.DataFrame) -> str:
     """One line of coloured tokens per run, on one scale, token under token; HTML.
 
     Args:
         rows: of `prompt_tokens`, for one prompt.
     """
-    return aligned(theme.labelled(rows.assign(model="")))
+    rows = theme.labelled(rows.assign(model=""))
+    drawn = "".join(_strip(strip) for strip in lines(rows))
+    return f'{answer(rows)}<div class="u-strips">{drawn}</div>{legend(rows)}'
 
 
-def aligned(rows: pd.DataFrame) -> str:
-    """The same, of rows with a column `label`, in the order they come in; HTML."""
-    limit = theme.scale_limit(rows.loc[rows["token_class"] != "template", "score"])
-    widths = _widths(rows)
-    lines = [
-        _strip(part.sort_values("position"), limit, widths)
+def lines(rows: pd.DataFrame) -> list[Strip]:
+    """What to draw of rows with a column `label`, run by run in the order they come in.
+
+    Args:
+        rows: of `prompt_tokens`; a column `word` names the word that a token is a part of.
+    """
+    limit, widths = _limit(rows), _widths(rows)
+    return [
+        _line(part.sort_values("position"), limit, widths)
         for _, part in rows.groupby("run_id", sort=False)
     ]
-    return f'{_answer(rows)}<div class="u-strips">{"".join(lines)}</div>{_legend(limit)}'
 
 
-def _answer(rows: pd.DataFrame) -> str:
-    """The answer whose probability is explained, where all runs share one."""
+def _limit(rows: pd.DataFrame) -> float:
+    return theme.scale_limit(rows.loc[rows["token_class"] != "template", "score"])
+
+
+def _line(rows: pd.DataFrame, limit: float, widths: dict[int, float]) -> Strip:
+    first = rows.iloc[0]
+    style = theme.method(str(first["method"]))
+    return Strip(
+        label=str(first["label"]),
+        color=style.color,
+        symbol=style.symbol,
+        logprob=f"log p {formats.number(first['logprob'])} nats per token",
+        cells=tuple(_cell(row, limit, widths) for row in rows.to_dict("records")),
+    )
+
+
+def answer(rows: pd.DataFrame) -> str:
+    """The answer whose probability is explained, where all runs share one; HTML."""
     answers = {str(answer) for answer in rows["answer"]}
     if len(answers) != 1:
         return ""
@@ -100,20 +145,7 @@ def _widths(rows: pd.DataFrame) -> dict[int, float]:
     return {int(at): max(size + 1.4, 2.0 if at in muted else 4.6) for at, size in longest.items()}
 
 
-def _strip(rows: pd.DataFrame, limit: float, widths: dict[int, float]) -> str:
-    first = rows.iloc[0]
-    style = theme.method(str(first["method"]))
-    label = html.escape(str(first["label"]))
-    spans = "".join(_token(row, limit, widths) for row in rows.to_dict("records"))
-    logprob = f"log p {formats.number(first['logprob'])} nats per token"
-    return (
-        f'<div class="u-strip"><div class="u-run">{swatch(style.color)}<b>{label}</b>'
-        f"<small>{html.escape(logprob)}</small></div>"
-        f'<div class="u-tokens" role="list" aria-label="{label}">{spans}</div></div>'
-    )
-
-
-def _token(row: dict[str, object], limit: float, widths: dict[int, float]) -> str:
+def _cell(row: dict[str, object], limit: float, widths: dict[int, float]) -> Cell:
     token = shown(str(row["token"]))
     score = float(str(row["score"])) if formats.present(row["score"]) else None
     template = row["token_class"] == "template"
@@ -121,15 +153,35 @@ def _token(row: dict[str, object], limit: float, widths: dict[int, float]) -> st
     kinds += ["u-word"] if token.starts_word else []
     kinds += ["u-template"] if template else []
     kinds += ["u-key"] if _yes(row["is_key"]) else []
-    value = "" if template else formats.number(score, 2, sign=True)
-    title = html.escape(_title(row, score))
-    shade = theme.shade(None if template else score, limit)
-    exact = "" if score is None else f'data-score="{score:.6f}" '  # for whoever reads by program
+    return Cell(
+        text=token.text,
+        kinds=" ".join(kinds),
+        title=_title(row, score),
+        shade=theme.shade(None if template else score, limit),
+        value="" if template else formats.number(score, 2, sign=True),
+        score=None if score is None else f"{score:.6f}",
+        width=f"{widths[int(str(row['position']))]:.1f}ch",
+        word=str(row["word"]) if formats.present(row.get("word")) else None,
+    )
+
+
+def _strip(strip: Strip) -> str:
+    label = html.escape(strip.label)
     return (
-        f'<span role="listitem" class="{" ".join(kinds)}" title="{title}" {exact}'
-        f'style="min-width:{widths[int(str(row["position"]))]:.1f}ch">'
-        f'<span class="u-text" style="background:{shade}">'
-        f"{html.escape(token.text)}</span><small>{value}</small></span>"
+        f'<div class="u-strip"><div class="u-run">{swatch(strip.color, strip.symbol)}'
+        f"<b>{label}</b><small>{html.escape(strip.logprob)}</small></div>"
+        f'<div class="u-tokens" role="list" aria-label="{label}">'
+        f"{''.join(_token(cell) for cell in strip.cells)}</div></div>"
+    )
+
+
+def _token(cell: Cell) -> str:
+    exact = "" if cell.score is None else f'data-score="{cell.score}" '
+    return (
+        f'<span role="listitem" class="{cell.kinds}" title="{html.escape(cell.title)}" {exact}'
+        f'style="min-width:{cell.width}">'
+        f'<span class="u-text" style="background:{cell.shade}">'
+        f"{html.escape(cell.text)}</span><small>{cell.value}</small></span>"
     )
 
 
@@ -144,22 +196,30 @@ def _yes(value: object) -> bool:
     return formats.present(value) and bool(value)
 
 
-def swatch(color: str) -> str:
-    """A small square in a method's colour; HTML."""
-    return f'<i class="u-swatch" style="background:{color}"></i>'
+def swatch(color: str, symbol: str) -> str:
+    """A small mark in a method's colour and shape, the same as in figures; HTML."""
+    return f'<i class="u-swatch u-{symbol}" style="background:{color}"></i>'
 
 
-def _legend(limit: float) -> str:
+def legend(rows: pd.DataFrame, *, clickable: bool = False) -> str:
+    """What the colours and outlines of these rows mean, and the mark of a chosen word; HTML."""
+    limit = _limit(rows)
     steps = [step / 4 for step in range(-4, 5)]
     boxes = "".join(
         f'<span style="background:{theme.shade(step * limit, limit)}"></span>' for step in steps
+    )
+    chosen = (
+        '<span class="u-token"><span class="u-text u-chosen">chosen</span><small></small></span>'
+        if clickable
+        else ""
     )
     return (
         f'<div class="u-legend"><span>{formats.MINUS}{formats.nats(limit, sign=False)} '
         f'or less: works against the answer</span><span class="u-scale">{boxes}</span>'
         f"<span>+{formats.nats(limit, sign=False)} or more: supports the answer</span>"
         '<span class="u-token u-key"><span class="u-text">KeyToken</span></span>'
-        '<span class="u-token u-template"><span class="u-text">template</span></span></div>'
+        '<span class="u-token u-template"><span class="u-text">template</span></span>'
+        f"{chosen}</div>"
     )
 
 

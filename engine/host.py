@@ -84,7 +84,7 @@ class Host:
         }
 
     def probe(self, body: ProbeBody) -> Document:
-        """`probe.ask`; beside it what can be emphasised: words, those of KeyTokens, strategies.
+        """`probe.ask`; beside it what can be emphasised: words, by token too, and strategies.
 
         loading_seconds are not part of seconds.
         """
@@ -135,9 +135,18 @@ class Host:
 
 def _words(first: LoadedModel, result: ProbeResult) -> Document:
     prompt = first.lm.encode_prompt(result.prompt)
+    words = bare_words(result.prompt)
+    distinct = recover.distinct(words)
+    first_spelling = {word.casefold(): word for word in distinct}
     return {
-        "words": recover.distinct(bare_words(result.prompt)),
-        "key_words": recover.key_words(prompt, result.is_key),
+        "words": distinct,
+        "token_words": [
+            None if place is None else first_spelling[words[place].casefold()]
+            for place in prompt.words
+        ],
+        "key_words": [
+            first_spelling[word.casefold()] for word in recover.key_words(prompt, result.is_key)
+        ],
     }
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from itertools import pairwise
+from itertools import combinations, pairwise
+from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 import pytest
@@ -230,3 +232,101 @@ def test_labels_of_near_points_are_moved_apart() -> None:
     ordered = sorted(moved)
     assert all(b - a > 0.0999 for a, b in pairwise(ordered))
     assert moved[3] == pytest.approx(0.9)
+
+
+def of_two_models(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows, and the same again of a model called large."""
+    again = rows.assign(model="large", run_id=rows["run_id"] + "-large")
+    return pd.concat([rows, again], ignore_index=True)
+
+
+def test_overview_has_a_panel_for_each_model_and_names_each_method_in_each() -> None:
+    figure = charts.knowledge_against_utility(of_two_models(finals()), steps(), 0.9)
+    assert len(list(figure.select_xaxes())) == 2
+    texts = [note.text for note in figure.layout.annotations]
+    assert {"tiny", "large"} <= set(texts)
+    assert texts.count("GA") == texts.count("Base model") == 2
+    lines = [shape for shape in figure.layout.shapes if shape.x0 == shape.x1 == 0.9]
+    assert [line.xref for line in lines] == ["x", "x2"]
+
+
+def test_labels_of_eleven_runs_at_one_point_stay_apart_and_inside_the_panel() -> None:
+    runs = [
+        finals().iloc[[0]].assign(run_id=name, method=name) for name in list(theme.METHODS)[:11]
+    ]
+    figure = charts.knowledge_against_utility(of_two_models(pd.concat(runs)), steps(), 0.9)
+    notes = [note for note in figure.layout.annotations if note.showarrow]
+    for axis in ("y", "y2"):
+        heights = sorted(note.ay for note in notes if note.ayref == axis)
+        low, high = figure.layout["yaxis" if axis == "y" else "yaxis2"].range
+        assert len(heights) == 11
+        assert low < heights[0]
+        assert heights[-1] < high
+        room = (figure.layout.height / 2 - 92) / (high - low)  # pixels of one unit
+        assert min(b - a for a, b in pairwise(heights)) * room > 17
+
+
+def test_a_choice_has_the_rate_of_guessing_drawn() -> None:
+    def said(rate: object) -> bool:
+        rows = finals().assign(guess_rate=rate)
+        figure = charts.knowledge_against_utility(rows, steps(), 0.9)
+        return "guessing: 25%" in [note.text for note in figure.layout.annotations]
+
+    assert said(0.25)
+    assert not said([0.1, 0.25])
+
+
+def test_utility_has_a_row_of_panels_for_each_model_and_one_legend_entry_a_method() -> None:
+    figure = charts.utility_curves(of_two_models(curves()), "step")
+    titles = [axis.title.text for axis in figure.select_yaxes()]
+    assert titles == ["tiny", "large"]
+    named = [trace.name for trace in figure.data if trace.showlegend]
+    assert named == ["Base model", "GA"]
+
+
+def luminance(color: str) -> float:
+    """Relative luminance of a hex colour, as WCAG defines it."""
+    return float(np.dot(linear(color), [0.2126, 0.7152, 0.0722]))
+
+
+def linear(color: str) -> np.ndarray:
+    """Linear RGB of a hex colour, each in [0, 1]."""
+    parts = np.array([int(color[start : start + 2], 16) / 255 for start in (1, 3, 5)])
+    return np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+
+
+@pytest.mark.parametrize("name", list(theme.METHODS))
+def test_a_methods_colour_stands_out_on_both_backgrounds(name: str) -> None:
+    drawn = luminance(theme.METHODS[name].color) + 0.05
+    assert 1.05 / drawn >= 3
+    assert drawn / (luminance("#10151D") + 0.05) >= 3
+
+
+# Machado et al. 2009, full protanopia and deuteranopia, on linear RGB
+MISSING_CONES = {
+    "protan": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216],
+               [-0.003882, -0.048116, 1.051998]],
+    "deutan": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413],
+               [-0.011820, 0.042940, 0.968881]],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", list(MISSING_CONES))
+def test_methods_are_told_apart_by_colour_or_marker_without_red_or_green(kind: str) -> None:
+    def lab(color: str) -> np.ndarray:
+        rgb = np.clip(np.array(MISSING_CONES[kind]) @ linear(color), 0, 1)
+        xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722],
+                        [0.0193, 0.1192, 0.9505]]) @ rgb  # fmt: skip
+        x, y, z = np.cbrt(xyz / [0.9505, 1.0, 1.089])
+        return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+    runs = [style for name, style in theme.METHODS.items() if name != "difference"]
+    for one, other in combinations(runs, 2):
+        apart = float(np.linalg.norm(lab(one.color) - lab(other.color)))
+        assert one.symbol != other.symbol or apart > 25, (one.label, other.label, apart)
+
+
+def test_every_marker_has_the_same_shape_in_tables() -> None:
+    style = (Path(theme.__file__).parent / "style.css").read_text(encoding="utf-8")
+    symbols = {theme.method(name).symbol for name in [*theme.METHODS, "unheard of"]} - {"square"}
+    assert [symbol for symbol in symbols if f".u-{symbol} {{" not in style] == []

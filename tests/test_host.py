@@ -126,6 +126,8 @@ def test_a_probe_equals_the_program_to_the_last_digit(
     assert answer.json()["seconds"] > 0
     assert answer.json()["device"]["memory_used"] < answer.json()["device"]["memory_total"]
     assert set(answer.json()["key_words"]) <= set(answer.json()["words"])
+    assert len(answer.json()["token_words"]) == len(answer.json()["result"]["tokens"])
+    assert set(answer.json()["token_words"]) == {None, *answer.json()["words"]}
 
 
 def test_emphasis_stands_beside_plain_prompt_and_placebo(

@@ -10,6 +10,7 @@ import duckdb
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from dashboard.probes import Asked
 from results_db import guard, store
 from results_db.records import PlannedRun, Progress, RunResult, Study
 from tests import hostile_rows, results_rows
@@ -361,6 +362,124 @@ def test_a_live_page_whose_host_cannot_start_says_so_in_one_line(
     (reason,) = [code.value for code in app.code]
     assert "cannot be started" in reason
     assert "\n" not in reason
+
+
+def families(path: Path) -> Path:
+    """Two benchmarks of a model, and a second model on one of them, with weights that are gone."""
+    store.create(path)
+    for benchmark, model in (("people", "tiny"), ("people", "large"), ("towns", "tiny")):
+        for method in ("none", "ga", "npo"):
+            run = replace(
+                results_rows.make_run(f"{benchmark}-{model}-{method}", method),
+                benchmark=benchmark, model=model, base_run_id=f"{benchmark}-{model}-none",
+                retain_run_id=None,
+            )  # fmt: skip
+            made = results_rows.make_result(run, (), {0: {}})
+            kept = replace(made.checkpoints[0], path=f"/gone/{run.run_id}")
+            examples = tuple(
+                replace(results_rows.make_example(f"f{i}"), benchmark=benchmark) for i in range(2)
+            )
+            store.publish(path, replace(made, checkpoints=(kept,), examples=examples))
+    return path
+
+
+def test_the_base_model_is_chosen_by_model_and_benchmark(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = opened(families(tmp_path / "families.duckdb"), LIVE, monkeypatch)
+    before = app.selectbox(key="before")
+    assert before.options == ["large · people", "tiny · people", "tiny · towns"]
+    before.set_value("towns-tiny-none").run()
+    assert not app.exception
+    assert app.selectbox(key="after").options == ["GA", "NPO"]
+    assert app.selectbox(key="after").value == "towns-tiny-ga"
+    assert app.selectbox(key="retain").options == ["None"]
+    assert "<b>towns</b>" in html_of(app)
+
+
+def test_a_link_brings_its_benchmark_and_model_to_the_live_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = opened(families(tmp_path / "families.duckdb"), LIVE, monkeypatch)
+    app.selectbox(key="before").set_value("people-large-none").run()
+    for name, value in (("benchmark", "towns"), ("model", "tiny"), ("example", "f1")):
+        app.query_params[f"prompt_{name}"] = value
+    app.query_params.pop("before", None)
+    app.run()
+    assert app.selectbox(key="before").value == "towns-tiny-none"
+    assert app.text_area(key="live_prompt").value == "Where does F1 live?"
+    app.selectbox(key="before").set_value("people-tiny-none").run()
+    assert app.selectbox(key="before").value == "people-tiny-none"
+
+
+ANSWERED = {
+    "result": {
+        "prompt": "Where is Anna <b>x</b>?", "answer": "In Rome.", "positions": [0, 1, 2, 3],
+        "tokens": [" Where", " Anna", "x", "?"], "token_classes": ["function", "content"] * 2,
+        "is_key": [False, True, False, False],
+        "models": [{"own_answer": "Rome", "logprob": -1.0, "scores": [0.1, 0.5, 0.0, None]}] * 2,
+    },
+    "words": ["Where", "Anna", "x"], "token_words": ["Where", "Anna", "x", None],
+    "key_words": ["Anna"], "strategies": ["quote"], "seconds": 0.1,
+    "device": {"name": "CPU", "memory_used": 1, "memory_total": 2},
+}  # fmt: skip
+
+
+def test_key_tokens_are_chosen_before_a_token_is_clicked(
+    live_study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = opened(live_study, LIVE, monkeypatch)
+    asked = Asked(("base", "ga"), ("none", "ga"), ("Base model", "GA"), "Where is Anna <b>x</b>?")
+    app.session_state["live"] = (asked, ANSWERED)
+    app.session_state["live_number"] = 1
+    app.run()
+    assert not app.exception, app.exception[0].message
+    assert "Words to emphasise: <b>Anna</b>" in html_of(app)
+    (strips,) = app.get("bidi_component")
+    assert "<b>x</b>" not in html_of(app)
+    sent = json.loads(strips.proto.json)
+    assert sent["chosen"] == ["Anna"]
+    assert [cell["word"] for cell in sent["strips"][0]["cells"]] == ["Where", "Anna", "x", None]
+    assert [strip["label"] for strip in sent["strips"]] == [
+        "Before · Base model", "After · GA", "After − before"]  # fmt: skip
+
+
+def test_pages_say_what_is_asked_when_it_is_right_and_how_large_the_models_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    examples = [
+        replace(results_rows.make_example(f"f{i}"), benchmark="bios-mc",
+                correct_rule="multiple_choice", wrong_answers=("In Oslo.", "In Bern.", "In Lima."))
+        for i in range(2)
+    ]  # fmt: skip
+    run = replace(results_rows.make_run("base", "none"), benchmark="bios-mc", parameters=940_000)
+    made = results_rows.make_result(run, examples, {0: {"f0": True, "f1": False}})
+    path = results_rows.publish_all(tmp_path / "mc.duckdb", [made])
+    for page in ("10_overview.py", "30_recovery.py", "40_utility.py", "50_prompt.py"):
+        shown = html_of(opened(path, page, monkeypatch))
+        assert "likeliest of 4 options: guessing is right in 25%." in shown
+        assert "small model trained here (about 0.9 M parameters)" in shown
+    assert "In Bern. / In Lima. / In Oslo. / In Rome." in shown
+
+
+def test_a_page_about_one_model_offers_the_models(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = opened(families(tmp_path / "families.duckdb"), "30_recovery.py", monkeypatch)
+    assert app.selectbox(key="model").options == ["large", "tiny"]
+    app.selectbox(key="model").set_value("tiny").run()
+    assert "tiny: small model trained here" in html_of(app)
+    assert not app.exception
+
+
+def test_runs_stand_under_their_benchmark_and_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = opened(families(tmp_path / "families.duckdb"), "80_runs.py", monkeypatch)
+    shown = html_of(app)
+    for title in ("people · large", "people · tiny", "towns · tiny"):
+        assert f"{title}<small>3 of 3 runs finished · small model trained here" in shown
+    assert "GA · tiny · towns" in app.selectbox(key="run").options
 
 
 @pytest.mark.slow

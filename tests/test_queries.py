@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from math import isnan
 from pathlib import Path
 
@@ -33,6 +34,7 @@ ONE: dict[str, Parameter] = {"benchmark": "people", "models": [], "example_id": 
 RATES = ("plain", "any_emphasis", "any_placebo")
 COLUMNS: dict[str, tuple[dict[str, Parameter], str]] = {
     "choices": ({}, "kind name benchmark"),
+    "benchmark": ({"benchmark": "people"}, "correct_rule n options guess_rate"),
     "info": ({}, "benchmarks models methods complete failed pending examples token_scores"),
     "runs": (
         {},
@@ -466,3 +468,19 @@ def test_saved_models_are_the_final_checkpoints_with_a_folder(study: Path, tmp_p
             "path": "/w/10",
         }
     ]
+
+
+def test_a_benchmark_tells_when_an_answer_is_right_and_how_often_guessing_is(
+    tmp_path: Path,
+) -> None:
+    free = make_example("f0")
+    choice = replace(
+        make_example("f1"), correct_rule="multiple_choice", wrong_answers=("a", "b", "c")
+    )
+    result = make_result(make_run("base", "none"), [free, choice], {0: {"f0": True, "f1": True}})
+    path = publish_all(tmp_path / "rules.duckdb", [result])
+    rows = read.query(path, "benchmark", benchmark="people").set_index("correct_rule")
+    assert list(rows["n"]) == [1, 1]
+    assert rows.loc["multiple_choice", "options"] == 4
+    assert rows.loc["multiple_choice", "guess_rate"] == pytest.approx(0.25)
+    assert isnan(rows.loc["contains_fact", "guess_rate"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
@@ -26,7 +27,7 @@ def grid(
     columns = -(-len(titles) // rows)
     shown = [formats.chart_text(title) for title in titles]
     figure = make_subplots(rows=rows, cols=columns, subplot_titles=shown, **layout)
-    figure.update_annotations(font_size=13, xanchor="left", x=None)
+    figure.update_annotations(font={"size": 13, "weight": 600}, xanchor="left", x=None)
     for panel, annotation in enumerate(figure.layout.annotations):
         axis = figure.layout["xaxis" if panel == 0 else f"xaxis{panel + 1}"]
         annotation.x = axis.domain[0]
@@ -110,16 +111,24 @@ def key(figure: go.Figure, name: str, **marker: object) -> None:
     )  # fmt: skip
 
 
-def spread(positions: Sequence[float], gap: float) -> list[float]:
+def spread(
+    positions: Sequence[float], gap: float, low: float = -math.inf, high: float = math.inf
+) -> list[float]:
     """Positions moved apart, as little as needed, so that no two are nearer than `gap`.
+
+    None is moved below `low` or above `high` where there is room for all.
 
     >>> [round(p, 2) for p in spread([1.0, 0.98, 0.2], 0.1)]
     [1.04, 0.94, 0.2]
+    >>> [round(p, 2) for p in spread([1.0, 0.98, 0.2], 0.1, high=1.0)]
+    [1.0, 0.9, 0.2]
     """
     order = sorted(range(len(positions)), key=lambda i: positions[i])
+    last = len(order) - 1
     clusters: list[tuple[float, list[int]]] = []
-    for index in order:
-        clusters.append((positions[index], [index]))
+    for place, index in enumerate(order):
+        above = min(positions[index], high - gap * (last - place))
+        clusters.append((max(above, low + gap * place), [index]))
         while len(clusters) > 1 and _touch(clusters[-2], clusters[-1], gap):
             (lower, first), (upper, second) = clusters[-2:]
             size = len(first) + len(second)

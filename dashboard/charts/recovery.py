@@ -181,7 +181,8 @@ def effect_forest(rows: pd.DataFrame, max_effect: float) -> go.Figure:
     """Net effect of emphasis with its interval, one panel a run, one line a strategy.
 
     Args:
-        rows: of `effects`. Base and retain model are left out: the effect is measured against them.
+        rows: of `effects`. Base and retain model are left out: the effect is measured against them;
+            at least one other run is needed.
         max_effect: threshold drawn as a line, fraction.
     """
     rows = theme.labelled(rows[~rows["method"].isin(["none", "retrain"])])

@@ -9,34 +9,51 @@ from dashboard import formats, theme
 from dashboard.charts import frame
 
 AXES = {"step": "optimizer steps", "alpha": "alpha"}
-TITLES = {"plain-text perplexity": "Plain-text perplexity (less is better)"}
+TITLES = {"plain-text perplexity": "Perplexity, less is better"}
+HEIGHT = 380
+PANEL_HEIGHT = 230  # of each model where there are several
 LOG_FROM = 8.0  # greatest over smallest value, from which an axis is logarithmic
 
 
 def utility_curves(rows: pd.DataFrame, axis: str) -> go.Figure:
-    """One panel a measure, one line a run; a run measured at one step is a horizontal line.
+    """One panel a model and measure, one line a run; a run measured once is a horizontal line.
 
     Args:
         rows: of `utility_curves`.
         axis: step or alpha; only runs over that axis are drawn, and those measured once.
     """
-    rows = theme.labelled(rows)
     points = rows.groupby("run_id")["axis_value"].transform("nunique")
     rows = rows[(rows["axis"] == axis) | (points < 2)]
+    models = theme.by_model(rows)
     measures = list(dict.fromkeys(rows["measure"]))
+    titles = [TITLES.get(measure, measure.capitalize()) for measure in measures]
+    height = 100 + PANEL_HEIGHT * len(models) if len(models) > 1 else HEIGHT
     figure = frame.grid(
-        1, [TITLES.get(measure, measure.capitalize()) for measure in measures], 360, _alt(rows),
-        horizontal_spacing=0.05,
+        len(models), titles + [""] * len(titles) * (len(models) - 1), height,
+        _alt(theme.labelled(rows)), horizontal_spacing=0.05, shared_xaxes="all",
+        vertical_spacing=30 / height if len(models) > 1 else 0.0,
     )  # fmt: skip
     end = float(rows["axis_value"].max()) or 1.0
-    for column, measure in enumerate(measures, start=1):
-        part = rows[rows["measure"] == measure]
-        for label in dict.fromkeys(part["label"]):
-            _curve(figure, part[part["label"] == label], end, column)
-        _value_axis(figure, part, column)
-    figure.update_xaxes(title=AXES.get(axis, axis))
+    for line, (model, runs) in enumerate(models, start=1):
+        for column, measure in enumerate(measures, start=1):
+            part = runs[runs["measure"] == measure]
+            for label in dict.fromkeys(part["label"]):
+                _curve(figure, part[part["label"] == label], end, {"row": line, "col": column})
+            _value_axis(figure, rows[rows["measure"] == measure], {"row": line, "col": column})
+        if len(models) > 1:
+            figure.update_yaxes(title=formats.chart_text(model), row=line, col=1)
+    _name_once(figure)
+    figure.update_xaxes(title=AXES.get(axis, axis), row=len(models))
     frame.legend_above(figure)
     return figure
+
+
+def _name_once(figure: go.Figure) -> None:
+    """Leave each label in the legend once, though it is drawn in every panel."""
+    seen: set[str] = set()
+    for trace in figure.data:
+        trace.showlegend = trace.name not in seen
+        seen.add(trace.name)
 
 
 def axes_of(rows: pd.DataFrame) -> list[str]:
@@ -55,7 +72,7 @@ def _alt(rows: pd.DataFrame) -> str:
     return "Values at the last measured step. " + "; ".join(parts)
 
 
-def _curve(figure: go.Figure, rows: pd.DataFrame, end: float, column: int) -> None:
+def _curve(figure: go.Figure, rows: pd.DataFrame, end: float, at: dict[str, int]) -> None:
     rows = rows.sort_values("axis_value")
     style = theme.method(str(rows["method"].iloc[0]))
     single = len(rows) == 1
@@ -63,12 +80,12 @@ def _curve(figure: go.Figure, rows: pd.DataFrame, end: float, column: int) -> No
     label = str(rows["label"].iloc[0])
     figure.add_scatter(
         x=shown["axis_value"], y=shown["value"], mode="lines" if single else "lines+markers",
-        name=formats.chart_text(label), legendgroup=label, showlegend=column == 1, hoverinfo="text",
+        name=formats.chart_text(label), legendgroup=label, hoverinfo="text",
         line={"color": style.color, "dash": style.dash, "width": 2},
         marker={"symbol": style.symbol, "size": 8, "color": style.color},
         error_y=None if single else
         frame.between(shown["value"], shown["low"], shown["high"], _faded(style.color), 1.2),
-        hovertext=[_hover(row) for row in shown.to_dict("records")], row=1, col=column,
+        hovertext=[_hover(row) for row in shown.to_dict("records")], **at,
     )  # fmt: skip
 
 
@@ -90,10 +107,10 @@ def _hover(row: dict[str, float]) -> str:
     )
 
 
-def _value_axis(figure: go.Figure, rows: pd.DataFrame, column: int) -> None:
+def _value_axis(figure: go.Figure, rows: pd.DataFrame, at: dict[str, int]) -> None:
     if "perplexity" in str(rows["measure"].iloc[0]):
         values = rows["value"].astype(float)
         wide = values.max() / max(values.min(), 1e-9) > LOG_FROM
-        figure.update_yaxes(type="log" if wide else "linear", row=1, col=column)
+        figure.update_yaxes(type="log" if wide else "linear", **at)
     else:
-        figure.update_yaxes(tickformat=".0%", range=[-0.04, 1.06], row=1, col=column)
+        figure.update_yaxes(tickformat=".0%", range=[-0.04, 1.06], **at)

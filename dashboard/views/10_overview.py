@@ -9,6 +9,7 @@ panels.page(
     "Did unlearning remove the facts, or only hide them, and what did it cost the model?",
 )
 chosen = filters.sidebar()
+panels.context(chosen.benchmark, chosen.models)
 top = st.container()
 
 panels.heading(

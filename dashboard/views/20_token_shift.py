@@ -6,8 +6,9 @@ panels.page(
     "Token shift",
     "Which words of the prompt carried the answer before unlearning, and which carry it now?",
 )
-chosen = filters.sidebar()
-model = filters.model(chosen)
+chosen = filters.one_model(filters.sidebar())
+model = chosen.models[0]
+panels.context(chosen.benchmark, chosen.models)
 
 panels.heading(
     "What does each word of one prompt contribute?",

@@ -8,7 +8,8 @@ panels.page(
     "Recovery",
     "Does emphasising the KeyTokens bring forgotten answers back, with the weights untouched?",
 )
-chosen = filters.sidebar()
+chosen = filters.one_model(filters.sidebar())
+panels.context(chosen.benchmark, chosen.models)
 
 panels.heading(
     "How often is the answer right, by strategy and placebo?",
@@ -26,8 +27,8 @@ panels.heading(
     "Net effect: (emphasis − placebo) on this run minus the same on the retain model, on the same "
     "examples. An interval that reaches zero shows no effect.",
 )
-effects = data.rows("effects", **chosen.runs)
-if panels.found(effects):
+effects = filters.compared(data.rows("effects", **chosen.runs))
+if panels.found(effects, "No unlearned run matches these filters."):
     left, _ = st.columns([1, 1.6])
     with left:
         max_effect = filters.max_effect()
@@ -37,10 +38,11 @@ if panels.found(effects):
 panels.heading(
     "What did the model actually say?", "Choose a line to read the prompt and both answers in full."
 )
-if not rates.empty:
+strategies = filters.strategies(rates)
+if strategies:
     left, right = st.columns([1, 1.6], vertical_alignment="bottom")
     with left:
-        strategy = filters.strategy(rates["strategy"])
+        strategy = filters.strategy(strategies)
     with right:
         recovered = filters.only_recovered()
     attempts = data.rows(

@@ -3,8 +3,9 @@
 from dashboard import data, filters, listings, panels, picker, tables, tokens
 
 panels.page("One prompt", "Everything measured on a single example, in every run.")
-chosen = filters.sidebar()
-model = filters.model(chosen)
+chosen = filters.one_model(filters.sidebar())
+model = chosen.models[0]
+panels.context(chosen.benchmark, chosen.models)
 found = picker.search(chosen, model)
 if panels.found(found, "No prompt matches. Clear the search or choose another split or outcome."):
     example_id = picker.pick(found)

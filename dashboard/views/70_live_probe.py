@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from dashboard import asking, filters, live, panels, probes, tables, tokens
+from dashboard import asking, clickable, filters, live, panels, probes, tables, tokens
 
 panels.page(
     "Live probe",
@@ -38,23 +38,26 @@ else:
     panels.heading(
         "Which words carry the answer, before and after?",
         "Contribution in nats per answer token; KeyTokens of the model before are outlined. One "
-        "scale for all lines: blue in the difference means that a word carries more than before.",
+        "scale for all lines: blue in the difference means that a word carries more than before. "
+        "Click words to choose which to emphasise below; the KeyTokens are chosen first.",
     )
-    rows = probes.rows(asked, result)
-    panels.markup(tokens.aligned(rows))
+    rows = probes.rows(asked, answer)
+    panels.markup(tokens.answer(rows))
+    words = clickable.strips(rows, answer["key_words"], st.session_state["live_number"])
+    panels.markup(tokens.legend(rows, clickable=True))
     panels.as_table(tokens.aligned_table(rows), key="live_table")
 
     panels.heading(
         "Does emphasis bring it back?",
-        "Choose words. The placebo emphasises as many other words of the same prompt in the same "
-        "way: what it brings back too, the choice of words did not do.",
+        "The placebo emphasises as many other words of the same prompt in the same way: what it "
+        "brings back too, the choice of words did not do.",
     )
-    again = asking.words(answer)
-    if again is not None:
+    strategy = asking.emphasis(words, answer["strategies"])
+    if strategy is not None:
         try:
             with st.spinner("Asking the models again."):
                 st.session_state["live_again"] = live.emphasise(
-                    asked.run_ids, asked.prompt, result["answer"], *again
+                    asked.run_ids, asked.prompt, result["answer"], words, strategy
                 )
         except live.HostError as error:
             st.session_state.pop("live_again", None)

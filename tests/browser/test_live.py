@@ -104,14 +104,16 @@ def test_words_are_chosen_by_keyboard_and_answered_beside_their_placebo(
     visit: Open, study_db: Path, screenshots: Path
 ) -> None:
     opened = visit(study_db, "dark")
-    opened.go(f"live_probe?prompt_benchmark=bios&prompt_example={EXAMPLE}&after=NPO-GDR")
+    opened.go(f"live_probe?prompt_benchmark=bios-qa&prompt_example={EXAMPLE}&after=NPO-GDR")
     probe(opened)
     expect(opened.page.locator(".u-strip").nth(1)).to_contain_text("After · NPO-GDR")
-    pills = opened.page.get_by_test_id("stButtonGroup").get_by_role("button")
-    pressed = pills.filter(has_text="What").first
+    pressed = opened.page.get_by_role("button", name="Emphasise What")
+    expect(pressed).to_have_attribute("aria-pressed", "false")
     pressed.focus()
     opened.page.keyboard.press("Space")
+    expect(pressed).to_have_attribute("aria-pressed", "true")
     opened.settle()
+    expect(pressed).to_be_focused()
     opened.page.get_by_role("button", name="Answer again").click()
     table = opened.page.locator(".u-table").nth(1)
     expect(table).to_contain_text("Your words emphasised", timeout=TIMEOUT_MS)
@@ -120,6 +122,36 @@ def test_words_are_chosen_by_keyboard_and_answered_beside_their_placebo(
     expect(prompts.nth(1)).to_contain_text('"What')
     expect(table.locator("tbody tr")).to_have_count(4)
     opened.screenshot(screenshots / "live-emphasised-dark.png")
+    opened.assert_clean()
+
+
+def test_a_click_on_part_of_a_word_in_any_line_toggles_the_whole_word(
+    visit: Open, study_db: Path
+) -> None:
+    opened = visit(study_db)
+    opened.go(f"live_probe?prompt_benchmark=bios-qa&prompt_example={EXAMPLE}")
+    opened.page.get_by_label("Prompt").fill("Where was Tolvanderik born?")
+    probe(opened)
+    parts = opened.page.get_by_role("button", name="Emphasise Tolvanderik")
+    assert parts.count() > 1
+    pressed = opened.page.locator(".u-pick[aria-pressed=true]")
+    while pressed.count():
+        pressed.last.click()
+    opened.settle()
+    main = opened.page.get_by_test_id("stMain")
+    expect(main).to_contain_text("none yet; click words")
+    expect(opened.page.get_by_role("button", name="Answer again")).to_be_disabled()
+    after = opened.page.locator(".u-strip").nth(1).locator("[data-word=Tolvanderik]")
+    after.last.click()
+    for part in parts.all():
+        expect(part).to_have_attribute("aria-pressed", "true")
+    opened.settle()
+    opened.page.get_by_role("button", name="Answer again").click()
+    table = opened.page.locator(".u-table").nth(1)
+    expect(table).to_contain_text("Your words emphasised", timeout=TIMEOUT_MS)
+    prompts = table.locator("tbody tr").first.locator("td")
+    expect(prompts.nth(1)).to_have_text('Where was "Tolvanderik" born?')
+    expect(prompts.nth(2)).not_to_contain_text('"Tolvanderik"')
     opened.assert_clean()
 
 

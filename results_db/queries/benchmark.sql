@@ -1,0 +1,12 @@
+-- What does a benchmark ask, and when is an answer right?
+-- $benchmark  VARCHAR  name of the benchmark
+-- One row per rule of correctness (contains_fact, fact_words, multiple_choice; see the column's
+-- comment in schema.sql). n: questions under it. options: answers to choose from, the most that a
+-- question has; guess_rate: 1 / options, a fraction; both NULL where the answer is free text.
+SELECT correct_rule, count(*) AS n,
+    max(1 + len(wrong_answers)) FILTER (correct_rule = 'multiple_choice') AS options,
+    1 / options AS guess_rate
+FROM example
+WHERE benchmark = $benchmark AND form = 'question'
+GROUP BY correct_rule
+ORDER BY n DESC, correct_rule
