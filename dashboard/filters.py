@@ -143,6 +143,18 @@ def _threshold(label: str, key: str, least: float, most: float, start: float) ->
     )
 
 
+def alpha(rows: pd.DataFrame) -> float:
+    """One threshold of the KeyToken rule among those with rows; at first the recorded one."""
+    options = sorted({float(value) for value in rows["alpha"]})
+    recorded = [float(value) for value in rows.loc[rows["is_recorded"], "alpha"]]
+    chosen = st.select_slider(
+        "Alpha: tokens above this share of the largest contribution are KeyTokens",
+        options, recorded[0] if recorded else options[0], format_func="{:.2f}".format,
+        key="alpha", bind="query-params", width=NARROW,
+    )  # fmt: skip
+    return float(chosen)
+
+
 def strategies(rows: pd.DataFrame) -> list[str]:
     """The recovery strategies with rows, except `any`, which is no prompt of its own."""
     return theme.strategies({str(name) for name in rows["strategy"]} - {"any"})

@@ -18,7 +18,7 @@ import pandas as pd
 from results_db.guard import reading
 
 HERE = Path(__file__).parent
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 State = Literal["missing", "empty", "running", "ready", "other_schema"]
 Version = tuple[int, int, int, int, int]

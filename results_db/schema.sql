@@ -1,4 +1,5 @@
--- The tables of a results file, one for each record of records.py: same columns, same order.
+-- The tables of a results file, one for each record of records.py: same columns, same order; and
+-- summaries of them, made by SQL when a run is published.
 -- Not measured is NULL, and `reason` says why. Fractions lie in [0, 1]; logarithms are natural.
 -- There are no foreign keys: a run is added or replaced in one transaction; verify.py finds orphans.
 
@@ -352,3 +353,42 @@ COMMENT ON COLUMN statistic.groups IS 'Groups these examples belong to, a count.
 COMMENT ON COLUMN statistic.seed IS 'Seed of a resampling; NULL where there is none.';
 COMMENT ON COLUMN statistic.definition IS 'What is computed, in words, with unit and sign.';
 COMMENT ON COLUMN statistic.reason IS 'Why there is no estimate; NULL where there is one.';
+
+CREATE TABLE focus_by_alpha (
+    run_id VARCHAR NOT NULL,
+    split VARCHAR NOT NULL,
+    method VARCHAR NOT NULL,
+    target VARCHAR NOT NULL,
+    answer_tokens VARCHAR NOT NULL,
+    alpha DOUBLE NOT NULL CHECK (alpha BETWEEN 0 AND 1),
+    is_recorded BOOLEAN NOT NULL,
+    n BIGINT NOT NULL CHECK (n >= 0),
+    groups BIGINT NOT NULL CHECK (groups >= 0),
+    focus_before DOUBLE CHECK (focus_before BETWEEN 0 AND 1),
+    focus_after DOUBLE CHECK (focus_after BETWEEN 0 AND 1),
+    shift DOUBLE,
+    shift_low DOUBLE,
+    shift_high DOUBLE,
+    key_contribution_before DOUBLE,
+    key_contribution_after DOUBLE,
+    undefined BIGINT NOT NULL CHECK (undefined >= 0),
+    PRIMARY KEY (run_id, split, method, target, answer_tokens, alpha)
+);
+COMMENT ON TABLE focus_by_alpha IS 'Summary, made by SQL when a run is published: focus on KeyTokens before and after, at several thresholds alpha of the KeyToken rule; no focus below 0.05 nats.';
+COMMENT ON COLUMN focus_by_alpha.run_id IS 'The run, at its final step.';
+COMMENT ON COLUMN focus_by_alpha.split IS 'forget or retain.';
+COMMENT ON COLUMN focus_by_alpha.method IS 'Name of the attribution method.';
+COMMENT ON COLUMN focus_by_alpha.target IS 'Whose answer: gold, base_generation or own_generation.';
+COMMENT ON COLUMN focus_by_alpha.answer_tokens IS 'Which tokens of it: all or novel.';
+COMMENT ON COLUMN focus_by_alpha.alpha IS 'Threshold of the KeyToken rule, a fraction: 0 to 0.5 in steps of 0.05, and that of the run.';
+COMMENT ON COLUMN focus_by_alpha.is_recorded IS 'Whether KeyTokens are stored at this alpha; such a row rests on the stored ones.';
+COMMENT ON COLUMN focus_by_alpha.n IS 'Examples whose focus is defined before and after, a count.';
+COMMENT ON COLUMN focus_by_alpha.groups IS 'Groups of these examples, a count.';
+COMMENT ON COLUMN focus_by_alpha.focus_before IS 'Share of positive contribution on KeyTokens, base model, mean over the n examples, in [0, 1]; NULL where there is none.';
+COMMENT ON COLUMN focus_by_alpha.focus_after IS 'The same on the run.';
+COMMENT ON COLUMN focus_by_alpha.shift IS 'After minus before, mean over the n examples, in [-1, 1]; NULL where there is none.';
+COMMENT ON COLUMN focus_by_alpha.shift_low IS 'Lower end of its 95 % interval, robust to groups; NULL below two groups.';
+COMMENT ON COLUMN focus_by_alpha.shift_high IS 'Upper end of that interval.';
+COMMENT ON COLUMN focus_by_alpha.key_contribution_before IS 'Sum of the contributions of KeyTokens, base model, mean over examples that have any, nats per answer token; may be negative.';
+COMMENT ON COLUMN focus_by_alpha.key_contribution_after IS 'The same on the run.';
+COMMENT ON COLUMN focus_by_alpha.undefined IS 'Examples whose focus is not defined on both, a count.';

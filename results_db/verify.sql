@@ -14,6 +14,7 @@ WITH finished AS (
     UNION ALL SELECT 'recovery', run_id FROM recovery
     UNION ALL SELECT 'utility', run_id FROM utility
     UNION ALL SELECT 'statistic', run_id FROM statistic
+    UNION ALL SELECT 'focus_by_alpha', run_id FROM focus_by_alpha
 ), measured AS (
     SELECT DISTINCT 'answer' AS source, run_id, step, example_id FROM answer
     UNION ALL SELECT DISTINCT 'attribution', run_id, step, example_id FROM attribution

@@ -34,6 +34,7 @@ FINAL = 10  # the final step of every run but the base model's
 BUILD = Build("build-1", "3.11.7", "linux", "cpu", 1, '{"torch": "2.13"}', None)
 TOKENS = ("<s>", "Where", " does", " Ann", " live", "?")
 CLASSES = ("template", "content", "function", "keyword", "content", "punctuation")
+SPEC = '{"probe": {"key_tokens": {"alpha": 0.2, "beta": 3, "normalisation": "max"}}}'
 KEYS = (False, False, False, True, False, False)
 
 
@@ -53,7 +54,7 @@ def make_run(run_id: str, method: str = "ga", **changes: str | float | None) -> 
     """A complete run of the base model `base` with the retain run `retrain`."""
     run = Run(
         run_id=run_id, benchmark=BENCHMARK, model=MODEL, architecture="llama", parameters=1000,
-        method=method, seed=0, status="complete", spec="{}", base_run_id="base",
+        method=method, seed=0, status="complete", spec=SPEC, base_run_id="base",
         retain_run_id="retrain", sham_run_id=None, build_id=BUILD.build_id,
         started_at="2026-01-01T00:00:00Z", seconds=1.5, error=None, failed_step=None,
     )  # fmt: skip

@@ -54,6 +54,14 @@ def focus() -> pd.DataFrame:
     )  # fmt: skip
 
 
+def alphas() -> pd.DataFrame:
+    """Rows of `focus_by_alpha`: two thresholds, of which the first is the recorded one."""
+    return pd.concat(
+        [focus().assign(alpha=a, is_recorded=a == 0.2, shift=focus()["shift"] + 0.2 - a)
+         for a in (0.2, 0.3)]
+    )  # fmt: skip
+
+
 def rates() -> pd.DataFrame:
     """Rows of `recovery_rates` of one run."""
     lines = [("any", "plain", 0.1), ("any", "treatment", 0.5), ("any", "placebo", 0.2),
@@ -111,6 +119,7 @@ def everything() -> dict[str, go.Figure]:
     return {
         "knowledge": charts.knowledge_against_utility(finals(), steps(), 0.9),
         "focus": charts.focus_shift(focus()),
+        "alphas": charts.focus_over_alpha(alphas(), 0.3),
         "prompts": charts.focus_of_prompts(by_prompt(), "run"),
         "rates": charts.recovery_rates(rates(), "residual"),
         "effects": charts.effect_forest(effects(), 0.1),
@@ -162,6 +171,16 @@ def test_focus_shift_draws_sham_as_a_line_to_read_the_others_by() -> None:
     figure = charts.focus_shift(focus())
     dashed = [shape for shape in figure.layout.shapes if shape.line.dash == "dashdot"]
     assert [shape.x0 for shape in dashed] == [-5.0]  # percentage points
+
+
+def test_alpha_draws_all_thresholds_as_lines_and_one_with_intervals() -> None:
+    figure = charts.focus_over_alpha(alphas(), 0.3)
+    lines = {tuple(t.x): list(t.y) for t in figure.data if t.mode == "lines+markers"}
+    assert lines == {(0.2, 0.3): [pytest.approx(-50), pytest.approx(-60)]}  # ga, drawn last
+    (forget,) = [
+        t for t in figure.data if t.error_x.array is not None and "circle" in t.marker.symbol
+    ]
+    assert list(forget.x) == [pytest.approx(-15), pytest.approx(-60)]
 
 
 def test_focus_ticks_state_n_of_both_splits() -> None:

@@ -65,6 +65,11 @@ COLUMNS: dict[str, tuple[dict[str, Parameter], str]] = {
         "run_id model method split n groups focus_before focus_after shift shift_low shift_high"
         " key_contribution_before key_contribution_after undefined",
     ),
+    "focus_by_alpha": (
+        {**RUNS, **KIND},
+        "run_id model method split alpha is_recorded n groups focus_before focus_after shift"
+        " shift_low shift_high key_contribution_before key_contribution_after undefined",
+    ),
     "focus_by_prompt": (
         FOCUS,
         "run_id model method split example_id prompt focus_before focus_after key_before"

@@ -11,7 +11,7 @@ import pytest
 
 from results_db import records
 from results_db.read import HERE
-from results_db.store import RUN_TABLES, TOKEN_LISTS
+from results_db.store import RUN_TABLES, SUMMARY_TABLES, TOKEN_LISTS
 
 TABLES = {
     "build": records.Build, "study": records.Study, "planned_run": records.PlannedRun,
@@ -48,9 +48,11 @@ def columns(schema: duckdb.DuckDBPyConnection, table: str) -> dict[str, tuple[st
     return {name: (kind, nullable) for name, kind, nullable in rows}
 
 
-def test_tables_are_the_records_and_two_more(schema: duckdb.DuckDBPyConnection) -> None:
+def test_tables_are_the_records_the_summaries_and_two_more(
+    schema: duckdb.DuckDBPyConnection,
+) -> None:
     found = {row[0] for row in schema.execute("SHOW TABLES").fetchall()}
-    assert found == {*TABLES, "meta", "token_score"}
+    assert found == {*TABLES, *SUMMARY_TABLES, "meta", "token_score"}
 
 
 @pytest.mark.parametrize("table", TABLES)

@@ -1,5 +1,6 @@
 """Rows to plotly figures: no Streamlit, no SQL. A figure's alternative text is in its `meta`."""
 
+from dashboard.charts.alpha import focus_over_alpha
 from dashboard.charts.focus import focus_of_prompts, focus_shift
 from dashboard.charts.overview import knowledge_against_utility
 from dashboard.charts.recovery import MEASURES, effect_forest, recovery_rates
@@ -11,6 +12,7 @@ __all__ = [
     "axes_of",
     "effect_forest",
     "focus_of_prompts",
+    "focus_over_alpha",
     "focus_shift",
     "knowledge_against_utility",
     "loss_curve",

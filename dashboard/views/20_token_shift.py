@@ -40,6 +40,16 @@ if panels.found(focus):
     panels.computed("focus")
 
 panels.heading(
+    "Does that depend on how many tokens count as KeyTokens?",
+    "Alpha is the threshold of the KeyToken rule: at 0 every token that supports the answer "
+    "counts, higher up only those near the largest. The slider starts at the recorded alpha.",
+)
+by_alpha = data.rows("focus_by_alpha", **chosen.runs, **chosen.attribution)
+if panels.found(by_alpha):
+    panels.chart(charts.focus_over_alpha(by_alpha, filters.alpha(by_alpha)), key="alphas")
+    panels.computed("focus_by_alpha")
+
+panels.heading(
     "Is it still the same tokens that matter?",
     "Agreement of each run's contributions with the base model's, question by question. Rank "
     "correlation: 1 is the same order, 0 none. Top 3: share of the base model's three largest "

@@ -1,0 +1,142 @@
+"""Queries on how far attributions can be trusted, against the same numbers made in Python."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from engine.attribute import key_tokens
+from engine.prompts import Prompt
+from results_db import read
+from results_db.records import Attribution
+from tests.results_rows import (
+    CLASSES,
+    FINAL,
+    attribution,
+    make_example,
+    make_result,
+    make_run,
+    publish_all,
+)
+
+RUNS: dict[str, read.Parameter] = {"benchmark": "people", "models": [], "methods": []}
+KIND: dict[str, read.Parameter] = {
+    "attribution_method": "leave_one_out", "target": "gold", "answer_tokens": "novel",
+}  # fmt: skip
+PROMPT = Prompt(
+    "q", (0,) * 6, ("t",) * 6, (None,) * 6, tuple(c != "template" for c in CLASSES), (True,) * 6
+)
+FORGET = [make_example(f"f{i}", "forget", f"p{i % 4}") for i in range(12)]
+
+
+def rows_of(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    return [{str(k): v for k, v in row.items()} for row in frame.to_dict("records")]
+
+
+# --- other thresholds of the KeyToken rule ---
+
+Scores = dict[str, tuple[float | None, ...]]
+
+
+def random_scores(seed: int) -> Scores:
+    rng = random.Random(seed)
+    return {e.example_id: (None, *(rng.uniform(-0.4, 1) for _ in range(5))) for e in FORGET}
+
+
+def attributed(run_id: str, step: int, scores: Scores, keys: Scores) -> list[Attribution]:
+    """Rows with KeyTokens at alpha 0.2; those of f11 are undefined, as where the base is wrong."""
+    return [
+        attribution(
+            run_id, i, found, step=step,
+            keys=key_tokens(keys[i], PROMPT) if i != "f11" else (None,) * 6,
+        )
+        for i, found in scores.items()
+    ]  # fmt: skip
+
+
+def focus_of(scores: Sequence[float | None], keys: Sequence[bool]) -> float | None:
+    gains = [max(score or 0.0, 0.0) for score in scores]
+    on_question = sum(g for g, c in zip(gains, CLASSES, strict=True) if c != "template")
+    if on_question < 0.05 or not any(keys):
+        return None
+    return sum(g for g, key in zip(gains, keys, strict=True) if key) / on_question
+
+
+@pytest.fixture(scope="module")
+def before_and_after() -> tuple[Scores, Scores]:
+    return random_scores(1), random_scores(2)
+
+
+@pytest.fixture(scope="module")
+def thresholds(
+    tmp_path_factory: pytest.TempPathFactory, before_and_after: tuple[Scores, Scores]
+) -> Path:
+    before, after = before_and_after
+    answered = {e.example_id: True for e in FORGET}
+    return publish_all(tmp_path_factory.mktemp("alpha") / "results.duckdb", [
+        make_result(make_run("base", "none"), FORGET, {0: answered},
+                    attributions=attributed("base", 0, before, before)),
+        make_result(make_run("ga"), FORGET, {0: answered, FINAL: answered},
+                    attributions=attributed("ga", FINAL, after, before)),
+    ])  # fmt: skip
+
+
+def test_at_the_recorded_alpha_the_summary_says_what_focus_says(thresholds: Path) -> None:
+    focus = read.query(thresholds, "focus", **RUNS, **KIND, minimum_nats=0.05)
+    found = read.query(thresholds, "focus_by_alpha", **RUNS, **KIND)
+    recorded = found[found["is_recorded"]]
+    assert set(recorded["alpha"]) == {0.2}
+    pd.testing.assert_frame_equal(
+        recorded[focus.columns].reset_index(drop=True), focus, check_dtype=False
+    )
+
+
+def test_focus_at_every_alpha_follows_the_rule_of_key_tokens(
+    thresholds: Path, before_and_after: tuple[Scores, Scores]
+) -> None:
+    before, after = before_and_after
+    found = read.query(thresholds, "focus_by_alpha", **{**RUNS, "methods": ["ga"]}, **KIND)
+    assert found["alpha"].tolist() == [i / 20 for i in range(11)]
+    for row in rows_of(found):
+        pairs = []
+        for example_id, scores in before.items():
+            keys = key_tokens(scores, PROMPT, alpha=row["alpha"])
+            pair = focus_of(scores, keys), focus_of(after[example_id], keys)
+            if example_id != "f11" and None not in pair:
+                pairs.append(pair)
+        assert row["n"] == len(pairs)
+        assert row["n"] + row["undefined"] == 11
+        assert row["focus_before"] == pytest.approx(sum(b for b, _ in pairs) / len(pairs))  # type: ignore[misc]
+        assert row["focus_after"] == pytest.approx(sum(a for _, a in pairs) / len(pairs))  # type: ignore[misc]
+        assert row["shift"] == pytest.approx(row["focus_after"] - row["focus_before"])
+
+
+def test_a_higher_alpha_leaves_less_focus_before(thresholds: Path) -> None:
+    found = read.query(thresholds, "focus_by_alpha", **{**RUNS, "methods": ["none"]}, **KIND)
+    assert all(a >= b for a, b in pairwise(found["focus_before"]))
+    assert set(found["shift"]) == {0.0}
+
+
+def test_a_recorded_alpha_off_the_grid_is_added_to_it(tmp_path: Path) -> None:
+    spec = '{"probe": {"key_tokens": {"alpha": 0.33, "beta": 0, "normalisation": "sum"}}}'
+    scores = random_scores(3)
+    path = publish_all(tmp_path / "off.duckdb", [
+        make_result(make_run("base", "none", spec=spec), FORGET, {0: {"f1": True}},
+                    attributions=attributed("base", 0, scores, scores)),
+    ])  # fmt: skip
+    found = read.query(path, "focus_by_alpha", **RUNS, **KIND)
+    assert sorted(found["alpha"]) == sorted([*(i / 20 for i in range(11)), 0.33])
+    expected = []
+    for example in FORGET[:11]:
+        of = scores[example.example_id]
+        keys = key_tokens(of, PROMPT, 0.5, 0, "sum")
+        expected.append(focus_of(of, keys))
+    known = [value for value in expected if value is not None]
+    (row,) = rows_of(found[found["alpha"] == 0.5])
+    assert (row["n"], row["undefined"]) == (len(known), 11 - len(known))
