@@ -43,6 +43,15 @@ class Chosen:
         }
 
     @property
+    def keywords(self) -> dict[str, Parameter]:
+        """Parameters of questions about the words of base models' prompts."""
+        return {
+            "benchmark": self.benchmark,
+            "models": self.models,
+            "answer_tokens": self.answer_tokens,
+        }
+
+    @property
     def focus(self) -> dict[str, Parameter]:
         """Parameters of questions about focus on KeyTokens."""
         return {**self.runs, **self.attribution, "minimum_nats": MINIMUM_NATS}

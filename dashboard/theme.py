@@ -14,6 +14,7 @@ import pandas as pd
 
 FONT = "Source Sans, sans-serif"
 NEUTRAL = "#7D8590"
+ACCENT = "#3F74E8"  # of what belongs to no unlearning method
 FAINT = "rgba(125, 133, 144, 0.28)"
 POSITIVE = "31, 127, 196"  # RGB of blue: the token supports the answer
 NEGATIVE = "213, 94, 0"  # RGB of vermilion: the token works against it

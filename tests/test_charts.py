@@ -62,6 +62,18 @@ def alphas() -> pd.DataFrame:
     )  # fmt: skip
 
 
+def planted() -> pd.DataFrame:
+    """Rows of `keyword_agreement` of one model by two attribution methods."""
+    names = ("leave_one_out", "integrated_gradients")
+    values = {"precision": (0.8, 0.4), "recall": (0.6, 1.0)}
+    lines = [(names[i], measure, of[i]) for i in (0, 1) for measure, of in values.items()]
+    rows = pd.DataFrame(lines, columns=["attribution_method", "measure", "estimate"])
+    return rows.assign(
+        run_id="base", model="tiny", split="forget", low=rows["estimate"] - 0.1,
+        high=rows["estimate"] + 0.1, chance=0.3, n=93, groups=20,
+    )  # fmt: skip
+
+
 def rates() -> pd.DataFrame:
     """Rows of `recovery_rates` of one run."""
     lines = [("any", "plain", 0.1), ("any", "treatment", 0.5), ("any", "placebo", 0.2),
@@ -120,6 +132,7 @@ def everything() -> dict[str, go.Figure]:
         "knowledge": charts.knowledge_against_utility(finals(), steps(), 0.9),
         "focus": charts.focus_shift(focus()),
         "alphas": charts.focus_over_alpha(alphas(), 0.3),
+        "planted": charts.keyword_agreement(planted()),
         "prompts": charts.focus_of_prompts(by_prompt(), "run"),
         "rates": charts.recovery_rates(rates(), "residual"),
         "effects": charts.effect_forest(effects(), 0.1),
@@ -181,6 +194,13 @@ def test_alpha_draws_all_thresholds_as_lines_and_one_with_intervals() -> None:
         t for t in figure.data if t.error_x.array is not None and "circle" in t.marker.symbol
     ]
     assert list(forget.x) == [pytest.approx(-15), pytest.approx(-60)]
+
+
+def test_key_tokens_stand_beside_words_drawn_at_random() -> None:
+    figure = charts.keyword_agreement(planted())
+    assert [x for x, _ in points(figure, "line-ns")] == [0.3] * 4
+    solid = [t for t in figure.data if isinstance(t.marker.symbol, tuple) and len(t.x)]
+    assert [list(t.x) for t in solid] == [[0.8, 0.4], [0.6, 1.0]]
 
 
 def test_focus_ticks_state_n_of_both_splits() -> None:

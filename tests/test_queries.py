@@ -79,6 +79,10 @@ COLUMNS: dict[str, tuple[dict[str, Parameter], str]] = {
         {**RUNS, **KIND},
         "run_id model method split token_class contribution tokens n",
     ),
+    "keyword_agreement": (
+        {"benchmark": "people", "models": [], "answer_tokens": "novel"},
+        "run_id model attribution_method split measure estimate low high chance n groups",
+    ),
     "rank_agreement": (
         {**RUNS, **KIND},
         "run_id model method split measure estimate low high n groups definition reason",
@@ -296,7 +300,7 @@ RUN_QUERIES = sorted(
 )
 
 
-@pytest.mark.parametrize("name", sorted(set(RUN_QUERIES) - {"examples"}))
+@pytest.mark.parametrize("name", sorted(set(RUN_QUERIES) - {"examples", "keyword_agreement"}))
 def test_only_complete_runs_are_counted(study: Path, name: str) -> None:
     ids = set(read.query(study, name, **COLUMNS[name][0])["run_id"])
     assert ids == {"ga", "npo", "npo-1"} if name == "verdict" else ids <= {

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -140,3 +142,51 @@ def test_a_recorded_alpha_off_the_grid_is_added_to_it(tmp_path: Path) -> None:
     known = [value for value in expected if value is not None]
     (row,) = rows_of(found[found["alpha"] == 0.5])
     assert (row["n"], row["undefined"]) == (len(known), 11 - len(known))
+
+
+# --- KeyTokens against planted keywords ---
+
+WORDS = (  # token, class, KeyToken; "An" + "na" is one word, found by half of it
+    ("<s>", "template", False), ("Where", "function", True), (" does", "function", False),
+    (" An", "keyword", True), ("na", "keyword", False), (" Bell", "keyword", False),
+    (",", "punctuation", True), ("live", "content", True), ("?", "punctuation", False),
+)  # fmt: skip
+
+
+def worded(example_id: str, keys: Sequence[bool | None]) -> Attribution:
+    texts, classes, _ = zip(*WORDS, strict=True)
+    found = attribution("base", example_id, (0.1,) * 6, step=0)
+    return replace(
+        found, token_ids=tuple(range(9)), tokens=texts, token_classes=classes, scores=(0.1,) * 9,
+        is_key=tuple(keys),
+    )  # fmt: skip
+
+
+def test_key_tokens_are_held_against_planted_words(tmp_path: Path) -> None:
+    flagged = [key for _, _, key in WORDS]
+    none = [False] * 9
+    only_name = [i in (4, 5) for i in range(9)]
+    examples = [make_example(f"f{i}", "forget", f"p{i}") for i in range(4)]
+    path = publish_all(tmp_path / "words.duckdb", [
+        make_result(
+            make_run("base", "none"), examples, {0: {"f0": True}},
+            attributions=[
+                worded("f0", flagged), worded("f1", only_name), worded("f2", none),
+                worded("f3", [None] * 9),
+            ],
+        ),
+    ])  # fmt: skip
+    given: dict[str, read.Parameter] = {"benchmark": "people", "models": []}
+    found = read.query(path, "keyword_agreement", **given, answer_tokens="novel")
+    precision, recall = rows_of(found)
+    # words: Where does Anna Bell live; found f0: Where Anna live, f1: Anna Bell, f2: none
+    assert (precision["measure"], recall["measure"]) == ("precision", "recall")
+    assert (precision["estimate"], precision["n"], precision["groups"]) == (3 / 5, 3, 3)
+    assert (recall["estimate"], recall["n"]) == (3 / 6, 3)
+    assert precision["chance"] == pytest.approx((3 * 2 / 5 + 2 * 2 / 5) / 5)
+    assert recall["chance"] == pytest.approx((3 * 2 / 5 + 2 * 2 / 5) / 6)
+    by_group = [1 - 0.6 * 3, 2 - 0.6 * 2, 0]  # hits minus estimate times weight
+    error = math.sqrt(3 / 2 * sum(x**2 for x in by_group)) / 5
+    assert precision["high"] == pytest.approx(min(1, 0.6 + 4.30265272975 * error))
+    assert precision["low"] == pytest.approx(max(0, 0.6 - 4.30265272975 * error))
+    assert read.query(path, "keyword_agreement", **given, answer_tokens="all").empty

@@ -2,6 +2,7 @@
 
 from dashboard.charts.alpha import focus_over_alpha
 from dashboard.charts.focus import focus_of_prompts, focus_shift
+from dashboard.charts.keywords import keyword_agreement
 from dashboard.charts.overview import knowledge_against_utility
 from dashboard.charts.recovery import MEASURES, effect_forest, recovery_rates
 from dashboard.charts.runs import loss_curve
@@ -14,6 +15,7 @@ __all__ = [
     "focus_of_prompts",
     "focus_over_alpha",
     "focus_shift",
+    "keyword_agreement",
     "knowledge_against_utility",
     "loss_curve",
     "recovery_rates",

@@ -71,6 +71,16 @@ if panels.found(classes):
     panels.computed("class_contribution")
 
 panels.heading(
+    "Do KeyTokens find the words that were planted?",
+    "The benchmark knows which words of a prompt its fact hangs on; attribution does not. Compared "
+    "word by word on the base model. Grey: what as many words drawn at random would reach.",
+)
+planted = data.rows("keyword_agreement", **chosen.keywords)
+if panels.found(planted, "No prompt here has both keywords and KeyTokens."):
+    panels.chart(charts.keyword_agreement(planted), key="keywords")
+    panels.computed("keyword_agreement")
+
+panels.heading(
     "Which prompts lost focus in one run?",
     "One point a prompt. On the dotted line nothing changed.",
 )
