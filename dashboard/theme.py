@@ -104,6 +104,12 @@ ATTRIBUTIONS = {
     "integrated_gradients": "Integrated gradients",
 }
 MEASURES = {"rank_correlation": "Rank correlation", "top_3_overlap": "Top 3 kept"}
+CHECKS = {  # of an attribution: heading, unit
+    "deletion_gap": ("Deleting the top tokens, beyond random ones", "nats"),
+    "rank_agreement": ("Rank agreement with the other method", ""),
+    "replace_agreement": ("Rank agreement, delete and replace", ""),
+    "completeness_gap": ("Completeness gap", "nats"),
+}
 TOKEN_CLASSES = {
     "keyword": "Keyword",
     "content": "Content",

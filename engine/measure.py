@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
-from engine import attribute, evaluate, plugins, recover, statistics
+from engine import attribute, evaluate, grades, plugins, recover, statistics
 from engine.corpus import Benchmark
 from engine.jobs import BaseScores, Report
 from engine.lm import LM
@@ -24,6 +24,7 @@ from results_db.records import (
     Attribution,
     Checkpoint,
     Example,
+    Grade,
     Recovery,
     Split,
     Statistic,
@@ -47,6 +48,7 @@ class Rows:
     recoveries: list[Recovery] = field(default_factory=list)
     utilities: list[Utility] = field(default_factory=list)
     statistics: list[Statistic] = field(default_factory=list)
+    grades: list[Grade] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
 
 
@@ -107,6 +109,7 @@ class Measurement:
             self.rows.attributions += [self.with_keys(row) for row in rows]
         if self.base_scores is not None:
             self.compare(self.base_scores)
+        self.grade()
 
     def attributions(
         self, name: str, spec: AttributionSpec, said: dict[str, str]
@@ -157,6 +160,16 @@ class Measurement:
                 after.append(row)
                 before.append(replace(row, run_id=self.base_run_id, scores=kept[0]))
         self.rows.statistics += statistics.attribution_shift(before, after, self.benchmark.examples)
+
+    def grade(self) -> None:
+        """Checks of the attributions of the planned number of prompts."""
+        spec, seed = self.probe.graded, self.spec.seed
+        rows, examples = self.rows.attributions, self.benchmark.examples
+        with self.timed("grade", 0, 1):
+            graded = grades.subjects(self.lm, rows, examples, spec, seed)
+            self.rows.grades += grades.grades(
+                self.lm, graded, spec, seed, self.probe.tokens_per_batch
+            )
 
     def recover(self, *, is_final: bool) -> None:
         """Every strategy and arm on the final weights; the cheap one on the way there."""

@@ -167,6 +167,7 @@ class _Execution:
             tuple(rows.recoveries),
             tuple(rows.utilities),
             tuple(rows.statistics),
+            tuple(rows.grades),
         )
 
 

@@ -19,6 +19,7 @@ Axis = Literal["step", "alpha"]
 Target = Literal["gold", "base_generation", "own_generation"]
 AnswerTokens = Literal["all", "novel"]
 TokenClass = Literal["template", "keyword", "content", "function", "punctuation"]
+Measure = Literal["completeness_gap", "rank_agreement", "replace_agreement", "deletion_gap"]
 Arm = Literal["treatment", "placebo_same", "placebo_foreign", "placebo_format"]
 
 SPLITS: tuple[str, ...] = get_args(Split)
@@ -334,6 +335,29 @@ class Statistic:
 
 
 @dataclass(frozen=True)
+class Grade:
+    """One check of one attribution; what makes a grade of them is a macro."""
+
+    run_id: str
+    step: int
+    example_id: str
+    method: str
+    target: Target
+    answer_tokens: AnswerTokens
+    measure: Measure
+    value: float | None
+    unit: str
+    reason: str | None
+
+    def __post_init__(self) -> None:
+        """Check that a missing value has a reason."""
+        row = f"grade {self.run_id}/{self.example_id}/{self.method}/{self.target}/{self.measure}"
+        _one_of(self.measure, Measure, row, "measure")
+        _require((self.value is None) == (self.reason is not None), row, "neither value nor reason")
+        _finite(self.value, row, "value")
+
+
+@dataclass(frozen=True)
 class RunResult:
     """Everything one finished (or failed) run hands to the store; committed as one transaction."""
 
@@ -348,3 +372,4 @@ class RunResult:
     recoveries: tuple[Recovery, ...] = ()
     utilities: tuple[Utility, ...] = ()
     statistics: tuple[Statistic, ...] = ()
+    grades: tuple[Grade, ...] = ()

@@ -354,6 +354,33 @@ COMMENT ON COLUMN statistic.seed IS 'Seed of a resampling; NULL where there is n
 COMMENT ON COLUMN statistic.definition IS 'What is computed, in words, with unit and sign.';
 COMMENT ON COLUMN statistic.reason IS 'Why there is no estimate; NULL where there is one.';
 
+CREATE TABLE grade (
+    run_id VARCHAR NOT NULL,
+    step INTEGER NOT NULL,
+    example_id VARCHAR NOT NULL,
+    method VARCHAR NOT NULL,
+    target VARCHAR NOT NULL CHECK (target IN ('gold', 'base_generation', 'own_generation')),
+    answer_tokens VARCHAR NOT NULL CHECK (answer_tokens IN ('all', 'novel')),
+    measure VARCHAR NOT NULL CHECK (
+        measure IN ('completeness_gap', 'rank_agreement', 'replace_agreement', 'deletion_gap')),
+    value DOUBLE,
+    unit VARCHAR NOT NULL,
+    reason VARCHAR,
+    PRIMARY KEY (run_id, step, example_id, method, target, answer_tokens, measure),
+    CHECK ((value IS NULL) = (reason IS NOT NULL))
+);
+COMMENT ON TABLE grade IS 'One check of one attribution. An attribution without rows was not graded; the view graded_attribution makes a grade of them.';
+COMMENT ON COLUMN grade.run_id IS 'The run.';
+COMMENT ON COLUMN grade.step IS 'The measured step.';
+COMMENT ON COLUMN grade.example_id IS 'The example, of the benchmark of the run.';
+COMMENT ON COLUMN grade.method IS 'Name of the attribution method.';
+COMMENT ON COLUMN grade.target IS 'Whose answer: gold, base_generation or own_generation.';
+COMMENT ON COLUMN grade.answer_tokens IS 'Which tokens of it: all or novel.';
+COMMENT ON COLUMN grade.measure IS 'completeness_gap: sum of the scores minus what they should sum to. rank_agreement: Spearman over the question tokens, leave_one_out with integrated_gradients, any other method with leave_one_out. replace_agreement: Spearman of deletion with replacement by a token that the run states. deletion_gap: what the answer loses without the highest-ranked tokens (as many as there are KeyTokens), minus what it loses without as many drawn at random, mean over the draws.';
+COMMENT ON COLUMN grade.value IS 'The value in `unit`; correlations in [-1, 1]; deletion_gap above 0: the ranking found tokens that matter more than random ones. NULL when it could not be measured.';
+COMMENT ON COLUMN grade.unit IS 'nats per answer token, or rank correlation.';
+COMMENT ON COLUMN grade.reason IS 'Why there is no value; NULL where there is one.';
+
 CREATE TABLE focus_by_alpha (
     run_id VARCHAR NOT NULL,
     split VARCHAR NOT NULL,

@@ -26,6 +26,7 @@ RUN_TABLES = {  # table -> field of RunResult
     "recovery": "recoveries",
     "utility": "utilities",
     "statistic": "statistics",
+    "grade": "grades",
 }
 SUMMARY_TABLES = {  # table -> macro that gives its rows for one run
     "focus_by_alpha": "run_focus_by_alpha($run_id, 0.05)",

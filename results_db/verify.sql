@@ -14,12 +14,14 @@ WITH finished AS (
     UNION ALL SELECT 'recovery', run_id FROM recovery
     UNION ALL SELECT 'utility', run_id FROM utility
     UNION ALL SELECT 'statistic', run_id FROM statistic
+    UNION ALL SELECT 'grade', run_id FROM grade
     UNION ALL SELECT 'focus_by_alpha', run_id FROM focus_by_alpha
 ), measured AS (
     SELECT DISTINCT 'answer' AS source, run_id, step, example_id FROM answer
     UNION ALL SELECT DISTINCT 'attribution', run_id, step, example_id FROM attribution
     UNION ALL SELECT DISTINCT 'recovery', run_id, step, example_id FROM recovery
     UNION ALL SELECT DISTINCT 'utility', run_id, step, example_id FROM utility
+    UNION ALL SELECT DISTINCT 'grade', run_id, step, example_id FROM grade
 ), token AS (
     SELECT run_id, step, example_id, method, target, answer_tokens, count(*) AS tokens,
         count(DISTINCT position) AS positions, max(position) + 1 AS length

@@ -16,6 +16,7 @@ from results_db.records import (
     Build,
     Checkpoint,
     Example,
+    Grade,
     PlannedRun,
     Recovery,
     Run,
@@ -74,6 +75,7 @@ def make_result(
     nll: Mapping[int, Mapping[str, float]] | None = None,
     recoveries: Sequence[Recovery] = (),
     attributions: Sequence[Attribution] = (),
+    grades: Sequence[Grade] = (),
 ) -> RunResult:
     """A run from what it got right: step -> example -> correct; nll alike, for plain texts.
 
@@ -106,6 +108,7 @@ def make_result(
                 0.5, 0.1, 0.8, 4, 2, None, "rho", None,
             ),
         ),
+        grades=tuple(grades),
     )  # fmt: skip
 
 
@@ -144,6 +147,18 @@ def attribution(
         path="plain", token_ids=tuple(range(6)), tokens=TOKENS, token_classes=CLASSES,  # type: ignore[arg-type]
         scores=tuple(scores), is_key=tuple(keys),
     )  # fmt: skip
+
+
+def make_grades(
+    run_id: str, example_id: str, values: Mapping[str, float | None], *, step: int = FINAL,
+    method: str = "leave_one_out",
+) -> list[Grade]:  # fmt: skip
+    """Checks of one attribution: measure -> value, None where it could not be measured."""
+    return [
+        Grade(run_id, step, example_id, method, "gold", "novel", measure,  # type: ignore[arg-type]
+              value, "nats", None if value is not None else "too few tokens")
+        for measure, value in values.items()
+    ]  # fmt: skip
 
 
 def publish_all(path: Path, results: Sequence[RunResult]) -> Path:
@@ -233,6 +248,15 @@ def _small_result(run: Run, examples: Sequence[Example]) -> RunResult:
                         answer_tokens=part)
             for step in (max(steps),) for example_id in probed
             for target in ("gold", "own_generation") for part in ("all", "novel")
+        ],
+        grades=[
+            grade
+            for place, example_id in enumerate(probed[::4])
+            for grade in make_grades(
+                run.run_id, example_id, step=max(steps),
+                values={"deletion_gap": 0.3 - 0.1 * (place % 4), "rank_agreement": 0.8,
+                        "replace_agreement": 0.3 + 0.2 * (place % 2), "completeness_gap": None},
+            )
         ],
     )  # fmt: skip
 

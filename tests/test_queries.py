@@ -79,6 +79,15 @@ COLUMNS: dict[str, tuple[dict[str, Parameter], str]] = {
         {**RUNS, **KIND},
         "run_id model method split token_class contribution tokens n",
     ),
+    "grade": (
+        {"example_id": "f0a"},
+        "run_id step method target answer_tokens measure value unit passes reason grade",
+    ),
+    "grades": (
+        {**RUNS, **KIND},
+        "run_id model method measure estimate low high n groups unit passed grade_a grade_b"
+        " grade_c",
+    ),
     "keyword_agreement": (
         {"benchmark": "people", "models": [], "answer_tokens": "novel"},
         "run_id model attribution_method split measure estimate low high chance n groups",
@@ -89,7 +98,7 @@ COLUMNS: dict[str, tuple[dict[str, Parameter], str]] = {
     ),
     "prompt_tokens": (
         {"benchmark": "people", "model": "tiny", "example_id": "f0a", **KIND},
-        "run_id method position token token_class score is_key answer logprob",
+        "run_id method position token token_class score is_key answer logprob grade",
     ),
     "recovery_rates": (
         RUNS,

@@ -19,6 +19,7 @@ TABLES = {
     "progress": records.Progress, "checkpoint": records.Checkpoint, "step": records.Step,
     "answer": records.Answer, "attribution": records.Attribution, "recovery": records.Recovery,
     "utility": records.Utility, "statistic": records.Statistic,
+    "grade": records.Grade,
 }  # fmt: skip
 SQL_TYPES = {
     "str": ("VARCHAR",), "int": ("INTEGER", "BIGINT"), "float": ("DOUBLE",), "bool": ("BOOLEAN",),
@@ -27,7 +28,7 @@ SQL_TYPES = {
 LITERALS = {
     "Split": records.Split, "Form": records.Form, "Status": records.Status, "Axis": records.Axis,
     "Target": records.Target, "AnswerTokens": records.AnswerTokens, "Arm": records.Arm,
-    "CorrectRule": records.CorrectRule,
+    "CorrectRule": records.CorrectRule, "Measure": records.Measure,
 }  # fmt: skip
 
 
@@ -81,7 +82,7 @@ def test_token_score_holds_the_lists_of_an_attribution(schema: duckdb.DuckDBPyCo
 
 
 @pytest.mark.parametrize(
-    "column", ["split", "form", "status", "axis", "target", "answer_tokens", "arm"]
+    "column", ["split", "form", "status", "axis", "target", "answer_tokens", "arm", "measure"]
 )
 def test_checks_allow_what_the_records_allow(
     schema: duckdb.DuckDBPyConnection, column: str

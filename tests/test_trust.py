@@ -22,6 +22,7 @@ from tests.results_rows import (
     FINAL,
     attribution,
     make_example,
+    make_grades,
     make_result,
     make_run,
     publish_all,
@@ -190,3 +191,64 @@ def test_key_tokens_are_held_against_planted_words(tmp_path: Path) -> None:
     assert precision["high"] == pytest.approx(min(1, 0.6 + 4.30265272975 * error))
     assert precision["low"] == pytest.approx(max(0, 0.6 - 4.30265272975 * error))
     assert read.query(path, "keyword_agreement", **given, answer_tokens="all").empty
+
+
+# --- grades ---
+
+RULE: list[tuple[dict[str, float | None], str | None]] = [
+    ({"deletion_gap": 0.1, "rank_agreement": 0.5, "replace_agreement": 0.9}, "A"),
+    ({"deletion_gap": 0.1, "rank_agreement": 0.49, "replace_agreement": 0.9}, "B"),
+    ({"deletion_gap": 0.1, "rank_agreement": None, "replace_agreement": 0.5}, "A"),
+    ({"deletion_gap": 0.1, "rank_agreement": None, "replace_agreement": None}, "B"),
+    ({"deletion_gap": 0.0, "rank_agreement": 1.0, "replace_agreement": 1.0}, "C"),
+    ({"deletion_gap": -0.2, "rank_agreement": None}, "C"),
+    ({"deletion_gap": None, "rank_agreement": 1.0}, None),
+    ({"deletion_gap": 0.1, "completeness_gap": -0.05}, "A"),
+    ({"deletion_gap": 0.1, "completeness_gap": -0.051, "rank_agreement": 1.0}, "B"),
+]
+
+
+@pytest.mark.parametrize(("values", "expected"), RULE)
+def test_the_rule_of_grades(values: dict[str, float | None], expected: str | None) -> None:
+    rows = read.query_records("grade", make_grades("r", "e", values), "grade", example_id="e")
+    assert {None if pd.isna(grade) else grade for grade in rows["grade"]} == {expected}
+    assert len(rows) == len(values)
+    unmeasured = {measure for measure, value in values.items() if value is None}
+    assert set(rows.loc[rows["passes"].isna(), "measure"]) == unmeasured
+    assert set(rows.loc[rows["reason"].notna(), "measure"]) == unmeasured
+
+
+def test_records_of_another_example_do_not_answer() -> None:
+    made = make_grades("r", "e", {"deletion_gap": 0.1})
+    assert read.query_records("grade", made, "grade", example_id="x").empty
+    with pytest.raises(read.ParameterError, match="takes example_id; missing: example_id"):
+        read.query_records("grade", made, "grade")
+
+
+def test_grades_of_a_run_are_counted_and_their_checks_averaged(tmp_path: Path) -> None:
+    examples = [make_example(f"f{i}", "forget", f"p{i}") for i in range(4)]
+    values = [(0.3, 0.9), (0.1, 0.2), (-0.1, 0.9), (0.5, None)]  # grades A, B, C, B
+    checks = [
+        grade
+        for example, (gap, agreement) in zip(examples, values, strict=True)
+        for grade in make_grades(
+            "ga", example.example_id, {"deletion_gap": gap, "rank_agreement": agreement}
+        )
+    ]
+    before = make_grades("ga", "f0", {"deletion_gap": 9.0}, step=0)
+    path = publish_all(tmp_path / "grades.duckdb", [
+        make_result(make_run("ga"), examples, {0: {"f0": True}, FINAL: {"f0": True}},
+                    attributions=[attribution("ga", "f0", (None, 0.1, 0.2, 0.3, 0.1, 0.0))],
+                    grades=[*checks, *before]),
+    ])  # fmt: skip
+    deletion, agreement = rows_of(read.query(path, "grades", **RUNS, **KIND))
+    assert [deletion[f"grade_{letter}"] for letter in "abc"] == [1, 2, 1]
+    assert (deletion["measure"], deletion["n"], deletion["passed"]) == ("deletion_gap", 4, 0.75)
+    assert deletion["estimate"] == pytest.approx(0.2)
+    spread = math.sqrt(4 / 3 * sum((v - 0.2) ** 2 for v, _ in values)) / 4
+    assert deletion["high"] == pytest.approx(0.2 + 3.18244630528 * spread)
+    assert (agreement["measure"], agreement["n"]) == ("rank_agreement", 3)
+    assert agreement["estimate"] == pytest.approx(2 / 3)
+    prompt: dict[str, read.Parameter] = {"benchmark": "people", "model": "tiny"}
+    tokens = read.query(path, "prompt_tokens", **prompt, example_id="f0", **KIND)
+    assert set(tokens["grade"]) == {"A"}

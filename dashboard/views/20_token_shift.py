@@ -29,6 +29,17 @@ if panels.found(prompts, "This benchmark has no forget prompts for that model.")
         panels.computed("prompt_tokens")
 
 panels.heading(
+    "How far can these contributions be trusted?",
+    "A: deleting the highest-ranked tokens hurts the answer more than deleting random ones, and "
+    "every other check agrees. B: a check disagrees. C: no better than random. Measured on a "
+    "sample of prompts that the study states; where a model has collapsed, expect C.",
+)
+grades = data.rows("grades", **chosen.runs, **chosen.attribution)
+if panels.found(grades, "No attribution of this kind was graded in this study."):
+    panels.markup(tables.grades(grades))
+    panels.computed("grades")
+
+panels.heading(
     "Over all prompts, did focus leave the KeyTokens?",
     "Any change of weights lowers this share, because KeyTokens are the largest on the base model. "
     "Read a method beside sham (same steps, retain data only) and beside its retain prompts. A "
