@@ -43,6 +43,11 @@ class Chosen:
         }
 
     @property
+    def emphasis(self) -> dict[str, Parameter]:
+        """Parameters of questions about focus under emphasised prompts."""
+        return {**self.runs, "minimum_nats": MINIMUM_NATS}
+
+    @property
     def keywords(self) -> dict[str, Parameter]:
         """Parameters of questions about the words of base models' prompts."""
         return {

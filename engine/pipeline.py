@@ -168,6 +168,7 @@ class _Execution:
             tuple(rows.utilities),
             tuple(rows.statistics),
             tuple(rows.grades),
+            tuple(rows.emphasised_focus),
         )
 
 

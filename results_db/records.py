@@ -358,6 +358,34 @@ class Grade:
 
 
 @dataclass(frozen=True)
+class EmphasisedFocus:
+    """Contributions under one emphasised prompt, beside those under the plain one; gold answer."""
+
+    run_id: str
+    step: int
+    example_id: str
+    strategy: str  # arm treatment, draw 0
+    method: str
+    base_on_keys: float  # nats per answer token; so are all below
+    base_on_question: float
+    plain_on_keys: float
+    plain_on_question: float
+    on_keys: float
+    on_question: float
+
+    def __post_init__(self) -> None:
+        """Check that a part is not more than the whole."""
+        row = f"emphasised_focus {self.run_id}/{self.example_id}/{self.strategy}"
+        pairs = (
+            (self.base_on_keys, self.base_on_question),
+            (self.plain_on_keys, self.plain_on_question),
+            (self.on_keys, self.on_question),
+        )
+        for part, whole in pairs:
+            _require(0 <= part <= whole < math.inf, row, f"{part} of {whole} nats on KeyTokens")
+
+
+@dataclass(frozen=True)
 class RunResult:
     """Everything one finished (or failed) run hands to the store; committed as one transaction."""
 
@@ -373,3 +401,4 @@ class RunResult:
     utilities: tuple[Utility, ...] = ()
     statistics: tuple[Statistic, ...] = ()
     grades: tuple[Grade, ...] = ()
+    emphasised_focus: tuple[EmphasisedFocus, ...] = ()

@@ -381,6 +381,33 @@ COMMENT ON COLUMN grade.value IS 'The value in `unit`; correlations in [-1, 1]; 
 COMMENT ON COLUMN grade.unit IS 'nats per answer token, or rank correlation.';
 COMMENT ON COLUMN grade.reason IS 'Why there is no value; NULL where there is one.';
 
+CREATE TABLE emphasised_focus (
+    run_id VARCHAR NOT NULL,
+    step INTEGER NOT NULL,
+    example_id VARCHAR NOT NULL,
+    strategy VARCHAR NOT NULL,
+    method VARCHAR NOT NULL,
+    base_on_keys DOUBLE NOT NULL CHECK (base_on_keys BETWEEN 0 AND base_on_question),
+    base_on_question DOUBLE NOT NULL,
+    plain_on_keys DOUBLE NOT NULL CHECK (plain_on_keys BETWEEN 0 AND plain_on_question),
+    plain_on_question DOUBLE NOT NULL,
+    on_keys DOUBLE NOT NULL CHECK (on_keys BETWEEN 0 AND on_question),
+    on_question DOUBLE NOT NULL,
+    PRIMARY KEY (run_id, step, example_id, strategy)
+);
+COMMENT ON TABLE emphasised_focus IS 'Contributions to the novel tokens of the gold answer under one emphasised prompt (arm treatment, draw 0) whose plain answer was wrong, beside those under the plain prompt. Stored for recovered attempts and as many others of the same run and strategy.';
+COMMENT ON COLUMN emphasised_focus.run_id IS 'The run.';
+COMMENT ON COLUMN emphasised_focus.step IS 'The measured step.';
+COMMENT ON COLUMN emphasised_focus.example_id IS 'The example, of the benchmark of the run.';
+COMMENT ON COLUMN emphasised_focus.strategy IS 'Name of the recovery strategy.';
+COMMENT ON COLUMN emphasised_focus.method IS 'Name of the attribution method, the one that KeyTokens come from.';
+COMMENT ON COLUMN emphasised_focus.base_on_keys IS 'Plain prompt, base model: sum of the positive contributions of all tokens of the words of KeyTokens, nats per answer token, 0 or more.';
+COMMENT ON COLUMN emphasised_focus.base_on_question IS 'The same over all tokens of the prompt but the template.';
+COMMENT ON COLUMN emphasised_focus.plain_on_keys IS 'Plain prompt, the run: as base_on_keys.';
+COMMENT ON COLUMN emphasised_focus.plain_on_question IS 'Plain prompt, the run: as base_on_question.';
+COMMENT ON COLUMN emphasised_focus.on_keys IS 'Emphasised prompt, the run: as base_on_keys, wherever these words stand in it.';
+COMMENT ON COLUMN emphasised_focus.on_question IS 'Emphasised prompt, the run: as base_on_question.';
+
 CREATE TABLE focus_by_alpha (
     run_id VARCHAR NOT NULL,
     split VARCHAR NOT NULL,

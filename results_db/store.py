@@ -27,6 +27,7 @@ RUN_TABLES = {  # table -> field of RunResult
     "utility": "utilities",
     "statistic": "statistics",
     "grade": "grades",
+    "emphasised_focus": "emphasised_focus",
 }
 SUMMARY_TABLES = {  # table -> macro that gives its rows for one run
     "focus_by_alpha": "run_focus_by_alpha($run_id, 0.05)",

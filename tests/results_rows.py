@@ -15,6 +15,7 @@ from results_db.records import (
     Attribution,
     Build,
     Checkpoint,
+    EmphasisedFocus,
     Example,
     Grade,
     PlannedRun,
@@ -76,6 +77,7 @@ def make_result(
     recoveries: Sequence[Recovery] = (),
     attributions: Sequence[Attribution] = (),
     grades: Sequence[Grade] = (),
+    restored: Sequence[EmphasisedFocus] = (),
 ) -> RunResult:
     """A run from what it got right: step -> example -> correct; nll alike, for plain texts.
 
@@ -108,7 +110,7 @@ def make_result(
                 0.5, 0.1, 0.8, 4, 2, None, "rho", None,
             ),
         ),
-        grades=tuple(grades),
+        grades=tuple(grades), emphasised_focus=tuple(restored),
     )  # fmt: skip
 
 
@@ -159,6 +161,17 @@ def make_grades(
               value, "nats", None if value is not None else "too few tokens")
         for measure, value in values.items()
     ]  # fmt: skip
+
+
+def make_restored(
+    run_id: str, example_id: str, strategy: str, plain: float, emphasised: float,
+    *, step: int = FINAL, on_question: float = 2.0,
+) -> EmphasisedFocus:  # fmt: skip
+    """Contributions under one emphasised prompt, from its focus and that of the plain prompt."""
+    return EmphasisedFocus(
+        run_id, step, example_id, strategy, "leave_one_out", 0.75 * on_question, on_question,
+        plain * on_question, on_question, emphasised * on_question, on_question,
+    )  # fmt: skip
 
 
 def publish_all(path: Path, results: Sequence[RunResult]) -> Path:
@@ -248,6 +261,11 @@ def _small_result(run: Run, examples: Sequence[Example]) -> RunResult:
                         answer_tokens=part)
             for step in (max(steps),) for example_id in probed
             for target in ("gold", "own_generation") for part in ("all", "novel")
+        ],
+        restored=[
+            make_restored(run.run_id, example_id, "quote", 0.25 + 0.02 * (place % 3),
+                          0.5 if _recovers(run, example_id, "treatment") else 0.25, step=max(steps))
+            for place, example_id in enumerate(forget) if run.method != "none"
         ],
         grades=[
             grade

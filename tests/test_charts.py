@@ -74,6 +74,17 @@ def planted() -> pd.DataFrame:
     )  # fmt: skip
 
 
+def restored() -> pd.DataFrame:
+    """Rows of `focus_restored` of one run with few groups."""
+    lines = [("recovered", 0.2), ("not recovered", 0.05), ("difference", 0.15)]
+    rows = pd.DataFrame(lines, columns=["outcome", "change"])
+    return rows.assign(
+        run_id="run", model="tiny", method="ga", attempts=9, n=8, groups=5, focus_base=0.8,
+        focus_plain=0.3, focus_emphasised=0.3 + rows["change"], change_low=rows["change"] - 0.1,
+        change_high=rows["change"] + 0.1, is_enough=False,
+    )  # fmt: skip
+
+
 def rates() -> pd.DataFrame:
     """Rows of `recovery_rates` of one run."""
     lines = [("any", "plain", 0.1), ("any", "treatment", 0.5), ("any", "placebo", 0.2),
@@ -133,6 +144,7 @@ def everything() -> dict[str, go.Figure]:
         "focus": charts.focus_shift(focus()),
         "alphas": charts.focus_over_alpha(alphas(), 0.3),
         "planted": charts.keyword_agreement(planted()),
+        "restored": charts.focus_restored(restored()),
         "prompts": charts.focus_of_prompts(by_prompt(), "run"),
         "rates": charts.recovery_rates(rates(), "residual"),
         "effects": charts.effect_forest(effects(), 0.1),
@@ -201,6 +213,16 @@ def test_key_tokens_stand_beside_words_drawn_at_random() -> None:
     assert [x for x, _ in points(figure, "line-ns")] == [0.3] * 4
     solid = [t for t in figure.data if isinstance(t.marker.symbol, tuple) and len(t.x)]
     assert [list(t.x) for t in solid] == [[0.8, 0.4], [0.6, 1.0]]
+
+
+def test_focus_under_emphasis_says_where_there_is_not_enough_evidence() -> None:
+    figure = charts.focus_restored(restored())
+    notes = [note.text for note in figure.layout.annotations]
+    assert notes.count("not enough evidence") == 1
+    enough = charts.focus_restored(restored().assign(is_enough=True))
+    assert "not enough evidence" not in [note.text for note in enough.layout.annotations]
+    (difference,) = [t for t in figure.data if t.marker.symbol == ("circle",)]
+    assert list(difference.x) == [pytest.approx(15)]
 
 
 def test_focus_ticks_state_n_of_both_splits() -> None:

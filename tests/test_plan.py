@@ -68,7 +68,7 @@ def test_every_model_is_run_on_every_benchmark_that_does_not_name_its_own() -> N
     assert [run.method for run in read.runs()[:3]] == ["none", "retrain", "sham"]
     full = plans.read("demo-full")
     assert set(full.cells()) == {(b, m) for b in read.benchmarks for m in read.models}
-    assert (read.probe.graded.prompts, full.probe.graded.prompts) == (8, "all")
+    assert (read.probe.graded.prompts, full.probe.graded.prompts) == (16, "all")
     assert read.probe.model_copy(update={"graded": full.probe.graded}) == full.probe
 
 

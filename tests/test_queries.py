@@ -79,6 +79,11 @@ COLUMNS: dict[str, tuple[dict[str, Parameter], str]] = {
         {**RUNS, **KIND},
         "run_id model method split token_class contribution tokens n",
     ),
+    "focus_restored": (
+        {**RUNS, "minimum_nats": 0.05},
+        "run_id model method outcome attempts n groups focus_base focus_plain focus_emphasised"
+        " change change_low change_high is_enough",
+    ),
     "grade": (
         {"example_id": "f0a"},
         "run_id step method target answer_tokens measure value unit passes reason grade",

@@ -19,7 +19,7 @@ TABLES = {
     "progress": records.Progress, "checkpoint": records.Checkpoint, "step": records.Step,
     "answer": records.Answer, "attribution": records.Attribution, "recovery": records.Recovery,
     "utility": records.Utility, "statistic": records.Statistic,
-    "grade": records.Grade,
+    "grade": records.Grade, "emphasised_focus": records.EmphasisedFocus,
 }  # fmt: skip
 SQL_TYPES = {
     "str": ("VARCHAR",), "int": ("INTEGER", "BIGINT"), "float": ("DOUBLE",), "bool": ("BOOLEAN",),

@@ -20,9 +20,11 @@ from results_db.records import Attribution
 from tests.results_rows import (
     CLASSES,
     FINAL,
+    attempt,
     attribution,
     make_example,
     make_grades,
+    make_restored,
     make_result,
     make_run,
     publish_all,
@@ -252,3 +254,78 @@ def test_grades_of_a_run_are_counted_and_their_checks_averaged(tmp_path: Path) -
     prompt: dict[str, read.Parameter] = {"benchmark": "people", "model": "tiny"}
     tokens = read.query(path, "prompt_tokens", **prompt, example_id="f0", **KIND)
     assert set(tokens["grade"]) == {"A"}
+
+
+# --- focus under emphasised prompts ---
+
+CHANGES = {  # example -> group, recovered, focus on the plain and on the emphasised prompt
+    "f0": ("a", True, 0.2, 0.6), "f1": ("a", True, 0.1, 0.3), "f2": ("b", True, 0.4, 0.5),
+    "f3": ("a", False, 0.2, 0.3), "f4": ("b", False, 0.5, 0.4), "f5": ("c", False, 0.3, 0.3),
+}  # fmt: skip
+
+
+def spread_of(residuals: dict[str, list[float]], n: int) -> float:
+    groups = len(residuals)
+    return math.sqrt(groups / (groups - 1) * sum(sum(r) ** 2 for r in residuals.values())) / n
+
+
+def restored_study(path: Path) -> Path:
+    examples = [make_example(i, "forget", group) for i, (group, *_) in CHANGES.items()]
+    examples.append(make_example("f6", "forget", "d"))
+    return publish_all(path, [
+        make_result(
+            make_run("ga"), examples, {0: {"f0": True}, FINAL: {"f0": False}},
+            recoveries=[
+                *(attempt("ga", i, "quote", "treatment", right)
+                  for i, (_, right, *_) in CHANGES.items()),
+                attempt("ga", "f6", "quote", "treatment", True),
+                attempt("ga", "f0", "quote", "placebo_same", False),
+            ],
+            restored=[
+                *(make_restored("ga", i, "quote", plain, emphasised)
+                  for i, (_, _, plain, emphasised) in CHANGES.items()),
+                make_restored("ga", "f6", "quote", 0.1, 0.9, on_question=0.04),
+            ],
+        ),
+    ])  # fmt: skip
+
+
+def test_focus_under_emphasis_is_compared_between_outcomes(tmp_path: Path) -> None:
+    path = restored_study(tmp_path / "restored.duckdb")
+    rows = rows_of(read.query(path, "focus_restored", **RUNS, minimum_nats=0.05))
+    recovered, other, difference = rows
+    assert [row["outcome"] for row in rows] == ["recovered", "not recovered", "difference"]
+    assert [(row["attempts"], row["n"], row["groups"]) for row in rows] == [
+        (4, 3, 2), (3, 3, 3), (7, 6, 2),
+    ]  # fmt: skip
+    assert recovered["focus_base"] == pytest.approx(0.75)
+    assert recovered["focus_plain"] == pytest.approx(0.7 / 3)
+    assert recovered["focus_emphasised"] == pytest.approx(1.4 / 3)
+    means = {True: 0.7 / 3, False: 0.0}
+    assert (recovered["change"], other["change"]) == (
+        pytest.approx(means[True]), pytest.approx(means[False]),
+    )  # fmt: skip
+    assert difference["change"] == pytest.approx(means[True] - means[False])
+    residuals: dict[str, list[float]] = {}
+    for group, right, plain, emphasised in CHANGES.values():
+        deviation = (emphasised - plain - means[right]) / 3
+        residuals.setdefault(group, []).append(deviation if right else -deviation)
+    half = 4.30265272975 * spread_of(residuals, 1)  # t, 3 groups
+    assert difference["change_high"] - difference["change"] == pytest.approx(half)
+    assert difference["change"] - difference["change_low"] == pytest.approx(half)
+    assert not any(row["is_enough"] for row in rows)
+    assert pd.isna(difference["focus_plain"])
+
+
+def test_without_a_recovered_attempt_there_is_no_difference(tmp_path: Path) -> None:
+    path = publish_all(tmp_path / "none.duckdb", [
+        make_result(
+            make_run("ga"), [make_example("f1")], {FINAL: {"f1": False}},
+            recoveries=[attempt("ga", "f1", "quote", "treatment", False)],
+            restored=[make_restored("ga", "f1", "quote", 0.2, 0.3)],
+        ),
+    ])  # fmt: skip
+    other, difference = rows_of(read.query(path, "focus_restored", **RUNS, minimum_nats=0.05))
+    assert (other["outcome"], other["n"]) == ("not recovered", 1)
+    assert (difference["groups"], difference["is_enough"]) == (0, False)
+    assert pd.isna(difference["change"])

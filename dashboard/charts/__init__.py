@@ -5,6 +5,7 @@ from dashboard.charts.focus import focus_of_prompts, focus_shift
 from dashboard.charts.keywords import keyword_agreement
 from dashboard.charts.overview import knowledge_against_utility
 from dashboard.charts.recovery import MEASURES, effect_forest, recovery_rates
+from dashboard.charts.restored import focus_restored
 from dashboard.charts.runs import loss_curve
 from dashboard.charts.utility import axes_of, utility_curves
 
@@ -14,6 +15,7 @@ __all__ = [
     "effect_forest",
     "focus_of_prompts",
     "focus_over_alpha",
+    "focus_restored",
     "focus_shift",
     "keyword_agreement",
     "knowledge_against_utility",
