@@ -162,7 +162,7 @@ def alpha(rows: pd.DataFrame) -> float:
     options = sorted({float(value) for value in rows["alpha"]})
     recorded = [float(value) for value in rows.loc[rows["is_recorded"], "alpha"]]
     chosen = st.select_slider(
-        "Alpha: tokens above this share of the largest contribution are KeyTokens",
+        "Alpha, the threshold for KeyTokens",
         options, recorded[0] if recorded else options[0], format_func="{:.2f}".format,
         key="alpha", bind="query-params", width=NARROW,
     )  # fmt: skip

@@ -195,7 +195,7 @@ def grades(rows: pd.DataFrame) -> str:
         counts = [figure(formats.count(first[f"grade_{letter}"])) for letter in "abc"]
         checks = [_checked(by_measure.get(name)) for name in columns]
         lines.append([head(first), *counts, *checks])
-    headings = ["Run", "A", "B", "C", *(theme.CHECKS[name][0] for name in columns)]
+    headings = ["Run", "Grade A", "B", "C", *(theme.CHECKS[name][0] for name in columns)]
     return table(headings, lines, numeric=len(columns) + 3)
 
 

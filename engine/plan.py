@@ -138,7 +138,7 @@ class ProbeSpec(Strict):
     attribution: dict[str, AttributionSpec] = {}
     recovery: dict[str, dict[str, Any]] = {}
     graded: GradedSpec = GradedSpec()
-    restored_attempts: int = Field(20, ge=0)  # recovered, and as many others, of each strategy
+    restored_attempts: int = Field(12, ge=0)  # recovered, and as many others, of each strategy
     trajectory_strategy: str = "repeat"  # the emphasis that is also measured during unlearning
 
 

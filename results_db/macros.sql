@@ -402,8 +402,8 @@ CREATE OR REPLACE MACRO focus_pairs(
     JOIN example
         ON example.benchmark = chosen.benchmark AND example.example_id = own.example_id;
 
--- Focus before and after over the examples of each cell of a relation of focus pairs: cell (struct),
--- "group", focus_before, focus_after, key_before, key_after; see query focus.
+-- Focus before and after over the examples of each cell of a relation of focus pairs: cell
+-- (struct), "group", focus_before, focus_after, key_before, key_after; see query focus.
 CREATE OR REPLACE MACRO focus_summary(of_pairs) AS TABLE
     WITH shift AS (
         SELECT cell, 'measure' AS kind, "group", focus_after - focus_before AS value, 1 AS weight
@@ -426,11 +426,12 @@ CREATE OR REPLACE MACRO focus_summary(of_pairs) AS TABLE
 
 -- KeyTokens of a base model at other thresholds, one row per attribution method, part of the gold
 -- answer, example, alpha and question token whose KeyTokens are defined: the rule of the run (beta,
--- normalisation) with alpha from 0 to 0.5 in steps of 0.05, and the run's own alpha, where is_key is
--- what was stored.
+-- normalisation) with alpha from 0 to 0.5 in steps of 0.05, and the run's own alpha, where is_key
+-- is what was stored.
 CREATE OR REPLACE MACRO keys_by_alpha(of_run_id) AS TABLE
     WITH rule AS (
-        SELECT (key_tokens->>'$.alpha')::DOUBLE AS recorded, (key_tokens->>'$.beta')::INTEGER AS beta,
+        SELECT (key_tokens->>'$.alpha')::DOUBLE AS recorded,
+            (key_tokens->>'$.beta')::INTEGER AS beta,
             key_tokens->>'$.normalisation' AS normalisation,
             unnest(list_distinct([i / 20 FOR i IN range(11)] || [recorded])) AS alpha
         FROM (SELECT spec::JSON->'$.probe.key_tokens' AS key_tokens FROM run

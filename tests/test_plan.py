@@ -69,7 +69,8 @@ def test_every_model_is_run_on_every_benchmark_that_does_not_name_its_own() -> N
     full = plans.read("demo-full")
     assert set(full.cells()) == {(b, m) for b in read.benchmarks for m in read.models}
     assert (read.probe.graded.prompts, full.probe.graded.prompts) == (16, "all")
-    assert read.probe.model_copy(update={"graded": full.probe.graded}) == full.probe
+    more = {"graded": full.probe.graded, "restored_attempts": 100}
+    assert read.probe.model_copy(update=more) == full.probe
 
 
 def test_of_two_choices_that_concern_a_run_the_later_one_holds(tmp_path: Path) -> None:

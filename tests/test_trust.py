@@ -313,6 +313,7 @@ def test_focus_under_emphasis_is_compared_between_outcomes(tmp_path: Path) -> No
     half = 4.30265272975 * spread_of(residuals, 1)  # t, 3 groups
     assert difference["change_high"] - difference["change"] == pytest.approx(half)
     assert difference["change"] - difference["change_low"] == pytest.approx(half)
+    assert recovered["change_high"] == 1  # cut: two groups say next to nothing
     assert not any(row["is_enough"] for row in rows)
     assert pd.isna(difference["focus_plain"])
 

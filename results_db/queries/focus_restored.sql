@@ -4,14 +4,15 @@
 -- $methods       VARCHAR[]  unlearning methods to show; empty means all
 -- $minimum_nats  DOUBLE     no focus below this sum of positive contributions, e.g. 0.05
 -- One row per complete run and outcome, over forgotten answers (wrong on the plain prompt) whose
--- emphasised prompt was attributed, all strategies together. outcome: 'recovered', 'not recovered',
--- or 'difference' between the two. focus: share of positive contribution on the words of KeyTokens,
--- in [0, 1], mean over n attempts: on the base model (focus_base) and on the run (focus_plain) under
--- the plain prompt, on the run under the emphasised one (focus_emphasised). change: emphasised -
--- plain, paired, with a 95 % interval robust to groups; of 'difference': change where recovered
--- minus change where not. An emphasised prompt may hold the words twice, which raises their share
--- whatever the answer: only the difference tells. attempts: with or without a defined focus. groups:
--- of 'difference', the fewer of the two outcomes'; is_enough: at least 8.
+-- emphasised prompt was attributed, all strategies together. outcome: 'recovered', 'not
+-- recovered', or 'difference' between the two. focus: share of positive contribution on the words
+-- of KeyTokens, in [0, 1], mean over n attempts: on the base model (focus_base, where it is
+-- defined there) and on the run (focus_plain) under the plain prompt, on the run under the
+-- emphasised one. change: emphasised - plain, paired, with a 95 % interval robust to groups; of
+-- 'difference': change where recovered minus change where not; bounds are cut to what is possible.
+-- An emphasised prompt may hold the words twice, which raises their share whatever the answer:
+-- only the difference tells. attempts: with or without a defined focus. groups: of 'difference',
+-- the fewer of the two outcomes'; is_enough: at least 8.
 WITH attempt AS MATERIALIZED (
     SELECT chosen.run_id, chosen.model, chosen.method, example."group",
         if(tried.correct, 'recovered', 'not recovered') AS outcome,
@@ -45,21 +46,22 @@ WITH attempt AS MATERIALIZED (
         difference + if(outcome = 'recovered', 1, -1) * (change - mean) * total / size, 1
     FROM known JOIN contrast USING (run_id)
 ), counted AS (
-    SELECT run_id, model, method, outcome, count(*) AS attempts,
+    SELECT run_id, model, method, outcome, 1 AS widest, count(*) AS attempts,
         avg(base) FILTER (change IS NOT NULL) AS focus_base,
         avg(plain) FILTER (change IS NOT NULL) AS focus_plain,
         avg(emphasised) FILTER (change IS NOT NULL) AS focus_emphasised,
         count(DISTINCT "group") FILTER (change IS NOT NULL) AS groups
     FROM attempt GROUP BY ALL
     UNION ALL
-    SELECT run_id, model, method, 'difference', count(*), NULL, NULL, NULL,
+    SELECT run_id, model, method, 'difference', 2, count(*), NULL, NULL, NULL,
         least(count(DISTINCT "group") FILTER (outcome = 'recovered' AND change IS NOT NULL),
             count(DISTINCT "group") FILTER (outcome = 'not recovered' AND change IS NOT NULL))
     FROM attempt GROUP BY run_id, model, method
 )
 SELECT counted.run_id, model, method, counted.outcome, attempts, coalesce(found.n, 0) AS n,
     counted.groups, focus_base, focus_plain, focus_emphasised, found.estimate AS change,
-    found.low AS change_low, found.high AS change_high, counted.groups >= 8 AS is_enough
+    greatest(found.low, -widest) AS change_low, least(found.high, widest) AS change_high,
+    counted.groups >= 8 AS is_enough
 FROM counted
 LEFT JOIN estimates('item') AS found
     ON found.cell.run_id = counted.run_id AND found.cell.outcome = counted.outcome

@@ -7,12 +7,12 @@
 -- $answer_tokens       VARCHAR  which tokens of it: 'all' or 'novel'
 -- One row per complete run and check that has a value on its final weights, over the forget and
 -- retain prompts that were graded. estimate: mean over n prompts, in the unit of the check (see
--- table grade), with a 95 % interval robust to groups. passed: fraction of them within the threshold
--- of macro measure_passes. grade_a, grade_b, grade_c: prompts of that grade, see graded_attribution,
--- the same on every row of a run.
+-- table grade), with a 95 % interval robust to groups, cut to the range of a correlation. passed:
+-- fraction of them within the threshold of macro measure_passes. grade_a, grade_b, grade_c:
+-- prompts of that grade, see graded_attribution, the same on every row of a run.
 WITH checked AS MATERIALIZED (
-    SELECT chosen.run_id, chosen.model, chosen.method, example."group", found.step, found.example_id,
-        found.measure, found.value, found.unit,
+    SELECT chosen.run_id, chosen.model, chosen.method, example."group", found.measure, found.value,
+        found.unit,
         measure_passes(found.measure, found.value) AS passes
     FROM chosen_runs($benchmark, $models::VARCHAR[], $methods::VARCHAR[]) AS chosen
     JOIN grade AS found ON found.run_id = chosen.run_id AND found.step = chosen.final_step
@@ -34,7 +34,9 @@ WITH checked AS MATERIALIZED (
     WHERE method = $attribution_method AND target = $target AND answer_tokens = $answer_tokens
     GROUP BY run_id, step
 )
-SELECT counted.run_id, model, method, counted.measure, found.estimate, found.low, found.high,
+SELECT counted.run_id, model, method, counted.measure, found.estimate,
+    if(unit = 'rank correlation', greatest(found.low, -1), found.low) AS low,
+    if(unit = 'rank correlation', least(found.high, 1), found.high) AS high,
     found.n, found.groups, unit, passed, grade_a, grade_b, grade_c
 FROM counted
 JOIN estimates('item') AS found

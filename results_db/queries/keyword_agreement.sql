@@ -2,12 +2,12 @@
 -- $benchmark      VARCHAR    name of the benchmark
 -- $models         VARCHAR[]  models to show; empty means all
 -- $answer_tokens  VARCHAR    which tokens of the gold answer: 'all' or 'novel'
--- One row per complete base run, attribution method, split and measure. A word of the prompt counts
--- as found if one of its tokens is a KeyToken, as planted if it is a keyword of the benchmark; a
--- word that stands there twice counts twice. precision: planted words among those found; recall:
--- found words among those planted; fractions in [0, 1], summed over n prompts that have keywords and
--- defined KeyTokens, with a 95 % interval robust to groups. chance: the same for as many words of
--- the same prompts, drawn at random.
+-- One row per complete base run, attribution method, split and measure. A word of the prompt
+-- counts as found if one of its tokens is a KeyToken, as planted if it is a keyword of the
+-- benchmark; a word that stands there twice counts twice. precision: planted words among those
+-- found; recall: found words among those planted; fractions in [0, 1], summed over n prompts that
+-- have keywords and defined KeyTokens, with a 95 % interval robust to groups. chance: the same for
+-- as many words of the same prompts, drawn at random.
 WITH word_token AS (
     SELECT base.run_id, token_score.method AS attribution_method, example_id, position, is_key,
         token_class = 'keyword' AS is_planted,
