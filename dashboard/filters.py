@@ -43,6 +43,20 @@ class Chosen:
         }
 
     @property
+    def emphasis(self) -> dict[str, Parameter]:
+        """Parameters of questions about focus under emphasised prompts."""
+        return {**self.runs, "minimum_nats": MINIMUM_NATS}
+
+    @property
+    def keywords(self) -> dict[str, Parameter]:
+        """Parameters of questions about the words of base models' prompts."""
+        return {
+            "benchmark": self.benchmark,
+            "models": self.models,
+            "answer_tokens": self.answer_tokens,
+        }
+
+    @property
     def focus(self) -> dict[str, Parameter]:
         """Parameters of questions about focus on KeyTokens."""
         return {**self.runs, **self.attribution, "minimum_nats": MINIMUM_NATS}
@@ -141,6 +155,18 @@ def _threshold(label: str, key: str, least: float, most: float, start: float) ->
     return float(
         st.slider(label, least, most, start, 0.01, format="percent", key=key, bind="query-params")
     )
+
+
+def alpha(rows: pd.DataFrame) -> float:
+    """One threshold of the KeyToken rule among those with rows; at first the recorded one."""
+    options = sorted({float(value) for value in rows["alpha"]})
+    recorded = [float(value) for value in rows.loc[rows["is_recorded"], "alpha"]]
+    chosen = st.select_slider(
+        "Alpha, the threshold for KeyTokens",
+        options, recorded[0] if recorded else options[0], format_func="{:.2f}".format,
+        key="alpha", bind="query-params", width=NARROW,
+    )  # fmt: skip
+    return float(chosen)
 
 
 def strategies(rows: pd.DataFrame) -> list[str]:

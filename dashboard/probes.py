@@ -56,6 +56,7 @@ def rows(asked: Asked, answer: Document) -> pd.DataFrame:
     difference = before.assign(
         run_id="difference", method="difference", label="After − before",
         score=after["score"] - before["score"], logprob=after["logprob"] - before["logprob"],
+        grade=None,
     )  # fmt: skip
     return pd.concat([before, after, difference, *scored[2:]], ignore_index=True)
 
@@ -75,6 +76,7 @@ def _line(
             "is_key": result["is_key"],
             "answer": result["answer"],
             "logprob": logprob,
+            "grade": result["models"][place]["grade"],
         }
     )
 

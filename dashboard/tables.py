@@ -180,6 +180,34 @@ def _agreed(row: pd.Series | None) -> str:
     return figure(formats.number(row["estimate"], sign=not is_share), f"{reach}\n{sizes}")
 
 
+def grades(rows: pd.DataFrame) -> str:
+    """One line a run: how many prompts have which grade, and the checks that they are made of.
+
+    Args:
+        rows: of `grades`.
+    """
+    rows = theme.labelled(rows)
+    columns = [name for name in theme.CHECKS if name in set(rows["measure"])]
+    lines = []
+    for _, part in rows.groupby("run_id", sort=False):
+        by_measure = {row["measure"]: row for _, row in part.iterrows()}
+        first = part.iloc[0]
+        counts = [figure(formats.count(first[f"grade_{letter}"])) for letter in "abc"]
+        checks = [_checked(by_measure.get(name)) for name in columns]
+        lines.append([head(first), *counts, *checks])
+    headings = ["Run", "Grade A", "B", "C", *(theme.CHECKS[name][0] for name in columns)]
+    return table(headings, lines, numeric=len(columns) + 3)
+
+
+def _checked(row: pd.Series | None) -> str:
+    if row is None:
+        return figure(formats.MISSING)
+    _, unit = theme.CHECKS[str(row["measure"])]
+    reach = f"{formats.interval(row['low'], row['high'])} {unit}".strip()
+    sizes = f"n = {formats.count(row['n'])}, {formats.percent(row['passed'])} pass"
+    return figure(formats.number(row["estimate"], sign=True), f"{reach}\n{sizes}")
+
+
 def answers(rows: pd.DataFrame) -> str:
     """What each run answers to the plain prompt.
 

@@ -14,6 +14,7 @@ import pandas as pd
 
 FONT = "Source Sans, sans-serif"
 NEUTRAL = "#7D8590"
+ACCENT = "#3F74E8"  # of what belongs to no unlearning method
 FAINT = "rgba(125, 133, 144, 0.28)"
 POSITIVE = "31, 127, 196"  # RGB of blue: the token supports the answer
 NEGATIVE = "213, 94, 0"  # RGB of vermilion: the token works against it
@@ -103,6 +104,12 @@ ATTRIBUTIONS = {
     "integrated_gradients": "Integrated gradients",
 }
 MEASURES = {"rank_correlation": "Rank correlation", "top_3_overlap": "Top 3 kept"}
+CHECKS = {  # of an attribution: heading, unit
+    "deletion_gap": ("Deleting the top tokens, beyond random ones", "nats"),
+    "rank_agreement": ("Rank agreement with the other method", ""),
+    "replace_agreement": ("Rank agreement, delete and replace", ""),
+    "completeness_gap": ("Completeness gap", "nats"),
+}
 TOKEN_CLASSES = {
     "keyword": "Keyword",
     "content": "Content",

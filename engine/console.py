@@ -300,7 +300,8 @@ def show_probe(result: ProbeResult, *, as_json: bool) -> None:
         return
     names = [model.name for model in result.models]
     for model in result.models:
-        out.print(f"{model.name}: {model.own_answer}", markup=False)
+        grade = f"  (scores: grade {model.grade})" if model.grade else ""
+        out.print(f"{model.name}: {model.own_answer}{grade}", markup=False)
     out.print(
         f"attributed answer: {result.answer}  (nats per token, > 0 supports it)", markup=False
     )

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
-from engine import attribute, evaluate, plugins, recover, statistics
+from engine import attribute, evaluate, grades, plugins, recover, restored, statistics
 from engine.corpus import Benchmark
 from engine.jobs import BaseScores, Report
 from engine.lm import LM
@@ -23,7 +23,9 @@ from results_db.records import (
     Answer,
     Attribution,
     Checkpoint,
+    EmphasisedFocus,
     Example,
+    Grade,
     Recovery,
     Split,
     Statistic,
@@ -47,6 +49,8 @@ class Rows:
     recoveries: list[Recovery] = field(default_factory=list)
     utilities: list[Utility] = field(default_factory=list)
     statistics: list[Statistic] = field(default_factory=list)
+    grades: list[Grade] = field(default_factory=list)
+    emphasised_focus: list[EmphasisedFocus] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
 
 
@@ -107,6 +111,7 @@ class Measurement:
             self.rows.attributions += [self.with_keys(row) for row in rows]
         if self.base_scores is not None:
             self.compare(self.base_scores)
+        self.grade()
 
     def attributions(
         self, name: str, spec: AttributionSpec, said: dict[str, str]
@@ -158,18 +163,21 @@ class Measurement:
                 before.append(replace(row, run_id=self.base_run_id, scores=kept[0]))
         self.rows.statistics += statistics.attribution_shift(before, after, self.benchmark.examples)
 
+    def grade(self) -> None:
+        """Checks of the attributions of the planned number of prompts."""
+        spec, seed = self.probe.graded, self.spec.seed
+        rows, examples = self.rows.attributions, self.benchmark.examples
+        with self.timed("grade", 0, 1):
+            graded = grades.subjects(self.lm, rows, examples, spec, seed)
+            self.rows.grades += grades.grades(
+                self.lm, graded, spec, seed, self.probe.tokens_per_batch
+            )
+
     def recover(self, *, is_final: bool) -> None:
         """Every strategy and arm on the final weights; the cheap one on the way there."""
         if not self.keys:  # step 0 of nothing: the base run settles them at its only step
             return
-        questions = self.benchmark.questions("forget")
-        words = {}
-        for example in questions:
-            mask = self.keys.get((self.probe.key_token_method, "novel", example.example_id))
-            if mask is not None:
-                words[example.example_id] = recover.key_words(
-                    self.lm.encode_prompt(example.prompt), mask
-                )
+        questions, words = self.benchmark.questions("forget"), self.key_words()
         names = list(self.probe.recovery) if is_final else [self.probe.trajectory_strategy]
         strategies = {
             name: plugins.settings(
@@ -183,6 +191,32 @@ class Measurement:
         with self.timed("recover", 0, 1):
             self.rows.recoveries += recover.run_attempts(
                 self.lm, self.benchmark, wanted, self.place, self.probe
+            )
+        if is_final and self.base_scores is not None:
+            self.restore(words, self.base_scores)
+
+    def key_words(self) -> dict[str, tuple[str, ...]]:
+        """KeyTokens of the forget questions as words, by example id, where they are defined."""
+        method = self.probe.key_token_method
+        return {
+            example.example_id: recover.key_words(self.lm.encode_prompt(example.prompt), mask)
+            for example in self.benchmark.questions("forget")
+            if (mask := self.keys.get((method, "novel", example.example_id))) is not None
+        }
+
+    def restore(self, words: dict[str, tuple[str, ...]], base_scores: BaseScores) -> None:
+        """Contributions under emphasised prompts, where the answer came back and where not."""
+        name, examples = self.probe.key_token_method, self.benchmark.questions("forget")
+        family = plugins.load("attribution_methods", name).Method
+        method = plugins.settings(family, self.probe.attribution[name].settings, name)
+        rows = [row for row in self.rows.attributions if row.step == self.step]
+        plain = restored.plain_prompts(examples, words, rows, base_scores, name)
+        wrong = {a.example_id for a in self.rows.answers if a.step == self.step and not a.correct}
+        tried = [row for row in self.rows.recoveries if row.step == self.step]
+        chosen = restored.chosen(tried, wrong, self.probe.restored_attempts, self.spec.seed)
+        with self.timed("attribute emphasised prompts", 0, 1):
+            self.rows.emphasised_focus += restored.emphasised_focus(
+                self.lm, (name, method), chosen, plain, self.probe.tokens_per_batch
             )
 
     @property

@@ -167,6 +167,8 @@ class _Execution:
             tuple(rows.recoveries),
             tuple(rows.utilities),
             tuple(rows.statistics),
+            tuple(rows.grades),
+            tuple(rows.emphasised_focus),
         )
 
 

@@ -8,7 +8,7 @@ import tomllib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -116,6 +116,15 @@ class AttributionSpec(Strict):
     settings: dict[str, Any] = {}
 
 
+class GradedSpec(Strict):
+    """Which attributions are graded, and how: see `grades.py`."""
+
+    prompts: Annotated[int, Field(ge=0)] | Literal["all"] = 0  # of forget, and of retain
+    top: int = Field(3, gt=0)  # tokens deleted where there are no KeyTokens
+    draws: int = Field(5, gt=0)  # sets of random tokens that are deleted instead
+    replacement: str = Field("the", min_length=1)  # its last token stands in for each token
+
+
 class ProbeSpec(Strict):
     """What is measured on every checkpoint."""
 
@@ -128,6 +137,8 @@ class ProbeSpec(Strict):
     key_token_method: str = "leave_one_out"
     attribution: dict[str, AttributionSpec] = {}
     recovery: dict[str, dict[str, Any]] = {}
+    graded: GradedSpec = GradedSpec()
+    restored_attempts: int = Field(12, ge=0)  # recovered, and as many others, of each strategy
     trajectory_strategy: str = "repeat"  # the emphasis that is also measured during unlearning
 
 

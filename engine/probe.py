@@ -6,17 +6,19 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from engine import attribute, plugins
+from engine import attribute, grades, plugins
 from engine.attribute import AttributedAnswer, AttributionMethod, TokenScores
+from engine.attribution_methods.integrated_gradients import BaselineError
 from engine.budget import default_tokens
 from engine.lm import LM, generate, load
-from engine.plan import KeyTokenSpec
+from engine.plan import GradedSpec, KeyTokenSpec
 from engine.prompts import Prompt, token_classes
 from results_db import read
 from results_db.records import AnswerTokens, Target
 
 MAX_NEW_TOKENS = 32
 TOKENS_PER_BATCH = 4096
+TYPED = "typed"  # example id of a prompt that no benchmark has
 
 
 class ProbeError(ValueError):
@@ -40,6 +42,17 @@ class LoadedModel:
 
 
 @dataclass(frozen=True)
+class Check:
+    """One measure of how far a model's scores can be trusted: see table `grade`."""
+
+    measure: str
+    value: float | None
+    unit: str
+    passes: bool | None  # None where there is no value
+    reason: str | None  # why there is none
+
+
+@dataclass(frozen=True)
 class ProbedModel:
     """What one model said, and which prompt tokens carried the attributed answer."""
 
@@ -48,6 +61,8 @@ class ProbedModel:
     logprob: float  # of the attributed answer tokens, nats per token
     scores: tuple[float | None, ...]  # nats per answer token, by position; None: not deleted
     completeness_gap: float | None
+    grade: str | None  # A to C, by the rule of results_db/macros.sql
+    checks: tuple[Check, ...]
 
 
 @dataclass(frozen=True)
@@ -65,8 +80,9 @@ class ProbeResult:
     models: tuple[ProbedModel, ...]
 
     def as_document(self) -> dict[str, object]:
-        """The result as JSON-ready values, positions included."""
-        return {**asdict(self), "positions": list(range(len(self.tokens)))}
+        """The result as JSON-ready values, with positions and the grade of the first model."""
+        added = {"positions": list(range(len(self.tokens))), "grade": self.models[0].grade}
+        return {**asdict(self), **added}
 
     def table(self) -> list[tuple[object, ...]]:
         """One row a token: position, token, class, key mark, one score a model."""
@@ -168,6 +184,20 @@ def ask(
     )
     scored = [_score(method, model.lm, prompt, attributed, tokens_per_batch) for model in models]
     rule = KeyTokenSpec()
+    is_key = attribute.key_tokens(
+        scored[0].scores, prompt, rule.alpha, rule.beta, rule.normalisation
+    )
+    checked = [
+        _checks(
+            model.lm,
+            prompt,
+            attributed,
+            (method_name, scores),
+            is_key,
+            tokens_per_batch=tokens_per_batch or default_tokens(model.lm),
+        )
+        for model, scores in zip(models, scored, strict=True)
+    ]
     return ProbeResult(
         prompt=question,
         answer=text,
@@ -176,12 +206,10 @@ def ask(
         attribution=method_name,
         tokens=prompt.tokens,
         token_classes=token_classes(prompt, ()),
-        is_key=attribute.key_tokens(
-            scored[0].scores, prompt, rule.alpha, rule.beta, rule.normalisation
-        ),
+        is_key=is_key,
         models=tuple(
-            ProbedModel(model.name, said, s.logprob, s.scores, s.completeness_gap)
-            for model, said, s in zip(models, own, scored, strict=True)
+            ProbedModel(model.name, said, s.logprob, s.scores, s.completeness_gap, *checks)
+            for model, said, s, checks in zip(models, own, scored, checked, strict=True)
         ),
     )
 
@@ -216,3 +244,61 @@ def _score(
     budget = tokens_per_batch or default_tokens(lm)
     parts = method.attribute(lm, [prompt], [[answer]], budget)[0][0]
     return parts[-1]
+
+
+def _checks(
+    lm: LM,
+    prompt: Prompt,
+    answer: AttributedAnswer,
+    scored: tuple[str, TokenScores],
+    is_key: tuple[bool, ...],
+    *,
+    tokens_per_batch: int,
+) -> tuple[str | None, tuple[Check, ...]]:
+    """The grade of one model's scores, and the checks that it is made of.
+
+    Args:
+        lm: the model.
+        prompt: that was attributed; so was answer.
+        answer: see prompt.
+        scored: the attribution method's name, and its scores.
+        is_key: KeyTokens.
+        tokens_per_batch: see `logprobs.answer_logprobs`.
+    """
+    method_name, scores = scored
+    asked = [_subject(prompt, answer, method_name, scores, is_key)]
+    other = grades.partner(method_name)
+    try:
+        method = plugins.load("attribution_methods", other).Method()
+        compared = _score(method, lm, prompt, answer, tokens_per_batch)
+        asked.append(_subject(prompt, answer, other, compared, is_key))
+    except BaselineError:
+        pass  # the agreement then has its reason
+    found = grades.grades(lm, asked, GradedSpec(), 0, tokens_per_batch)
+    rows = read.query_records("grade", found, "grade", example_id=TYPED)
+    own = rows[rows["method"] == method_name].astype(object)
+    of_method = own.where(own.notna(), None).to_dict("records")
+    checks = tuple(
+        Check(*(row[name] for name in ("measure", "value", "unit", "passes", "reason")))
+        for row in of_method
+    )
+    return of_method[0]["grade"], checks
+
+
+def _subject(
+    prompt: Prompt,
+    answer: AttributedAnswer,
+    method_name: str,
+    scores: TokenScores,
+    is_key: tuple[bool, ...],
+) -> grades.Subject:
+    return grades.Subject(
+        key=grades.Key("", 0, TYPED, method_name, answer.kind, scores.answer_tokens),
+        prompt_ids=prompt.ids,
+        scores=scores.scores,
+        in_question=prompt.in_question,
+        is_key=is_key,
+        answer_ids=answer.ids,
+        attributed=dict(answer.parts())[scores.answer_tokens],
+        completeness_gap=scores.completeness_gap,
+    )

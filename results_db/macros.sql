@@ -343,6 +343,25 @@ CREATE OR REPLACE MACRO least_utility(of_ratios) AS TABLE
 
 ---------- Focus ----------
 
+-- A share of positive contribution, in [0, 1]; NULL where there is less of it than minimum_nats.
+CREATE OR REPLACE MACRO focus_share(on_keys, on_question, minimum_nats) AS
+    if(on_question >= minimum_nats, on_keys / nullif(on_question, 0), NULL);
+
+-- Focus on KeyTokens of a relation of tokens, one row per run, example, kind of attribution and
+-- alpha; see example_focus.
+CREATE OR REPLACE MACRO token_focus(of_tokens, minimum_nats) AS TABLE
+    WITH sums AS (
+        SELECT run_id, example_id, method, target, answer_tokens, alpha,
+            sum(greatest(score, 0)::DOUBLE) FILTER (is_key) AS on_keys,
+            sum(greatest(score, 0)::DOUBLE) FILTER (token_class <> 'template') AS on_question,
+            sum(score::DOUBLE) FILTER (is_key) AS key_contribution
+        FROM query_table(of_tokens)
+        GROUP BY run_id, example_id, method, target, answer_tokens, alpha
+    )
+    SELECT run_id, example_id, method, target, answer_tokens, alpha, key_contribution,
+        focus_share(on_keys, on_question, minimum_nats) AS focus
+    FROM sums;
+
 -- Focus on KeyTokens on the final weights, one row per run and example whose KeyTokens are defined.
 --   focus: sum of positive contributions of KeyTokens / of all question tokens (all but the
 --     template),
@@ -352,11 +371,9 @@ CREATE OR REPLACE MACRO least_utility(of_ratios) AS TABLE
 CREATE OR REPLACE MACRO example_focus(
     of_runs, of_attribution, of_target, of_answer_tokens, minimum_nats
 ) AS TABLE
-    WITH sums AS (
-        SELECT token_score.run_id, example_id,
-            sum(greatest(score, 0)::DOUBLE) FILTER (is_key) AS on_keys,
-            sum(greatest(score, 0)::DOUBLE) FILTER (token_class <> 'template') AS on_question,
-            sum(score::DOUBLE) FILTER (is_key) AS key_contribution
+    WITH token AS (
+        SELECT token_score.run_id, example_id, NULL::DOUBLE AS alpha, method, target,
+            answer_tokens, token_class, score, is_key
         FROM token_score
         JOIN checkpoint
             ON checkpoint.run_id = token_score.run_id AND checkpoint.step = token_score.step
@@ -364,11 +381,8 @@ CREATE OR REPLACE MACRO example_focus(
             AND answer_tokens = of_answer_tokens AND is_key IS NOT NULL
             AND token_score.run_id IN (
                 SELECT unnest([run_id, base_run_id]) FROM query_table(of_runs))
-        GROUP BY token_score.run_id, example_id
     )
-    SELECT run_id, example_id, key_contribution,
-        if(on_question >= minimum_nats, on_keys / nullif(on_question, 0), NULL) AS focus
-    FROM sums;
+    SELECT run_id, example_id, key_contribution, focus FROM token_focus('token', minimum_nats);
 
 -- Focus of each run beside the focus of its base model, one row per run and example that both have.
 CREATE OR REPLACE MACRO focus_pairs(
@@ -387,3 +401,123 @@ CREATE OR REPLACE MACRO focus_pairs(
     JOIN focus AS base ON base.run_id = chosen.base_run_id AND base.example_id = own.example_id
     JOIN example
         ON example.benchmark = chosen.benchmark AND example.example_id = own.example_id;
+
+-- Focus before and after over the examples of each cell of a relation of focus pairs: cell
+-- (struct), "group", focus_before, focus_after, key_before, key_after; see query focus.
+CREATE OR REPLACE MACRO focus_summary(of_pairs) AS TABLE
+    WITH shift AS (
+        SELECT cell, 'measure' AS kind, "group", focus_after - focus_before AS value, 1 AS weight
+        FROM query_table(of_pairs)
+    ), summary AS (
+        SELECT cell, focus_before, focus_after, key_before, key_after,
+            focus_before IS NOT NULL AND focus_after IS NOT NULL AS defined
+        FROM query_table(of_pairs)
+    )
+    SELECT summary.cell, count(*) FILTER (defined) AS n,
+        coalesce(any_value(found.groups), 0) AS groups,
+        avg(focus_before) FILTER (defined) AS focus_before,
+        avg(focus_after) FILTER (defined) AS focus_after,
+        any_value(found.estimate) AS shift, any_value(found.low) AS shift_low,
+        any_value(found.high) AS shift_high,
+        avg(key_before) AS key_contribution_before, avg(key_after) AS key_contribution_after,
+        count(*) FILTER (NOT defined) AS undefined
+    FROM summary LEFT JOIN estimates('shift') AS found ON found.cell = summary.cell
+    GROUP BY summary.cell;
+
+-- KeyTokens of a base model at other thresholds, one row per attribution method, part of the gold
+-- answer, example, alpha and question token whose KeyTokens are defined: the rule of the run (beta,
+-- normalisation) with alpha from 0 to 0.5 in steps of 0.05, and the run's own alpha, where is_key
+-- is what was stored.
+CREATE OR REPLACE MACRO keys_by_alpha(of_run_id) AS TABLE
+    WITH rule AS (
+        SELECT (key_tokens->>'$.alpha')::DOUBLE AS recorded,
+            (key_tokens->>'$.beta')::INTEGER AS beta,
+            key_tokens->>'$.normalisation' AS normalisation,
+            unnest(list_distinct([i / 20 FOR i IN range(11)] || [recorded])) AS alpha
+        FROM (SELECT spec::JSON->'$.probe.key_tokens' AS key_tokens FROM run
+            WHERE run_id = of_run_id)
+    ), gain AS (
+        SELECT method, answer_tokens, example_id, position, is_key AS stored,
+            greatest(coalesce(score, 0), 0)::DOUBLE AS gain,
+            count(*) FILTER (score > 0) OVER prompt AS supporting,
+            max(gain) OVER prompt AS largest, sum(gain) OVER prompt AS total
+        FROM token_score
+        JOIN checkpoint USING (run_id, step)
+        WHERE run_id = of_run_id AND is_final AND target = 'gold' AND is_key IS NOT NULL
+            AND token_class <> 'template'
+        WINDOW prompt AS (PARTITION BY method, answer_tokens, example_id)
+    )
+    SELECT method, answer_tokens, example_id, position, alpha, alpha = recorded AS is_recorded,
+        CASE
+            WHEN is_recorded THEN stored
+            WHEN supporting < beta THEN gain > 0
+            ELSE gain > 0 AND gain / if(normalisation = 'max', largest, total) > alpha
+        END AS is_key
+    FROM gain CROSS JOIN rule WHERE recorded IS NOT NULL;
+
+-- Rows of table focus_by_alpha for one run, once its base model is in the file.
+CREATE OR REPLACE MACRO run_focus_by_alpha(of_run_id, minimum_nats) AS TABLE
+    WITH final AS MATERIALIZED (
+        SELECT run.run_id, run.benchmark, run.base_run_id, checkpoint.step
+        FROM run JOIN checkpoint USING (run_id)
+        WHERE is_final AND run.status = 'complete' AND run.run_id IN (
+            SELECT unnest([run_id, base_run_id]) FROM run WHERE run_id = of_run_id)
+    ), key AS MATERIALIZED (
+        FROM keys_by_alpha((SELECT base_run_id FROM run WHERE run_id = of_run_id))
+    ), token AS (
+        SELECT final.run_id, own.example_id, key.alpha, own.method, own.target, own.answer_tokens,
+            own.token_class, own.score, key.is_key
+        FROM final
+        JOIN token_score AS own ON own.run_id = final.run_id AND own.step = final.step
+        JOIN key ON key.method = own.method AND key.answer_tokens = own.answer_tokens
+            AND key.example_id = own.example_id AND key.position = own.position
+    ), focus AS MATERIALIZED (
+        FROM token_focus('token', minimum_nats)
+    ), pair AS MATERIALIZED (
+        SELECT {'run_id': own.run_id, 'split': example.split, 'method': own.method,
+                'target': own.target, 'answer_tokens': own.answer_tokens, 'alpha': own.alpha}
+                AS cell,
+            example."group", base.focus AS focus_before, own.focus AS focus_after,
+            base.key_contribution AS key_before, own.key_contribution AS key_after
+        FROM focus AS own
+        JOIN final ON final.run_id = own.run_id
+        JOIN focus AS base ON base.run_id = final.base_run_id AND base.method = own.method
+            AND base.target = own.target AND base.answer_tokens = own.answer_tokens
+            AND base.example_id = own.example_id AND base.alpha = own.alpha
+        JOIN example
+            ON example.benchmark = final.benchmark AND example.example_id = own.example_id
+        WHERE own.run_id = of_run_id AND example.split IN ('forget', 'retain')
+    )
+    SELECT found.cell.run_id AS run_id, found.cell.split AS split, found.cell.method AS method,
+        found.cell.target AS target, found.cell.answer_tokens AS answer_tokens,
+        found.cell.alpha AS alpha,
+        found.cell.alpha IN (SELECT alpha FROM key WHERE is_recorded) AS is_recorded,
+        found.* EXCLUDE (cell)
+    FROM focus_summary('pair') AS found;
+
+---------- Trust ----------
+
+-- Whether a check of an attribution passes; NULL where it has no value. Units: see table grade.
+CREATE OR REPLACE MACRO measure_passes(of_measure, of_value) AS CASE of_measure
+    WHEN 'completeness_gap' THEN abs(of_value) <= 0.05
+    WHEN 'rank_agreement' THEN of_value >= 0.5
+    WHEN 'replace_agreement' THEN of_value >= 0.5
+    WHEN 'deletion_gap' THEN of_value > 0
+END;
+
+-- The grade of each attribution that was checked; NULL where the deletion could not be.
+--   A: deleting the highest-ranked tokens hurts the answer more than deleting random ones, and
+--      every other check that has a value (at least one) passes.
+--   B: the same, but another check fails, or none has a value.
+--   C: deleting the highest-ranked tokens hurts no more than deleting random ones.
+CREATE OR REPLACE VIEW graded_attribution AS
+    SELECT run_id, step, example_id, method, target, answer_tokens,
+        CASE
+            WHEN NOT bool_and(measure_passes(measure, value)) FILTER (measure = 'deletion_gap')
+                THEN 'C'
+            WHEN count(value) FILTER (measure = 'deletion_gap') = 0 THEN NULL
+            WHEN bool_and(measure_passes(measure, value)) AND count(value) > 1 THEN 'A'
+            ELSE 'B'
+        END AS grade
+    FROM grade
+    GROUP BY run_id, step, example_id, method, target, answer_tokens;

@@ -8,17 +8,22 @@ another version, the program's own is loaded over it for the connection.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
+from dataclasses import astuple, fields
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import duckdb
 import pandas as pd
 
 from results_db.guard import reading
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 HERE = Path(__file__).parent
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 State = Literal["missing", "empty", "running", "ready", "other_schema"]
 Version = tuple[int, int, int, int, int]
@@ -81,6 +86,32 @@ def query(path: str | Path, name: str, **parameters: Parameter) -> pd.DataFrame:
     with reading(path) as connection:
         if require_schema(connection) != macros_hash():
             connection.execute(_temporary_macros()).fetchall()
+        return connection.execute(sql, parameters).df()
+
+
+def query_records(
+    table: str, records: Sequence[DataclassInstance], name: str, **parameters: Parameter
+) -> pd.DataFrame:
+    """Rows that answer one named question about records that are in no file.
+
+    Args:
+        table: Where they belong.
+        records: Rows of that table; all others are empty.
+        name: Name of a file in queries/, without its suffix.
+        parameters: As in `query`.
+
+    Raises:
+        UnknownQueryError: There is no query of that name.
+        ParameterError: A parameter is missing, or is not one of the query's.
+    """
+    sql = sql_of(name)
+    _check_parameters(name, set(parameters))
+    with duckdb.connect() as connection:
+        connection.execute((HERE / "schema.sql").read_text(encoding="utf-8")).fetchall()
+        connection.execute(macros()).fetchall()
+        for record in records:
+            marks = ", ".join("?" for _ in fields(record))
+            connection.execute(f"INSERT INTO {table} VALUES ({marks})", list(astuple(record)))
         return connection.execute(sql, parameters).df()
 
 

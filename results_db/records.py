@@ -19,6 +19,7 @@ Axis = Literal["step", "alpha"]
 Target = Literal["gold", "base_generation", "own_generation"]
 AnswerTokens = Literal["all", "novel"]
 TokenClass = Literal["template", "keyword", "content", "function", "punctuation"]
+Measure = Literal["completeness_gap", "rank_agreement", "replace_agreement", "deletion_gap"]
 Arm = Literal["treatment", "placebo_same", "placebo_foreign", "placebo_format"]
 
 SPLITS: tuple[str, ...] = get_args(Split)
@@ -334,6 +335,57 @@ class Statistic:
 
 
 @dataclass(frozen=True)
+class Grade:
+    """One check of one attribution; what makes a grade of them is a macro."""
+
+    run_id: str
+    step: int
+    example_id: str
+    method: str
+    target: Target
+    answer_tokens: AnswerTokens
+    measure: Measure
+    value: float | None
+    unit: str
+    reason: str | None
+
+    def __post_init__(self) -> None:
+        """Check that a missing value has a reason."""
+        row = f"grade {self.run_id}/{self.example_id}/{self.method}/{self.target}/{self.measure}"
+        _one_of(self.measure, Measure, row, "measure")
+        _require((self.value is None) == (self.reason is not None), row, "neither value nor reason")
+        _finite(self.value, row, "value")
+
+
+@dataclass(frozen=True)
+class EmphasisedFocus:
+    """Contributions under one emphasised prompt, beside those under the plain one; gold answer."""
+
+    run_id: str
+    step: int
+    example_id: str
+    strategy: str  # arm treatment, draw 0
+    method: str
+    base_on_keys: float  # nats per answer token; so are all below
+    base_on_question: float
+    plain_on_keys: float
+    plain_on_question: float
+    on_keys: float
+    on_question: float
+
+    def __post_init__(self) -> None:
+        """Check that a part is not more than the whole."""
+        row = f"emphasised_focus {self.run_id}/{self.example_id}/{self.strategy}"
+        pairs = (
+            (self.base_on_keys, self.base_on_question),
+            (self.plain_on_keys, self.plain_on_question),
+            (self.on_keys, self.on_question),
+        )
+        for part, whole in pairs:
+            _require(0 <= part <= whole < math.inf, row, f"{part} of {whole} nats on KeyTokens")
+
+
+@dataclass(frozen=True)
 class RunResult:
     """Everything one finished (or failed) run hands to the store; committed as one transaction."""
 
@@ -348,3 +400,5 @@ class RunResult:
     recoveries: tuple[Recovery, ...] = ()
     utilities: tuple[Utility, ...] = ()
     statistics: tuple[Statistic, ...] = ()
+    grades: tuple[Grade, ...] = ()
+    emphasised_focus: tuple[EmphasisedFocus, ...] = ()

@@ -1,4 +1,5 @@
--- The tables of a results file, one for each record of records.py: same columns, same order.
+-- The tables of a results file, one for each record of records.py: same columns, same order; and
+-- summaries of them, made by SQL when a run is published.
 -- Not measured is NULL, and `reason` says why. Fractions lie in [0, 1]; logarithms are natural.
 -- There are no foreign keys: a run is added or replaced in one transaction; verify.py finds orphans.
 
@@ -352,3 +353,96 @@ COMMENT ON COLUMN statistic.groups IS 'Groups these examples belong to, a count.
 COMMENT ON COLUMN statistic.seed IS 'Seed of a resampling; NULL where there is none.';
 COMMENT ON COLUMN statistic.definition IS 'What is computed, in words, with unit and sign.';
 COMMENT ON COLUMN statistic.reason IS 'Why there is no estimate; NULL where there is one.';
+
+CREATE TABLE grade (
+    run_id VARCHAR NOT NULL,
+    step INTEGER NOT NULL,
+    example_id VARCHAR NOT NULL,
+    method VARCHAR NOT NULL,
+    target VARCHAR NOT NULL CHECK (target IN ('gold', 'base_generation', 'own_generation')),
+    answer_tokens VARCHAR NOT NULL CHECK (answer_tokens IN ('all', 'novel')),
+    measure VARCHAR NOT NULL CHECK (
+        measure IN ('completeness_gap', 'rank_agreement', 'replace_agreement', 'deletion_gap')),
+    value DOUBLE,
+    unit VARCHAR NOT NULL,
+    reason VARCHAR,
+    PRIMARY KEY (run_id, step, example_id, method, target, answer_tokens, measure),
+    CHECK ((value IS NULL) = (reason IS NOT NULL))
+);
+COMMENT ON TABLE grade IS 'One check of one attribution. An attribution without rows was not graded; the view graded_attribution makes a grade of them.';
+COMMENT ON COLUMN grade.run_id IS 'The run.';
+COMMENT ON COLUMN grade.step IS 'The measured step.';
+COMMENT ON COLUMN grade.example_id IS 'The example, of the benchmark of the run.';
+COMMENT ON COLUMN grade.method IS 'Name of the attribution method.';
+COMMENT ON COLUMN grade.target IS 'Whose answer: gold, base_generation or own_generation.';
+COMMENT ON COLUMN grade.answer_tokens IS 'Which tokens of it: all or novel.';
+COMMENT ON COLUMN grade.measure IS 'completeness_gap: sum of the scores minus what they should sum to. rank_agreement: Spearman over the question tokens, leave_one_out with integrated_gradients, any other method with leave_one_out. replace_agreement: Spearman of deletion with replacement by a token that the run states. deletion_gap: what the answer loses without the highest-ranked tokens (as many as there are KeyTokens), minus what it loses without as many drawn at random, mean over the draws.';
+COMMENT ON COLUMN grade.value IS 'The value in `unit`; correlations in [-1, 1]; deletion_gap above 0: the ranking found tokens that matter more than random ones. NULL when it could not be measured.';
+COMMENT ON COLUMN grade.unit IS 'nats per answer token, or rank correlation.';
+COMMENT ON COLUMN grade.reason IS 'Why there is no value; NULL where there is one.';
+
+CREATE TABLE emphasised_focus (
+    run_id VARCHAR NOT NULL,
+    step INTEGER NOT NULL,
+    example_id VARCHAR NOT NULL,
+    strategy VARCHAR NOT NULL,
+    method VARCHAR NOT NULL,
+    base_on_keys DOUBLE NOT NULL CHECK (base_on_keys BETWEEN 0 AND base_on_question),
+    base_on_question DOUBLE NOT NULL,
+    plain_on_keys DOUBLE NOT NULL CHECK (plain_on_keys BETWEEN 0 AND plain_on_question),
+    plain_on_question DOUBLE NOT NULL,
+    on_keys DOUBLE NOT NULL CHECK (on_keys BETWEEN 0 AND on_question),
+    on_question DOUBLE NOT NULL,
+    PRIMARY KEY (run_id, step, example_id, strategy)
+);
+COMMENT ON TABLE emphasised_focus IS 'Contributions to the novel tokens of the gold answer under one emphasised prompt (arm treatment, draw 0) whose plain answer was wrong, beside those under the plain prompt. Stored for recovered attempts and as many others of the same run and strategy.';
+COMMENT ON COLUMN emphasised_focus.run_id IS 'The run.';
+COMMENT ON COLUMN emphasised_focus.step IS 'The measured step.';
+COMMENT ON COLUMN emphasised_focus.example_id IS 'The example, of the benchmark of the run.';
+COMMENT ON COLUMN emphasised_focus.strategy IS 'Name of the recovery strategy.';
+COMMENT ON COLUMN emphasised_focus.method IS 'Name of the attribution method, the one that KeyTokens come from.';
+COMMENT ON COLUMN emphasised_focus.base_on_keys IS 'Plain prompt, base model: sum of the positive contributions of all tokens of the words of KeyTokens, nats per answer token, 0 or more.';
+COMMENT ON COLUMN emphasised_focus.base_on_question IS 'The same over all tokens of the prompt but the template.';
+COMMENT ON COLUMN emphasised_focus.plain_on_keys IS 'Plain prompt, the run: as base_on_keys.';
+COMMENT ON COLUMN emphasised_focus.plain_on_question IS 'Plain prompt, the run: as base_on_question.';
+COMMENT ON COLUMN emphasised_focus.on_keys IS 'Emphasised prompt, the run: as base_on_keys, wherever these words stand in it.';
+COMMENT ON COLUMN emphasised_focus.on_question IS 'Emphasised prompt, the run: as base_on_question.';
+
+CREATE TABLE focus_by_alpha (
+    run_id VARCHAR NOT NULL,
+    split VARCHAR NOT NULL,
+    method VARCHAR NOT NULL,
+    target VARCHAR NOT NULL,
+    answer_tokens VARCHAR NOT NULL,
+    alpha DOUBLE NOT NULL CHECK (alpha BETWEEN 0 AND 1),
+    is_recorded BOOLEAN NOT NULL,
+    n BIGINT NOT NULL CHECK (n >= 0),
+    groups BIGINT NOT NULL CHECK (groups >= 0),
+    focus_before DOUBLE CHECK (focus_before BETWEEN 0 AND 1),
+    focus_after DOUBLE CHECK (focus_after BETWEEN 0 AND 1),
+    shift DOUBLE,
+    shift_low DOUBLE,
+    shift_high DOUBLE,
+    key_contribution_before DOUBLE,
+    key_contribution_after DOUBLE,
+    undefined BIGINT NOT NULL CHECK (undefined >= 0),
+    PRIMARY KEY (run_id, split, method, target, answer_tokens, alpha)
+);
+COMMENT ON TABLE focus_by_alpha IS 'Summary, made by SQL when a run is published: focus on KeyTokens before and after, at several thresholds alpha of the KeyToken rule; no focus below 0.05 nats.';
+COMMENT ON COLUMN focus_by_alpha.run_id IS 'The run, at its final step.';
+COMMENT ON COLUMN focus_by_alpha.split IS 'forget or retain.';
+COMMENT ON COLUMN focus_by_alpha.method IS 'Name of the attribution method.';
+COMMENT ON COLUMN focus_by_alpha.target IS 'Whose answer: gold, base_generation or own_generation.';
+COMMENT ON COLUMN focus_by_alpha.answer_tokens IS 'Which tokens of it: all or novel.';
+COMMENT ON COLUMN focus_by_alpha.alpha IS 'Threshold of the KeyToken rule, a fraction: 0 to 0.5 in steps of 0.05, and that of the run.';
+COMMENT ON COLUMN focus_by_alpha.is_recorded IS 'Whether KeyTokens are stored at this alpha; such a row rests on the stored ones.';
+COMMENT ON COLUMN focus_by_alpha.n IS 'Examples whose focus is defined before and after, a count.';
+COMMENT ON COLUMN focus_by_alpha.groups IS 'Groups of these examples, a count.';
+COMMENT ON COLUMN focus_by_alpha.focus_before IS 'Share of positive contribution on KeyTokens, base model, mean over the n examples, in [0, 1]; NULL where there is none.';
+COMMENT ON COLUMN focus_by_alpha.focus_after IS 'The same on the run.';
+COMMENT ON COLUMN focus_by_alpha.shift IS 'After minus before, mean over the n examples, in [-1, 1]; NULL where there is none.';
+COMMENT ON COLUMN focus_by_alpha.shift_low IS 'Lower end of its 95 % interval, robust to groups; NULL below two groups.';
+COMMENT ON COLUMN focus_by_alpha.shift_high IS 'Upper end of that interval.';
+COMMENT ON COLUMN focus_by_alpha.key_contribution_before IS 'Sum of the contributions of KeyTokens, base model, mean over examples that have any, nats per answer token; may be negative.';
+COMMENT ON COLUMN focus_by_alpha.key_contribution_after IS 'The same on the run.';
+COMMENT ON COLUMN focus_by_alpha.undefined IS 'Examples whose focus is not defined on both, a count.';

@@ -26,6 +26,11 @@ RUN_TABLES = {  # table -> field of RunResult
     "recovery": "recoveries",
     "utility": "utilities",
     "statistic": "statistics",
+    "grade": "grades",
+    "emphasised_focus": "emphasised_focus",
+}
+SUMMARY_TABLES = {  # table -> macro that gives its rows for one run
+    "focus_by_alpha": "run_focus_by_alpha($run_id, 0.05)",
 }
 TOKEN_LISTS = {  # field of Attribution -> column of token_score
     "token_ids": "token_id",
@@ -92,6 +97,7 @@ def publish(path: str | Path, result: RunResult) -> None:
         for table, field in RUN_TABLES.items():
             _insert(connection, table, attrgetter(field)(result))
         _insert_tokens(connection, result.attributions)
+        _summarise(connection, result.run.run_id)
 
 
 def finished_runs(path: str | Path) -> set[str]:
@@ -121,7 +127,7 @@ def _make_room(connection: Connection, run_id: str, path: Path) -> None:
     found = connection.execute("SELECT status FROM run WHERE run_id = ?", [run_id]).fetchall()
     if found == [("complete",)]:
         raise DuplicateRunError(f"run {run_id} is already in {path}, complete")
-    for table in ("run", "token_score", "progress", *RUN_TABLES):
+    for table in ("run", "token_score", "progress", *RUN_TABLES, *SUMMARY_TABLES):
         connection.execute(f"DELETE FROM {table} WHERE run_id = ?", [run_id])
 
 
@@ -165,6 +171,12 @@ def _insert_tokens(connection: Connection, attributions: Sequence[Attribution]) 
         " ORDER BY method, target, answer_tokens, step, example_id, position"
     )
     connection.unregister("incoming")
+
+
+def _summarise(connection: Connection, run_id: str) -> None:
+    """Add up what pages would wait for, by the SQL that defines it."""
+    for table, rows in SUMMARY_TABLES.items():
+        connection.execute(f"INSERT INTO {table} BY NAME FROM {rows}", {"run_id": run_id})
 
 
 def _arrow(

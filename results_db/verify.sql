@@ -14,11 +14,17 @@ WITH finished AS (
     UNION ALL SELECT 'recovery', run_id FROM recovery
     UNION ALL SELECT 'utility', run_id FROM utility
     UNION ALL SELECT 'statistic', run_id FROM statistic
+    UNION ALL SELECT 'grade', run_id FROM grade
+    UNION ALL SELECT 'emphasised_focus', run_id FROM emphasised_focus
+    UNION ALL SELECT 'focus_by_alpha', run_id FROM focus_by_alpha
 ), measured AS (
     SELECT DISTINCT 'answer' AS source, run_id, step, example_id FROM answer
     UNION ALL SELECT DISTINCT 'attribution', run_id, step, example_id FROM attribution
     UNION ALL SELECT DISTINCT 'recovery', run_id, step, example_id FROM recovery
     UNION ALL SELECT DISTINCT 'utility', run_id, step, example_id FROM utility
+    UNION ALL SELECT DISTINCT 'grade', run_id, step, example_id FROM grade
+    UNION ALL
+    SELECT DISTINCT 'emphasised_focus', run_id, step, example_id FROM emphasised_focus
 ), token AS (
     SELECT run_id, step, example_id, method, target, answer_tokens, count(*) AS tokens,
         count(DISTINCT position) AS positions, max(position) + 1 AS length

@@ -15,7 +15,9 @@ from results_db.records import (
     Attribution,
     Build,
     Checkpoint,
+    EmphasisedFocus,
     Example,
+    Grade,
     PlannedRun,
     Recovery,
     Run,
@@ -34,6 +36,7 @@ FINAL = 10  # the final step of every run but the base model's
 BUILD = Build("build-1", "3.11.7", "linux", "cpu", 1, '{"torch": "2.13"}', None)
 TOKENS = ("<s>", "Where", " does", " Ann", " live", "?")
 CLASSES = ("template", "content", "function", "keyword", "content", "punctuation")
+SPEC = '{"probe": {"key_tokens": {"alpha": 0.2, "beta": 3, "normalisation": "max"}}}'
 KEYS = (False, False, False, True, False, False)
 
 
@@ -53,7 +56,7 @@ def make_run(run_id: str, method: str = "ga", **changes: str | float | None) -> 
     """A complete run of the base model `base` with the retain run `retrain`."""
     run = Run(
         run_id=run_id, benchmark=BENCHMARK, model=MODEL, architecture="llama", parameters=1000,
-        method=method, seed=0, status="complete", spec="{}", base_run_id="base",
+        method=method, seed=0, status="complete", spec=SPEC, base_run_id="base",
         retain_run_id="retrain", sham_run_id=None, build_id=BUILD.build_id,
         started_at="2026-01-01T00:00:00Z", seconds=1.5, error=None, failed_step=None,
     )  # fmt: skip
@@ -73,6 +76,8 @@ def make_result(
     nll: Mapping[int, Mapping[str, float]] | None = None,
     recoveries: Sequence[Recovery] = (),
     attributions: Sequence[Attribution] = (),
+    grades: Sequence[Grade] = (),
+    restored: Sequence[EmphasisedFocus] = (),
 ) -> RunResult:
     """A run from what it got right: step -> example -> correct; nll alike, for plain texts.
 
@@ -105,6 +110,7 @@ def make_result(
                 0.5, 0.1, 0.8, 4, 2, None, "rho", None,
             ),
         ),
+        grades=tuple(grades), emphasised_focus=tuple(restored),
     )  # fmt: skip
 
 
@@ -142,6 +148,29 @@ def attribution(
         answer_tokens=answer_tokens, answer="In Rome.", logprob=-0.5, completeness_gap=None,  # type: ignore[arg-type]
         path="plain", token_ids=tuple(range(6)), tokens=TOKENS, token_classes=CLASSES,  # type: ignore[arg-type]
         scores=tuple(scores), is_key=tuple(keys),
+    )  # fmt: skip
+
+
+def make_grades(
+    run_id: str, example_id: str, values: Mapping[str, float | None], *, step: int = FINAL,
+    method: str = "leave_one_out",
+) -> list[Grade]:  # fmt: skip
+    """Checks of one attribution: measure -> value, None where it could not be measured."""
+    return [
+        Grade(run_id, step, example_id, method, "gold", "novel", measure,  # type: ignore[arg-type]
+              value, "nats", None if value is not None else "too few tokens")
+        for measure, value in values.items()
+    ]  # fmt: skip
+
+
+def make_restored(
+    run_id: str, example_id: str, strategy: str, plain: float, emphasised: float,
+    *, step: int = FINAL, on_question: float = 2.0,
+) -> EmphasisedFocus:  # fmt: skip
+    """Contributions under one emphasised prompt, from its focus and that of the plain prompt."""
+    return EmphasisedFocus(
+        run_id, step, example_id, strategy, "leave_one_out", 0.75 * on_question, on_question,
+        plain * on_question, on_question, emphasised * on_question, on_question,
     )  # fmt: skip
 
 
@@ -232,6 +261,20 @@ def _small_result(run: Run, examples: Sequence[Example]) -> RunResult:
                         answer_tokens=part)
             for step in (max(steps),) for example_id in probed
             for target in ("gold", "own_generation") for part in ("all", "novel")
+        ],
+        restored=[
+            make_restored(run.run_id, example_id, "quote", 0.25 + 0.02 * (place % 3),
+                          0.5 if _recovers(run, example_id, "treatment") else 0.25, step=max(steps))
+            for place, example_id in enumerate(forget) if run.method != "none"
+        ],
+        grades=[
+            grade
+            for place, example_id in enumerate(probed[::4])
+            for grade in make_grades(
+                run.run_id, example_id, step=max(steps),
+                values={"deletion_gap": 0.3 - 0.1 * (place % 4), "rank_agreement": 0.8,
+                        "replace_agreement": 0.3 + 0.2 * (place % 2), "completeness_gap": None},
+            )
         ],
     )  # fmt: skip
 

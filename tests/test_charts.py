@@ -54,6 +54,37 @@ def focus() -> pd.DataFrame:
     )  # fmt: skip
 
 
+def alphas() -> pd.DataFrame:
+    """Rows of `focus_by_alpha`: two thresholds, of which the first is the recorded one."""
+    return pd.concat(
+        [focus().assign(alpha=a, is_recorded=a == 0.2, shift=focus()["shift"] + 0.2 - a)
+         for a in (0.2, 0.3)]
+    )  # fmt: skip
+
+
+def planted() -> pd.DataFrame:
+    """Rows of `keyword_agreement` of one model by two attribution methods."""
+    names = ("leave_one_out", "integrated_gradients")
+    values = {"precision": (0.8, 0.4), "recall": (0.6, 1.0)}
+    lines = [(names[i], measure, of[i]) for i in (0, 1) for measure, of in values.items()]
+    rows = pd.DataFrame(lines, columns=["attribution_method", "measure", "estimate"])
+    return rows.assign(
+        run_id="base", model="tiny", split="forget", low=rows["estimate"] - 0.1,
+        high=rows["estimate"] + 0.1, chance=0.3, n=93, groups=20,
+    )  # fmt: skip
+
+
+def restored() -> pd.DataFrame:
+    """Rows of `focus_restored` of one run with few groups."""
+    lines = [("recovered", 0.2), ("not recovered", 0.05), ("difference", 0.15)]
+    rows = pd.DataFrame(lines, columns=["outcome", "change"])
+    return rows.assign(
+        run_id="run", model="tiny", method="ga", attempts=9, n=8, groups=5, focus_base=0.8,
+        focus_plain=0.3, focus_emphasised=0.3 + rows["change"], change_low=rows["change"] - 0.1,
+        change_high=rows["change"] + 0.1, is_enough=False,
+    )  # fmt: skip
+
+
 def rates() -> pd.DataFrame:
     """Rows of `recovery_rates` of one run."""
     lines = [("any", "plain", 0.1), ("any", "treatment", 0.5), ("any", "placebo", 0.2),
@@ -111,6 +142,9 @@ def everything() -> dict[str, go.Figure]:
     return {
         "knowledge": charts.knowledge_against_utility(finals(), steps(), 0.9),
         "focus": charts.focus_shift(focus()),
+        "alphas": charts.focus_over_alpha(alphas(), 0.3),
+        "planted": charts.keyword_agreement(planted()),
+        "restored": charts.focus_restored(restored()),
         "prompts": charts.focus_of_prompts(by_prompt(), "run"),
         "rates": charts.recovery_rates(rates(), "residual"),
         "effects": charts.effect_forest(effects(), 0.1),
@@ -162,6 +196,33 @@ def test_focus_shift_draws_sham_as_a_line_to_read_the_others_by() -> None:
     figure = charts.focus_shift(focus())
     dashed = [shape for shape in figure.layout.shapes if shape.line.dash == "dashdot"]
     assert [shape.x0 for shape in dashed] == [-5.0]  # percentage points
+
+
+def test_alpha_draws_all_thresholds_as_lines_and_one_with_intervals() -> None:
+    figure = charts.focus_over_alpha(alphas(), 0.3)
+    lines = {tuple(t.x): list(t.y) for t in figure.data if t.mode == "lines+markers"}
+    assert lines == {(0.2, 0.3): [pytest.approx(-50), pytest.approx(-60)]}  # ga, drawn last
+    (forget,) = [
+        t for t in figure.data if t.error_x.array is not None and "circle" in t.marker.symbol
+    ]
+    assert list(forget.x) == [pytest.approx(-15), pytest.approx(-60)]
+
+
+def test_key_tokens_stand_beside_words_drawn_at_random() -> None:
+    figure = charts.keyword_agreement(planted())
+    assert [x for x, _ in points(figure, "line-ns")] == [0.3] * 4
+    solid = [t for t in figure.data if isinstance(t.marker.symbol, tuple) and len(t.x)]
+    assert [list(t.x) for t in solid] == [[0.8, 0.4], [0.6, 1.0]]
+
+
+def test_focus_under_emphasis_says_where_there_is_not_enough_evidence() -> None:
+    figure = charts.focus_restored(restored())
+    notes = [note.text for note in figure.layout.annotations]
+    assert notes.count("not enough evidence") == 1
+    enough = charts.focus_restored(restored().assign(is_enough=True))
+    assert "not enough evidence" not in [note.text for note in enough.layout.annotations]
+    (difference,) = [t for t in figure.data if t.marker.symbol == ("circle",)]
+    assert list(difference.x) == [pytest.approx(15)]
 
 
 def test_focus_ticks_state_n_of_both_splits() -> None:

@@ -68,8 +68,9 @@ def test_every_model_is_run_on_every_benchmark_that_does_not_name_its_own() -> N
     assert [run.method for run in read.runs()[:3]] == ["none", "retrain", "sham"]
     full = plans.read("demo-full")
     assert set(full.cells()) == {(b, m) for b in read.benchmarks for m in read.models}
-    shared = {run.run_id for run in read.runs()} & {run.run_id for run in full.runs()}
-    assert shared == {run.run_id for run in read.runs()}
+    assert (read.probe.graded.prompts, full.probe.graded.prompts) == (16, "all")
+    more = {"graded": full.probe.graded, "restored_attempts": 100}
+    assert read.probe.model_copy(update=more) == full.probe
 
 
 def test_of_two_choices_that_concern_a_run_the_later_one_holds(tmp_path: Path) -> None:

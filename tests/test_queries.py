@@ -65,6 +65,11 @@ COLUMNS: dict[str, tuple[dict[str, Parameter], str]] = {
         "run_id model method split n groups focus_before focus_after shift shift_low shift_high"
         " key_contribution_before key_contribution_after undefined",
     ),
+    "focus_by_alpha": (
+        {**RUNS, **KIND},
+        "run_id model method split alpha is_recorded n groups focus_before focus_after shift"
+        " shift_low shift_high key_contribution_before key_contribution_after undefined",
+    ),
     "focus_by_prompt": (
         FOCUS,
         "run_id model method split example_id prompt focus_before focus_after key_before"
@@ -74,13 +79,31 @@ COLUMNS: dict[str, tuple[dict[str, Parameter], str]] = {
         {**RUNS, **KIND},
         "run_id model method split token_class contribution tokens n",
     ),
+    "focus_restored": (
+        {**RUNS, "minimum_nats": 0.05},
+        "run_id model method outcome attempts n groups focus_base focus_plain focus_emphasised"
+        " change change_low change_high is_enough",
+    ),
+    "grade": (
+        {"example_id": "f0a"},
+        "run_id step method target answer_tokens measure value unit passes reason grade",
+    ),
+    "grades": (
+        {**RUNS, **KIND},
+        "run_id model method measure estimate low high n groups unit passed grade_a grade_b"
+        " grade_c",
+    ),
+    "keyword_agreement": (
+        {"benchmark": "people", "models": [], "answer_tokens": "novel"},
+        "run_id model attribution_method split measure estimate low high chance n groups",
+    ),
     "rank_agreement": (
         {**RUNS, **KIND},
         "run_id model method split measure estimate low high n groups definition reason",
     ),
     "prompt_tokens": (
         {"benchmark": "people", "model": "tiny", "example_id": "f0a", **KIND},
-        "run_id method position token token_class score is_key answer logprob",
+        "run_id method position token token_class score is_key answer logprob grade",
     ),
     "recovery_rates": (
         RUNS,
@@ -291,7 +314,7 @@ RUN_QUERIES = sorted(
 )
 
 
-@pytest.mark.parametrize("name", sorted(set(RUN_QUERIES) - {"examples"}))
+@pytest.mark.parametrize("name", sorted(set(RUN_QUERIES) - {"examples", "keyword_agreement"}))
 def test_only_complete_runs_are_counted(study: Path, name: str) -> None:
     ids = set(read.query(study, name, **COLUMNS[name][0])["run_id"])
     assert ids == {"ga", "npo", "npo-1"} if name == "verdict" else ids <= {

@@ -11,7 +11,7 @@ import pytest
 
 from results_db import records
 from results_db.read import HERE
-from results_db.store import RUN_TABLES, TOKEN_LISTS
+from results_db.store import RUN_TABLES, SUMMARY_TABLES, TOKEN_LISTS
 
 TABLES = {
     "build": records.Build, "study": records.Study, "planned_run": records.PlannedRun,
@@ -19,6 +19,7 @@ TABLES = {
     "progress": records.Progress, "checkpoint": records.Checkpoint, "step": records.Step,
     "answer": records.Answer, "attribution": records.Attribution, "recovery": records.Recovery,
     "utility": records.Utility, "statistic": records.Statistic,
+    "grade": records.Grade, "emphasised_focus": records.EmphasisedFocus,
 }  # fmt: skip
 SQL_TYPES = {
     "str": ("VARCHAR",), "int": ("INTEGER", "BIGINT"), "float": ("DOUBLE",), "bool": ("BOOLEAN",),
@@ -27,7 +28,7 @@ SQL_TYPES = {
 LITERALS = {
     "Split": records.Split, "Form": records.Form, "Status": records.Status, "Axis": records.Axis,
     "Target": records.Target, "AnswerTokens": records.AnswerTokens, "Arm": records.Arm,
-    "CorrectRule": records.CorrectRule,
+    "CorrectRule": records.CorrectRule, "Measure": records.Measure,
 }  # fmt: skip
 
 
@@ -48,9 +49,11 @@ def columns(schema: duckdb.DuckDBPyConnection, table: str) -> dict[str, tuple[st
     return {name: (kind, nullable) for name, kind, nullable in rows}
 
 
-def test_tables_are_the_records_and_two_more(schema: duckdb.DuckDBPyConnection) -> None:
+def test_tables_are_the_records_the_summaries_and_two_more(
+    schema: duckdb.DuckDBPyConnection,
+) -> None:
     found = {row[0] for row in schema.execute("SHOW TABLES").fetchall()}
-    assert found == {*TABLES, "meta", "token_score"}
+    assert found == {*TABLES, *SUMMARY_TABLES, "meta", "token_score"}
 
 
 @pytest.mark.parametrize("table", TABLES)
@@ -79,7 +82,7 @@ def test_token_score_holds_the_lists_of_an_attribution(schema: duckdb.DuckDBPyCo
 
 
 @pytest.mark.parametrize(
-    "column", ["split", "form", "status", "axis", "target", "answer_tokens", "arm"]
+    "column", ["split", "form", "status", "axis", "target", "answer_tokens", "arm", "measure"]
 )
 def test_checks_allow_what_the_records_allow(
     schema: duckdb.DuckDBPyConnection, column: str

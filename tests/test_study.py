@@ -7,6 +7,7 @@ from pathlib import Path
 
 import duckdb
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -112,6 +113,47 @@ def test_key_tokens_are_the_same_for_every_run(tiny_study: TinyStudy) -> None:
           GROUP BY ALL HAVING count(DISTINCT is_key) > 1)
     """
     assert rows(tiny_study.database, differing) == [(0,)]
+
+
+def test_the_stated_number_of_prompts_is_graded_on_every_run(tiny_study: TinyStudy) -> None:
+    counts = """
+        SELECT DISTINCT count(DISTINCT example_id) FILTER (split = 'forget'),
+            count(DISTINCT example_id) FILTER (split = 'retain'),
+            list_sort(list(DISTINCT example_id))
+        FROM run JOIN grade USING (run_id) JOIN example USING (benchmark, example_id)
+        GROUP BY run_id
+    """
+    ((forget, retain, _),) = rows(tiny_study.database, counts)  # the same ones on every run
+    assert (forget, retain) == (3, 3)
+
+
+def test_every_recovered_attempt_is_attributed_and_as_many_others(tiny_study: TinyStudy) -> None:
+    counts = """
+        SELECT count(*) FILTER (v.correct), count(*) FILTER (v.correct AND f.run_id IS NOT NULL),
+            count(*) FILTER (NOT v.correct AND f.run_id IS NOT NULL),
+            count(*) FILTER (NOT v.correct), v.strategy
+        FROM final_attempt v JOIN run USING (run_id)
+        JOIN answer a ON a.run_id = v.run_id AND a.step = v.step AND a.example_id = v.example_id
+        LEFT JOIN emphasised_focus f ON f.run_id = v.run_id AND f.step = v.step
+            AND f.example_id = v.example_id AND f.strategy = v.strategy
+        WHERE v.arm = 'treatment' AND v.correct IS NOT NULL AND NOT a.correct
+            AND run.method <> 'none'
+        GROUP BY v.run_id, v.strategy
+    """
+    found = rows(tiny_study.database, counts)
+    assert found
+    for recovered, attributed, others, wrong, _ in found:
+        assert attributed == min(int(str(recovered)), 12)
+        assert others == min(int(str(attributed)), int(str(wrong)))
+
+
+def test_at_the_recorded_alpha_the_summary_is_what_focus_says(tiny_study: TinyStudy) -> None:
+    of: dict[str, read.Parameter] = {"benchmark": "bios-qa", "models": [], "methods": []}
+    kind = {"attribution_method": "leave_one_out", "target": "gold", "answer_tokens": "novel"}
+    found = read.query(tiny_study.database, "focus_by_alpha", **of, **kind)
+    focus = read.query(tiny_study.database, "focus", **of, **kind, minimum_nats=0.05)
+    recorded = found.loc[found["is_recorded"], focus.columns].reset_index(drop=True)
+    pd.testing.assert_frame_equal(recorded, focus, check_dtype=False)
 
 
 def test_task_vector_runs_over_alpha_and_others_over_steps(tiny_study: TinyStudy) -> None:

@@ -22,8 +22,9 @@ def rows(*lines: tuple[str, str, float | None, bool | None], method: str = "none
     columns = ["token", "token_class", "score", "is_key"]
     frame = pd.DataFrame(list(lines), columns=columns)
     return frame.assign(
-        run_id=method, method=method, position=range(len(lines)), logprob=-0.5, answer="Rome."
-    )
+        run_id=method, method=method, position=range(len(lines)), logprob=-0.5, answer="Rome.",
+        grade=None,
+    )  # fmt: skip
 
 
 def luminance(red: float, green: float, blue: float) -> float:
@@ -135,3 +136,9 @@ def test_table_has_one_row_a_token_and_one_column_a_run() -> None:
     assert list(table["Token"]) == [" Anna", " Anna"]  # kept apart by position, not by text
     assert list(table["Base model"]) == [0.5, 0.1]
     assert list(table["GA"]) == [0.0, 0.0]
+
+
+def test_a_grade_stands_beside_the_run_where_there_is_one() -> None:
+    plain = rows(("x", "content", 0.2, False))
+    assert "grade" not in tokens.strips(plain)
+    assert "nats per token · grade B" in tokens.strips(plain.assign(grade="B"))

@@ -1,8 +1,11 @@
 """Rows to plotly figures: no Streamlit, no SQL. A figure's alternative text is in its `meta`."""
 
+from dashboard.charts.alpha import focus_over_alpha
 from dashboard.charts.focus import focus_of_prompts, focus_shift
+from dashboard.charts.keywords import keyword_agreement
 from dashboard.charts.overview import knowledge_against_utility
 from dashboard.charts.recovery import MEASURES, effect_forest, recovery_rates
+from dashboard.charts.restored import focus_restored
 from dashboard.charts.runs import loss_curve
 from dashboard.charts.utility import axes_of, utility_curves
 
@@ -11,7 +14,10 @@ __all__ = [
     "axes_of",
     "effect_forest",
     "focus_of_prompts",
+    "focus_over_alpha",
+    "focus_restored",
     "focus_shift",
+    "keyword_agreement",
     "knowledge_against_utility",
     "loss_curve",
     "recovery_rates",

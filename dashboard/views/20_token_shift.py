@@ -29,6 +29,17 @@ if panels.found(prompts, "This benchmark has no forget prompts for that model.")
         panels.computed("prompt_tokens")
 
 panels.heading(
+    "How far can these contributions be trusted?",
+    "A: deleting the highest-ranked tokens hurts the answer more than deleting random ones, and "
+    "every other check agrees. B: a check disagrees. C: no better than random. Measured on a "
+    "sample of prompts that the study states; where a model has collapsed, expect C.",
+)
+grades = data.rows("grades", **chosen.runs, **chosen.attribution)
+if panels.found(grades, "No attribution of this kind was graded in this study."):
+    panels.markup(tables.grades(grades))
+    panels.computed("grades")
+
+panels.heading(
     "Over all prompts, did focus leave the KeyTokens?",
     "Any change of weights lowers this share, because KeyTokens are the largest on the base model. "
     "Read a method beside sham (same steps, retain data only) and beside its retain prompts. A "
@@ -38,6 +49,16 @@ focus = data.rows("focus", **chosen.focus)
 if panels.found(focus):
     panels.chart(charts.focus_shift(focus), key="focus")
     panels.computed("focus")
+
+panels.heading(
+    "Does that depend on how many tokens count as KeyTokens?",
+    "Alpha is the threshold of the KeyToken rule: at 0 every token that supports the answer "
+    "counts, higher up only those near the largest. The slider starts at the recorded alpha.",
+)
+by_alpha = data.rows("focus_by_alpha", **chosen.runs, **chosen.attribution)
+if panels.found(by_alpha):
+    panels.chart(charts.focus_over_alpha(by_alpha, filters.alpha(by_alpha)), key="alphas")
+    panels.computed("focus_by_alpha")
 
 panels.heading(
     "Is it still the same tokens that matter?",
@@ -59,6 +80,16 @@ classes = data.rows("class_contribution", **chosen.runs, **chosen.attribution)
 if panels.found(classes):
     panels.markup(heat.class_table(classes))
     panels.computed("class_contribution")
+
+panels.heading(
+    "Do KeyTokens find the words that were planted?",
+    "The benchmark knows which words of a prompt its fact hangs on; attribution does not. Compared "
+    "word by word on the base model. Grey: what as many words drawn at random would reach.",
+)
+planted = data.rows("keyword_agreement", **chosen.keywords)
+if panels.found(planted, "No prompt here has both keywords and KeyTokens."):
+    panels.chart(charts.keyword_agreement(planted), key="keywords")
+    panels.computed("keyword_agreement")
 
 panels.heading(
     "Which prompts lost focus in one run?",

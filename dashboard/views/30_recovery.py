@@ -36,6 +36,17 @@ if panels.found(effects, "No unlearned run matches these filters."):
     panels.computed("effects")
 
 panels.heading(
+    "Does focus come back where the answer does?",
+    "Focus on the words of KeyTokens, in forgotten answers that emphasis brought back and in as "
+    "many that it did not. Emphasis may repeat the words, which alone raises their share: only the "
+    "difference on the right tells whether focus and answer return together.",
+)
+restored = data.rows("focus_restored", **chosen.emphasis)
+if panels.found(restored, "Emphasis brought no forgotten answer back in these runs."):
+    panels.chart(charts.focus_restored(restored), key="restored")
+    panels.computed("focus_restored")
+
+panels.heading(
     "What did the model actually say?", "Choose a line to read the prompt and both answers in full."
 )
 strategies = filters.strategies(rates)

@@ -15,27 +15,12 @@
 WITH chosen AS MATERIALIZED (
     FROM chosen_runs($benchmark, $models::VARCHAR[], $methods::VARCHAR[])
 ), pair AS MATERIALIZED (
-    FROM focus_pairs('chosen', $attribution_method, $target, $answer_tokens, $minimum_nats)
-), shift AS (
-    SELECT {'run_id': run_id, 'split': split} AS cell, 'measure' AS kind, "group",
-        focus_after - focus_before AS value, 1 AS weight
-    FROM pair
-), summary AS (
-    SELECT run_id, model, method, split, focus_before, focus_after, key_before, key_after,
-        focus_before IS NOT NULL AND focus_after IS NOT NULL AS defined
-    FROM pair
+    SELECT {'run_id': run_id, 'split': split} AS cell, pair.*
+    FROM focus_pairs('chosen', $attribution_method, $target, $answer_tokens, $minimum_nats) AS pair
+    WHERE split IN ('forget', 'retain')
 )
-SELECT run_id, model, method, split, count(*) FILTER (defined) AS n,
-    coalesce(any_value(found.groups), 0) AS groups,
-    avg(focus_before) FILTER (defined) AS focus_before,
-    avg(focus_after) FILTER (defined) AS focus_after,
-    any_value(found.estimate) AS shift, any_value(found.low) AS shift_low,
-    any_value(found.high) AS shift_high,
-    avg(key_before) AS key_contribution_before, avg(key_after) AS key_contribution_after,
-    count(*) FILTER (NOT defined) AS undefined
-FROM summary
-LEFT JOIN estimates('shift') AS found
-    ON found.cell.run_id = summary.run_id AND found.cell.split = summary.split
-WHERE split IN ('forget', 'retain')
-GROUP BY run_id, model, method, split
-ORDER BY model, method, run_id, split
+SELECT chosen.run_id, chosen.model, chosen.method, found.cell.split AS split,
+    found.* EXCLUDE (cell)
+FROM focus_summary('pair') AS found
+JOIN chosen ON chosen.run_id = found.cell.run_id
+ORDER BY chosen.model, chosen.method, chosen.run_id, split
