@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any
@@ -237,7 +238,7 @@ def show_summary(name: str, summary: Summary, *, as_json: bool) -> None:
 
 
 def show_plan(plan: Plan, finished: set[str], *, as_json: bool) -> None:
-    """What a plan would run, and what is done."""
+    """What a plan would run, and what is done; the table leaves out settings that are defaults."""
     columns = ("run_id", "benchmark", "model", "method", "settings", "status")
     rows = [
         (
@@ -245,7 +246,7 @@ def show_plan(plan: Plan, finished: set[str], *, as_json: bool) -> None:
             run.benchmark.name,
             run.model_name,
             run.method,
-            " ".join(settings_lines(run.settings)),
+            " ".join(settings_lines(run.settings) if as_json else _changed_settings(run)),
             "done" if run.run_id in finished else "to do",
         )
         for run in plan.runs()
@@ -254,6 +255,14 @@ def show_plan(plan: Plan, finished: set[str], *, as_json: bool) -> None:
         show_json([dict(zip(columns, row, strict=True)) for row in rows])
     else:
         show_table(f"{plan.name}: {plan.description}", columns, rows)
+
+
+def _changed_settings(run: RunSpec) -> list[str]:
+    """The settings of a run's method that are not its defaults."""
+    method = plugins.load("unlearning_methods", run.method).Method
+    defaults = set(settings_lines(asdict(method())))
+    changed = [line for line in settings_lines(run.settings) if line not in defaults]
+    return [line.removeprefix("optimizer.") for line in changed]
 
 
 def show_selection(
