@@ -1,13 +1,12 @@
 """The read side: named questions, each one SQL file in queries/, answered with rows.
 
-macros.sql holds what several questions share (intervals, who forgot what, utility), so that each
-number has one definition. The file keeps a copy, which saves 40 ms a question; where the copy is of
-another version, the program's own is loaded over it for the connection.
+macros.sql holds what several questions share (intervals, who forgot what, utility) and summaries/
+what is computed when a run is published, so that each number has one definition. The file keeps a
+copy of both; where that is of another version, the program's own is made for the connection.
 """
 
 from __future__ import annotations
 
-import hashlib
 from functools import cache
 from pathlib import Path
 from typing import Literal
@@ -15,10 +14,11 @@ from typing import Literal
 import duckdb
 import pandas as pd
 
-from results_db.guard import reading
+from results_db import summaries
+from results_db.guard import DamagedFileError, reading
 
 HERE = Path(__file__).parent
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 State = Literal["missing", "empty", "running", "ready", "other_schema"]
 Version = tuple[int, int, int, int, int]
@@ -79,8 +79,8 @@ def query(path: str | Path, name: str, **parameters: Parameter) -> pd.DataFrame:
     sql = sql_of(name)
     _check_parameters(name, set(parameters))
     with reading(path) as connection:
-        if require_schema(connection) != macros_hash():
-            connection.execute(_temporary_macros()).fetchall()
+        if require_schema(connection) != summaries.definitions_hash():
+            summaries.define_for_connection(connection)
         return connection.execute(sql, parameters).df()
 
 
@@ -114,12 +114,12 @@ def state(path: str | Path) -> State:
     try:
         with reading(path) as connection:
             return _state_of(connection)
-    except (OtherSchemaError, duckdb.IOException):
+    except (OtherSchemaError, DamagedFileError, duckdb.IOException):
         return "other_schema"
 
 
 def require_schema(connection: duckdb.DuckDBPyConnection) -> str:
-    """Hash of the macros that the open file keeps, once it is known to have this version's schema.
+    """Hash of the definitions that the open file keeps; it must have this version's schema.
 
     Raises:
         OtherSchemaError: It has another schema, or none.
@@ -133,26 +133,10 @@ def require_schema(connection: duckdb.DuckDBPyConnection) -> str:
     if len(found) != 1 or found[0][0] != SCHEMA_VERSION:
         versions = ", ".join(str(row[0]) for row in found) or "none"
         raise OtherSchemaError(
-            f"this file has schema version {versions}, this program reads {SCHEMA_VERSION}"
+            f"this file has schema version {versions}, this program reads {SCHEMA_VERSION}: read it"
+            " with the unPact that made it, or run the plan into a new file with --db"
         )
     return str(found[0][-1])
-
-
-@cache
-def macros() -> str:
-    """SQL of the definitions that questions share."""
-    return (HERE / "macros.sql").read_text(encoding="utf-8")
-
-
-@cache
-def macros_hash() -> str:
-    """Hash of that SQL, 16 hex digits."""
-    return hashlib.sha256(macros().encode()).hexdigest()[:16]
-
-
-@cache
-def _temporary_macros() -> str:
-    return macros().replace("CREATE OR REPLACE", "CREATE OR REPLACE TEMP")
 
 
 def _state_of(connection: duckdb.DuckDBPyConnection) -> State:
