@@ -9,9 +9,10 @@ from typing import Annotated
 
 import typer
 
-from engine import cache, console, plugins
+from engine import cache, console, database, plugins
 from engine import plan as plans
 from engine.bench.commands import bench
+from engine.options import Database, Json, database_path
 
 os.environ.setdefault(
     "HF_HUB_OFFLINE", "1"
@@ -24,14 +25,9 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-database = typer.Typer(help="Look into the results file.", no_args_is_help=True)
-app.add_typer(database, name="db")
+app.add_typer(database.app, name="db")
 app.add_typer(bench, name="bench")
 
-Database = Annotated[
-    Path | None,
-    typer.Option("--db", help="Results file. Default: UNPACT_DB, else results_db/unpact.duckdb."),
-]
 Cache = Annotated[
     Path | None,
     typer.Option("--cache", help="Trained models. Default: UNPACT_CACHE, else the user's cache."),
@@ -40,7 +36,6 @@ Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N
 Settings = Annotated[
     list[str] | None, typer.Option("--set", help="Override a setting of the plan: key.path=value.")
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 TokensPerBatch = Annotated[
     int | None,
     typer.Option(
@@ -53,12 +48,6 @@ Workers = Annotated[
 PlanName = Annotated[
     str, typer.Argument(help="A shipped plan (see `unpact list plans`) or a file.")
 ]
-
-
-def database_path(chosen: Path | None) -> Path:
-    """`--db`, else `UNPACT_DB`, else results_db/unpact.duckdb under the current folder."""
-    default = os.environ.get("UNPACT_DB") or "results_db/unpact.duckdb"
-    return (chosen or Path(default)).absolute()
 
 
 @app.command()
@@ -74,15 +63,17 @@ def run(
     """Run what a plan asks for and the results file does not have yet."""
     from engine import devices, study
     from engine.executors.local import LocalExecutor
+    from results_db.guard import only_study
 
     read = plans.read(plan, settings or [])
     where = devices.resolve(device)
     count = workers or devices.default_workers(where)
     listener = console.listener(read, quiet=as_json)
-    with listener:
+    path = database_path(db)
+    with listener, only_study(path, listener.waiting):
         summary = study.run_study(
             read,
-            database_path(db),
+            path,
             cache_folder or cache.default_folder(),
             lambda: LocalExecutor(count, where),
             listener,
@@ -213,23 +204,6 @@ def serve(
 
     models = serve.Models(database_path(db), tuple(folders or ()), devices.resolve(device))
     serve.serve(models, port, token_file, parent)
-
-
-@database.command()
-def info(db: Database = None, as_json: Json = False) -> None:
-    """Say what the results file holds."""
-    console.show_info(console.existing(database_path(db)), as_json=as_json)
-
-
-@database.command()
-def verify(db: Database = None, as_json: Json = False) -> None:
-    """Check the results file: constraints, orphans, counts against the plan."""
-    from results_db import verify as checks
-
-    problems = checks.verify(console.existing(database_path(db)))
-    console.show_problems(problems, as_json=as_json)
-    if problems:
-        raise typer.Exit(1)
 
 
 def main() -> None:

@@ -23,6 +23,8 @@ from results_db import read
 from results_db.records import RunResult
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from engine.probe import ProbeResult
     from engine.select import Candidate, Measured
     from engine.study import Summary
@@ -331,6 +333,23 @@ def show_info(path: Path, *, as_json: bool) -> None:
     cells += [(f"runs {key}", str(value)) for key, value in runs.items()]
     cells += [(key, f"{value:,}") for key, value in counts.items()]
     show_table(str(path), ("what", "in the file"), cells)
+
+
+def show_done(said: str, document: object, *, as_json: bool) -> None:
+    """What a command did, as a line or as JSON."""
+    if as_json:
+        show_json(document)
+    else:
+        out.print(said, markup=False)
+
+
+def show_rows(rows: pd.DataFrame, *, as_json: bool) -> None:
+    """Rows of an answer; what is not there is an empty cell, in JSON null."""
+    if as_json:
+        show_json(json.loads(rows.to_json(orient="records", date_format="iso")))
+        return
+    cells = rows.astype(object).where(rows.notna(), None)
+    show_table("", list(rows.columns), list(cells.itertuples(index=False, name=None)))
 
 
 def show_problems(problems: Sequence[str], *, as_json: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from engine.plan import RunSpec
 from results_db import read
+from results_db.records import RunResult
 
 BaseScores = dict[tuple[str, str, str], tuple[tuple[float | None, ...], tuple[bool, ...] | None]]
 # (attribution method, answer tokens, example id) -> contributions to the gold answer on the base
@@ -64,3 +66,20 @@ def base_scores(path: Path, base_run_id: str) -> BaseScores:
         )
         for row in rows.itertuples()
     }
+
+
+def base_scores_of(result: RunResult) -> BaseScores:
+    """The same of a base run that may not be in the file yet, rounded as the file rounds."""
+    return {
+        (row.method, row.answer_tokens, row.example_id): (
+            tuple(None if score is None else _stored(score) for score in row.scores),
+            None if None in row.is_key else tuple(map(bool, row.is_key)),
+        )
+        for row in result.attributions
+        if row.target == "gold"
+    }
+
+
+def _stored(score: float) -> float:
+    """A score as the file keeps it: 32 bits."""
+    return float(struct.unpack("f", struct.pack("f", score))[0])

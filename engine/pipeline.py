@@ -150,6 +150,9 @@ class _Execution:
             seconds=seconds,
             error=error,
             failed_step=failed_step,
+            dtype=provenance.dtype(self.lm),
+            prompt_format=provenance.prompt_format(self.lm),
+            data_hash=provenance.data_hash(self.benchmark.examples),
         )
         rows = self.rows
         stages = tuple(Stage(run.run_id, name, spent) for name, spent in rows.seconds.items())

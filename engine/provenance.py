@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import platform
 import subprocess
+from collections.abc import Sequence
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 
 import torch
 
+from engine.lm import LM
 from engine.plan import digest
-from results_db.records import Build
+from results_db.records import Build, Example
 
 PACKAGES = (
     "captum",
@@ -38,6 +41,22 @@ def build(device: str) -> Build:
         _commit(),
     )
     return Build(digest(repr(fields))[:12], *fields)
+
+
+def dtype(lm: LM) -> str:
+    """Number type of the weights, such as float32; several are joined."""
+    kinds = {str(weight.dtype).removeprefix("torch.") for weight in lm.model.parameters()}
+    return "+".join(sorted(kinds))
+
+
+def prompt_format(lm: LM) -> str:
+    """The text around a question and before an answer, as JSON."""
+    return json.dumps(asdict(lm.prompt_format), sort_keys=True)
+
+
+def data_hash(examples: Sequence[Example]) -> str:
+    """Hash of the examples of a benchmark, 16 hex digits, whatever their order."""
+    return digest(repr(sorted(map(repr, examples))))[:16]
 
 
 def _version(package: str) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
@@ -10,9 +11,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from engine import cache
-from engine.jobs import BaseScores, Event, RunJob, TrainJob, base_scores, now
+from engine.jobs import BaseScores, Event, RunJob, TrainJob, base_scores, base_scores_of, now
 from engine.plan import Plan, RunSpec
-from results_db import store
+from results_db import spool, store
 from results_db.guard import GuardTimeoutError
 from results_db.records import Progress, RunResult, Study
 
@@ -23,6 +24,9 @@ class StudyError(RuntimeError):
 
 Job = RunSpec | TrainJob
 POLL_SECONDS = 0.3
+COMMIT_SECONDS = 10.0  # to wait for the results file before a run is spooled beside it
+NOTE_SECONDS = 1.0  # to wait before a note of progress is left out
+LAST_SECONDS = 600.0  # to wait, at the end of a study, for spooled runs to be taken in
 
 
 class Executor(Protocol):
@@ -151,6 +155,7 @@ class _Loop:
                 self._take(future, self.running.pop(future))
             self._publish()
             self._show_progress()
+        self._take_in()
 
     def _needs_of(self, run: RunSpec) -> _Needs:
         """The base model, the model that a run starts from, and its reference runs."""
@@ -227,15 +232,26 @@ class _Loop:
         return failed_result(run, self.needs[run.run_id].references, error)
 
     def _publish(self) -> None:
+        """Commit what is done; while somebody holds the file, spool it beside and go on."""
         while self.unpublished:
-            result = self.unpublished[0]
-            try:
-                store.publish(self.path, result)
-            except GuardTimeoutError as error:
-                self.listener.waiting(str(error))
-                return
-            self.unpublished.pop(0)
+            result = self.unpublished.pop(0)
+            if result.run.method == "none" and result.run.error is None:
+                self.scores[result.run.run_id] = base_scores_of(result)
+            reason = store.publish_or_spool(self.path, result, COMMIT_SECONDS)
+            if reason is not None:
+                self.listener.waiting(f"run {result.run.run_id} is kept beside the file: {reason}")
             self._count(result)
+
+    def _take_in(self) -> None:
+        """Wait, at the end, for the file to be free for what was spooled."""
+        deadline = time.monotonic() + LAST_SECONDS
+        while spool.waiting(self.path):
+            try:
+                store.create(self.path, COMMIT_SECONDS)
+            except GuardTimeoutError as error:
+                self.listener.waiting(f"{len(spool.waiting(self.path))} runs are beside: {error}")
+                if time.monotonic() >= deadline:
+                    return
 
     def _count(self, result: RunResult) -> None:
         run = result.run
@@ -261,9 +277,9 @@ class _Loop:
                 continue
             progress = Progress(event.run_id, event.stage, event.done, event.total, now())
             try:
-                store.note_progress(self.path, progress)
-            except GuardTimeoutError as error:
-                self.listener.waiting(str(error))
+                store.note_progress(self.path, progress, NOTE_SECONDS)
+            except GuardTimeoutError:  # progress is only shown; results are waited for
+                return
 
 
 def _said(error: BaseException) -> str:

@@ -14,21 +14,39 @@ import errno
 import fcntl
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import duckdb
 
-CONFIG: dict[str, str | bool | int | float | list[str]] = {
-    "threads": 1
-}  # must not differ in a process
+from results_db.library import CONFIG, attached, is_attached
+
+T = TypeVar("T")
 POLL_SECONDS = 0.002
 LOCK_CONFLICT = "Could not set lock"
 
 
 class GuardTimeoutError(TimeoutError):
     """The results file stayed in use for longer than the caller would wait."""
+
+
+class NoSpaceError(OSError):
+    """The disk of the results file is full; what was committed stays."""
+
+
+class NotWritableError(PermissionError):
+    """Nobody can write into the folder of the results file."""
+
+
+class DamagedFileError(ValueError):
+    """The file is damaged, or no DuckDB file at all."""
+
+
+FULL = ("No space left", "File too large", "Disk quota exceeded")
+DAMAGED = ("Corrupt database", "Could not read enough bytes", "not a valid DuckDB database")
 
 
 @contextmanager
@@ -43,13 +61,17 @@ def writing(path: str | Path, timeout_s: float = 60.0) -> Iterator[duckdb.DuckDB
 
     Raises:
         GuardTimeoutError: The file stayed in use; names the holder where it can be known.
+        NotWritableError: Nobody can write into its folder.
+        NoSpaceError: Its disk is full; nothing of the transaction is kept.
+        DamagedFileError: It is damaged, or no DuckDB file.
     """
     file, deadline = _canonical(path), time.monotonic() + timeout_s
-    file.parent.mkdir(parents=True, exist_ok=True)
     with ExitStack() as window:
+        window.enter_context(_explained(file))
+        file.parent.mkdir(parents=True, exist_ok=True)
         for side in (_side(file, "gate"), _side(file, "lock")):
             window.enter_context(_locked(side, fcntl.LOCK_EX, file, deadline))
-        connection = window.enter_context(_opened(file, read_only=False, deadline=deadline))
+        connection = window.enter_context(_opened(file, deadline))
         window.enter_context(_transaction(connection))
         yield connection
 
@@ -65,14 +87,68 @@ def reading(path: str | Path, timeout_s: float = 10.0) -> Iterator[duckdb.DuckDB
     Raises:
         FileNotFoundError: There is no such file.
         GuardTimeoutError: The file stayed in use; names the holder where it can be known.
+        DamagedFileError: It is damaged, or no DuckDB file.
     """
     file, deadline = _canonical(path), time.monotonic() + timeout_s
     if not file.exists():
         raise FileNotFoundError(f"no results file at {file}")
     with ExitStack() as window:
+        window.enter_context(_explained(file))
         with _locked(_side(file, "gate"), fcntl.LOCK_SH, file, deadline):
             window.enter_context(_locked(_side(file, "lock"), fcntl.LOCK_SH, file, deadline))
-        yield window.enter_context(_opened(file, read_only=True, deadline=deadline))
+        yield window.enter_context(attached(file, partial(_unhindered, file, deadline)))
+
+
+@contextmanager
+def only_study(path: str | Path, waiting: Callable[[str], None]) -> Iterator[None]:
+    """Be the only study that works on the file; a second one waits here for the first to end.
+
+    Args:
+        path: The results file.
+        waiting: Is told once whom this one waits for.
+
+    Raises:
+        NotWritableError: Nobody can write into the file's folder.
+    """
+    file = _canonical(path)
+    with _explained(file):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(_side(file, "study"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        if not _try_lock(descriptor, fcntl.LOCK_EX):
+            holder = os.pread(descriptor, 20, 0).decode().strip() or "unknown"
+            waiting(f"another study (PID {holder}) works on {file}; this one starts when it ends")
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        os.truncate(descriptor, 0)
+        os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)  # releases the lock
+
+
+@contextmanager
+def _explained(file: Path) -> Iterator[None]:
+    """Say what was found, where, and what to do, of what goes wrong with disk, folder and file."""
+    try:
+        yield
+    except PermissionError as error:
+        raise NotWritableError(
+            f"{file.parent}: nothing can be written there ({error.strerror}); choose a file in"
+            " another folder with --db"
+        ) from error
+    except (duckdb.Error, OSError) as error:
+        said = _first_line(error)
+        if any(sign in said for sign in FULL):
+            raise NoSpaceError(
+                f"{file}: its disk is full ({said}); what was committed stays: make room, then run"
+                " the same command again"
+            ) from error
+        if any(sign in said for sign in DAMAGED):
+            raise DamagedFileError(
+                f"{file} is damaged or no DuckDB file ({said}); put a copy of it back, or move it"
+                " away and run the plan again"
+            ) from error
+        raise
 
 
 def _canonical(path: str | Path) -> Path:
@@ -119,22 +195,30 @@ def _try_lock(descriptor: int, mode: int) -> bool:
 
 
 @contextmanager
-def _opened(file: Path, *, read_only: bool, deadline: float) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Connect, waiting for programs that know nothing of the side files."""
+def _opened(file: Path, deadline: float) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Connect for writing, waiting for programs that know nothing of the side files."""
+    connection = _unhindered(file, deadline, lambda: duckdb.connect(file, config=CONFIG))
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+def _unhindered(file: Path, deadline: float, open_file: Callable[[], T]) -> T:
+    """What `open_file` gives, once no other program has the file open in a way that forbids it.
+
+    Raises:
+        GuardTimeoutError: It stayed open until the deadline; names the process.
+    """
     while True:
         try:
-            connection = duckdb.connect(file, read_only=read_only, config=CONFIG)
-            break
+            return open_file()
         except duckdb.IOException as error:
             if LOCK_CONFLICT not in str(error):
                 raise
             if time.monotonic() >= deadline:
                 raise GuardTimeoutError(f"{file} is in use: {_first_line(error)}") from error
             time.sleep(POLL_SECONDS)
-    try:
-        yield connection
-    finally:
-        connection.close()
 
 
 @contextmanager
@@ -152,6 +236,8 @@ def _in_use(file: Path, mode: int) -> str:
     """Say who holds the file: DuckDB names the process when it refuses to open it."""
     if not file.exists():
         return f"{file} is being created by another process"
+    if is_attached(file):  # opening it here too would undo the lock of the thread that reads it
+        return f"{file} is in use: process {os.getpid()}, this one, reads it"
     try:
         duckdb.connect(file, read_only=mode == fcntl.LOCK_SH, config=CONFIG).close()
     except duckdb.Error as error:
@@ -160,4 +246,4 @@ def _in_use(file: Path, mode: int) -> str:
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0].split(" See also ")[0]
+    return (str(error).splitlines() or [type(error).__name__])[0].split(" See also ")[0]

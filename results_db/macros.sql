@@ -1,6 +1,6 @@
--- What several questions share, each defined once. store.py keeps it in every results file, so that
--- another DuckDB program can ask too; read.py brings its own where a file holds another version.
--- of_models and of_methods: NULL or empty means all of them.
+-- What several summaries and questions share, each defined once. summaries.py keeps it in every
+-- results file, so that another DuckDB program can ask too, and brings its own where a file holds
+-- another version.
 
 ---------- Intervals, 95 % ----------
 
@@ -82,12 +82,12 @@ CREATE OR REPLACE MACRO groups_needed(groups, half, distance, alike) AS
 
 ---------- Runs and plain answers ----------
 
--- Complete runs of a benchmark with what they are compared with. final_step: the step that results
--- are about; base_step: that of the base model; both NULL where it is not in the file. never_knew:
--- whether the file holds the retain run, 'present' or 'absent', or 'itself' for the retain run;
--- only where it is present has never_run_id a value. Macros below take the name of a relation of
--- chosen_runs as of_runs.
-CREATE OR REPLACE MACRO chosen_runs(of_benchmark, of_models, of_methods) AS TABLE
+-- Complete runs with what they are compared with. final_step: the step that results are about;
+-- base_step: that of the base model; both NULL where it is not in the file. never_knew: whether the
+-- file holds the retain run, 'present' or 'absent', or 'itself' for the retain run; only where it is
+-- present has never_run_id a value. Macros below take the name of a relation of such runs as
+-- of_runs.
+CREATE OR REPLACE VIEW compared_run AS
     SELECT run.*, final.step AS final_step, final.weight_change, base_final.step AS base_step,
         CASE
             WHEN retain.run_id IS NULL THEN 'absent'
@@ -100,9 +100,7 @@ CREATE OR REPLACE MACRO chosen_runs(of_benchmark, of_models, of_methods) AS TABL
     LEFT JOIN run AS base ON base.run_id = run.base_run_id AND base.status = 'complete'
     LEFT JOIN checkpoint AS base_final ON base_final.run_id = base.run_id AND base_final.is_final
     LEFT JOIN run AS retain ON retain.run_id = run.retain_run_id AND retain.status = 'complete'
-    WHERE run.status = 'complete' AND run.benchmark = of_benchmark
-        AND (coalesce(len(of_models), 0) = 0 OR list_contains(of_models, run.model))
-        AND (coalesce(len(of_methods), 0) = 0 OR list_contains(of_methods, run.method));
+    WHERE run.status = 'complete';
 
 -- Whether a method is a reference and not unlearning.
 CREATE OR REPLACE MACRO is_reference(of_method) AS of_method IN ('none', 'retrain', 'sham');
@@ -126,12 +124,14 @@ CREATE OR REPLACE MACRO known_facts(of_runs) AS TABLE
 
 ---------- Recovery ----------
 
--- Attempts of draw 0 at the final step, with or without an outcome.
-CREATE OR REPLACE VIEW final_attempt AS
+-- Attempts of draw 0 at the final step of some runs and of their retain runs, with or without an
+-- outcome.
+CREATE OR REPLACE MACRO final_attempts(of_runs) AS TABLE
     SELECT recovery.*
     FROM recovery
     JOIN checkpoint ON checkpoint.run_id = recovery.run_id AND checkpoint.step = recovery.step
-    WHERE is_final AND draw = 0;
+    WHERE is_final AND draw = 0 AND recovery.run_id IN (
+        SELECT unnest([run_id, never_run_id]) FROM query_table(of_runs));
 
 -- The order in which a strategy's placebos are taken where one of them is needed; NULL for a
 -- treatment.
@@ -141,7 +141,7 @@ CREATE OR REPLACE MACRO placebo_rank(of_arm) AS
 -- The arms of each final attempt side by side, one row per run, example and strategy; NULL where an
 -- arm has no outcome. first_placebo, the first in rank that has one, stands against the treatment
 -- in 'any'.
-CREATE OR REPLACE VIEW final_outcome AS
+CREATE OR REPLACE MACRO final_outcomes(of_runs) AS TABLE
     SELECT run_id, example_id, strategy,
         bool_or(correct) FILTER (arm = 'treatment') AS treatment,
         bool_or(correct) FILTER (arm = 'placebo_same') AS placebo_same,
@@ -151,7 +151,7 @@ CREATE OR REPLACE VIEW final_outcome AS
         max(guess_rate) FILTER (arm = 'treatment') AS treatment_guess,
         arg_min(guess_rate, placebo_rank(arm)) FILTER (correct IS NOT NULL AND arm <> 'treatment')
             AS first_placebo_guess
-    FROM final_attempt
+    FROM final_attempts(of_runs)
     GROUP BY run_id, example_id, strategy;
 
 -- Final attempts on known facts, one row per run, example, strategy and arm. Strategy 'any' has the
@@ -171,12 +171,12 @@ CREATE OR REPLACE MACRO arm_outcomes(of_runs) AS TABLE
                 'guess_rate': 1 - product(1 - first_placebo_guess),
                 'not_built': count(*) - count(first_placebo)}
         ]) AS found
-        FROM known JOIN final_outcome USING (run_id, example_id)
+        FROM known JOIN final_outcomes(of_runs) USING (run_id, example_id)
         GROUP BY known.run_id, known.example_id, known."group", known.correct
     )
     SELECT known.run_id, known.example_id, known."group", NOT known.correct AS forgotten,
         strategy, arm, tried.correct, tried.guess_rate, (tried.correct IS NULL)::BIGINT AS not_built
-    FROM known JOIN final_attempt AS tried
+    FROM known JOIN final_attempts(of_runs) AS tried
         ON tried.run_id = known.run_id AND tried.example_id = known.example_id
     UNION ALL
     SELECT run_id, example_id, "group", NOT plain, 'any', found.arm, found.correct,
@@ -193,7 +193,9 @@ CREATE OR REPLACE MACRO arm_outcomes(of_runs) AS TABLE
 -- an outcome is missing, there is no row. Strategy 'any': correct under any of the strategies that
 -- have a row for this example; with_same and with_foreign count the placebos used.
 CREATE OR REPLACE MACRO example_effects(of_runs) AS TABLE
-    WITH paired AS MATERIALIZED (
+    WITH outcome AS MATERIALIZED (
+        FROM final_outcomes(of_runs)
+    ), paired AS MATERIALIZED (
         SELECT known.run_id, known.example_id, known."group", own.strategy,
             chosen.never_run_id IS NULL AS alone,
             own.placebo_same IS NOT NULL AND (alone OR never.placebo_same IS NOT NULL) AS uses_same,
@@ -206,9 +208,9 @@ CREATE OR REPLACE MACRO example_effects(of_runs) AS TABLE
             END AS never_placebo
         FROM known_facts(of_runs) AS known
         JOIN query_table(of_runs) AS chosen ON chosen.run_id = known.run_id
-        JOIN final_outcome AS own
+        JOIN outcome AS own
             ON own.run_id = known.run_id AND own.example_id = known.example_id
-        LEFT JOIN final_outcome AS never
+        LEFT JOIN outcome AS never
             ON never.run_id = chosen.never_run_id AND never.example_id = own.example_id
             AND never.strategy = own.strategy
         WHERE own.treatment IS NOT NULL AND placebo IS NOT NULL
@@ -238,16 +240,16 @@ CREATE OR REPLACE MACRO run_effects(of_runs) AS TABLE
             effect AS value, 1 AS weight
         FROM single
     ), tried AS (
-        SELECT DISTINCT run_id, strategy FROM final_attempt
+        SELECT DISTINCT run_id, strategy FROM final_attempts(of_runs)
         UNION ALL
-        SELECT run_id, 'any' FROM run
+        SELECT run_id, 'any' FROM query_table(of_runs)
     ), arms AS (
         SELECT run_id, strategy, sum(with_same) / sum(with_same + with_foreign) AS same_share
         FROM single GROUP BY run_id, strategy
     )
-    SELECT chosen.run_id, chosen.model, chosen.method, tried.strategy, found.estimate AS effect,
-        found.low AS effect_low, found.high AS effect_high, coalesce(found.n, 0) AS n,
-        coalesce(found.groups, 0) AS groups, found.alike, chosen.never_knew,
+    SELECT chosen.run_id, tried.strategy, found.estimate AS effect, found.low AS effect_low,
+        found.high AS effect_high, coalesce(found.n, 0) AS n, coalesce(found.groups, 0) AS groups,
+        found.alike,
         CASE same_share
             WHEN 1 THEN 'placebo_same'
             WHEN 0 THEN 'placebo_foreign'
@@ -264,7 +266,7 @@ CREATE OR REPLACE MACRO run_effects(of_runs) AS TABLE
 
 -- One number for each thing that utility is measured on: correct answers (0 or 1), and the negative
 -- log-likelihood of plain texts, nats per token.
-CREATE OR REPLACE VIEW measurement AS
+CREATE OR REPLACE MACRO measurements() AS TABLE
     SELECT run_id, step, example_id, false AS is_nll, correct::INTEGER::DOUBLE AS value, guess_rate
     FROM answer
     UNION ALL
@@ -272,18 +274,16 @@ CREATE OR REPLACE VIEW measurement AS
     FROM utility
     WHERE task = 'plain_text' AND metric = 'nll' AND example_id IS NOT NULL AND value IS NOT NULL;
 
--- Measurements, one row per run, measured step (or only the final one), measure and example, beside
--- the base model's. measure: 'forget correct', 'retain correct', 'general correct', 'plain-text
+-- Measurements, one row per run, measured step, measure and example, beside the base model's. measure: 'forget correct', 'retain correct', 'general correct', 'plain-text
 -- perplexity'.
-CREATE OR REPLACE MACRO utility_items(of_runs, only_final) AS TABLE
+CREATE OR REPLACE MACRO utility_items(of_runs) AS TABLE
     SELECT chosen.run_id, own.step, own.is_nll, example."group", own.value, own.guess_rate,
         if(own.is_nll, 'plain-text perplexity', example.split || ' correct') AS measure,
         base.value AS base_value
     FROM query_table(of_runs) AS chosen
-    JOIN measurement AS own ON own.run_id = chosen.run_id
-        AND (own.step = chosen.final_step OR NOT only_final)
+    JOIN measurements() AS own ON own.run_id = chosen.run_id
     JOIN example ON example.benchmark = chosen.benchmark AND example.example_id = own.example_id
-    LEFT JOIN measurement AS base ON base.run_id = chosen.base_run_id
+    LEFT JOIN measurements() AS base ON base.run_id = chosen.base_run_id
         AND base.step = chosen.base_step AND base.example_id = own.example_id
         AND base.is_nll = own.is_nll
     WHERE own.is_nll OR example.split IN ('forget', 'retain', 'general');
@@ -330,11 +330,14 @@ CREATE OR REPLACE MACRO utility_ratios(of_items) AS TABLE
     FROM found JOIN run ON run.run_id = found.cell.run_id;
 
 -- Utility: the least ratio of retain correct, general correct and plain-text perplexity, one row
--- per run and measured step of a relation of utility_ratios; `worst` names it. Bounds are the least
+-- per run and measured step of a relation of utility_ratios; `worst` names it, of equal ones the first of retain,
+-- general, texts. Bounds are the least
 -- of the three bounds; the lower one is NULL unless all three have one. proven_low, proven_high:
 -- the same from measures of 8 groups or more. measures: how many there are.
 CREATE OR REPLACE MACRO least_utility(of_ratios) AS TABLE
-    SELECT run_id, step, min(ratio) AS utility, arg_min(measure, ratio) AS worst,
+    SELECT run_id, step, min(ratio) AS utility,
+        arg_min(measure, [ratio, list_position(['retain correct', 'general correct'], measure)])
+            FILTER (ratio IS NOT NULL) AS worst,
         if(count(low) = 3, min(low), NULL) AS low, min(high) AS high,
         if(count(low) FILTER (groups >= 8) = 3, min(low), NULL) AS proven_low,
         min(high) FILTER (groups >= 8) AS proven_high, count(ratio) AS measures
@@ -347,60 +350,27 @@ CREATE OR REPLACE MACRO least_utility(of_ratios) AS TABLE
 CREATE OR REPLACE MACRO focus_share(on_keys, on_question, minimum_nats) AS
     if(on_question >= minimum_nats, on_keys / nullif(on_question, 0), NULL);
 
--- Focus on KeyTokens of a relation of tokens, one row per run, example, kind of attribution and
--- alpha; see example_focus.
-CREATE OR REPLACE MACRO token_focus(of_tokens, minimum_nats) AS TABLE
-    WITH sums AS (
-        SELECT run_id, example_id, method, target, answer_tokens, alpha,
-            sum(greatest(score, 0)::DOUBLE) FILTER (is_key) AS on_keys,
-            sum(greatest(score, 0)::DOUBLE) FILTER (token_class <> 'template') AS on_question,
-            sum(score::DOUBLE) FILTER (is_key) AS key_contribution
-        FROM query_table(of_tokens)
-        GROUP BY run_id, example_id, method, target, answer_tokens, alpha
-    )
-    SELECT run_id, example_id, method, target, answer_tokens, alpha, key_contribution,
-        focus_share(on_keys, on_question, minimum_nats) AS focus
-    FROM sums;
+-- The view token_score as a macro: it reads the attributions that the caller sees.
+CREATE OR REPLACE MACRO token_scores() AS TABLE
+    SELECT run_id, step, example_id, method, target, answer_tokens,
+        unnest(range(len(scores)))::INTEGER AS position, unnest(tokens) AS token,
+        unnest(token_classes) AS token_class, unnest(scores) AS score, unnest(is_key) AS is_key
+    FROM attribution;
 
--- Focus on KeyTokens on the final weights, one row per run and example whose KeyTokens are defined.
---   focus: sum of positive contributions of KeyTokens / of all question tokens (all but the
---     template),
---     in [0, 1]; NULL where that denominator is below minimum_nats.
---   key_contribution: sum of the contributions of KeyTokens, nats; may be negative.
--- The base model of a chosen run is among the runs.
-CREATE OR REPLACE MACRO example_focus(
-    of_runs, of_attribution, of_target, of_answer_tokens, minimum_nats
-) AS TABLE
-    WITH token AS (
-        SELECT token_score.run_id, example_id, NULL::DOUBLE AS alpha, method, target,
-            answer_tokens, token_class, score, is_key
-        FROM token_score
-        JOIN checkpoint
-            ON checkpoint.run_id = token_score.run_id AND checkpoint.step = token_score.step
-        WHERE is_final AND method = of_attribution AND target = of_target
-            AND answer_tokens = of_answer_tokens AND is_key IS NOT NULL
-            AND token_score.run_id IN (
-                SELECT unnest([run_id, base_run_id]) FROM query_table(of_runs))
-    )
-    SELECT run_id, example_id, key_contribution, focus FROM token_focus('token', minimum_nats);
-
--- Focus of each run beside the focus of its base model, one row per run and example that both have.
-CREATE OR REPLACE MACRO focus_pairs(
-    of_runs, of_attribution, of_target, of_answer_tokens, minimum_nats
-) AS TABLE
-    WITH focus AS MATERIALIZED (
-        FROM example_focus(of_runs, of_attribution, of_target,
-            of_answer_tokens, minimum_nats)
-    )
-    SELECT chosen.run_id, chosen.model, chosen.method, chosen.final_step, example.split,
-        example."group", example.example_id, example.prompt, base.focus AS focus_before,
-        own.focus AS focus_after, base.key_contribution AS key_before,
-        own.key_contribution AS key_after
-    FROM query_table(of_runs) AS chosen
-    JOIN focus AS own ON own.run_id = chosen.run_id
-    JOIN focus AS base ON base.run_id = chosen.base_run_id AND base.example_id = own.example_id
-    JOIN example
-        ON example.benchmark = chosen.benchmark AND example.example_id = own.example_id;
+-- Contributions on the final weights of some runs and of their base models, summed over the tokens
+-- of one prompt, where KeyTokens are defined. on_keys, on_question: positive ones, of KeyTokens and
+-- of all question tokens (all but the template). key_contribution: of KeyTokens, may be negative.
+CREATE OR REPLACE MACRO focus_sums(of_runs) AS TABLE
+    SELECT token_score.run_id, example_id, token_score.method, target, answer_tokens,
+        sum(greatest(score, 0)::DOUBLE) FILTER (is_key) AS on_keys,
+        sum(greatest(score, 0)::DOUBLE) FILTER (token_class <> 'template') AS on_question,
+        sum(score::DOUBLE) FILTER (is_key) AS key_contribution
+    FROM token_scores() AS token_score
+    JOIN checkpoint
+        ON checkpoint.run_id = token_score.run_id AND checkpoint.step = token_score.step
+    WHERE is_final AND is_key IS NOT NULL
+        AND token_score.run_id IN (SELECT unnest([run_id, base_run_id]) FROM query_table(of_runs))
+    GROUP BY token_score.run_id, example_id, token_score.method, target, answer_tokens;
 
 -- Focus before and after over the examples of each cell of a relation of focus pairs: cell
 -- (struct), "group", focus_before, focus_after, key_before, key_after; see query focus.
@@ -423,77 +393,6 @@ CREATE OR REPLACE MACRO focus_summary(of_pairs) AS TABLE
         count(*) FILTER (NOT defined) AS undefined
     FROM summary LEFT JOIN estimates('shift') AS found ON found.cell = summary.cell
     GROUP BY summary.cell;
-
--- KeyTokens of a base model at other thresholds, one row per attribution method, part of the gold
--- answer, example, alpha and question token whose KeyTokens are defined: the rule of the run (beta,
--- normalisation) with alpha from 0 to 0.5 in steps of 0.05, and the run's own alpha, where is_key
--- is what was stored.
-CREATE OR REPLACE MACRO keys_by_alpha(of_run_id) AS TABLE
-    WITH rule AS (
-        SELECT (key_tokens->>'$.alpha')::DOUBLE AS recorded,
-            (key_tokens->>'$.beta')::INTEGER AS beta,
-            key_tokens->>'$.normalisation' AS normalisation,
-            unnest(list_distinct([i / 20 FOR i IN range(11)] || [recorded])) AS alpha
-        FROM (SELECT spec::JSON->'$.probe.key_tokens' AS key_tokens FROM run
-            WHERE run_id = of_run_id)
-    ), gain AS (
-        SELECT method, answer_tokens, example_id, position, is_key AS stored,
-            greatest(coalesce(score, 0), 0)::DOUBLE AS gain,
-            count(*) FILTER (score > 0) OVER prompt AS supporting,
-            max(gain) OVER prompt AS largest, sum(gain) OVER prompt AS total
-        FROM token_score
-        JOIN checkpoint USING (run_id, step)
-        WHERE run_id = of_run_id AND is_final AND target = 'gold' AND is_key IS NOT NULL
-            AND token_class <> 'template'
-        WINDOW prompt AS (PARTITION BY method, answer_tokens, example_id)
-    )
-    SELECT method, answer_tokens, example_id, position, alpha, alpha = recorded AS is_recorded,
-        CASE
-            WHEN is_recorded THEN stored
-            WHEN supporting < beta THEN gain > 0
-            ELSE gain > 0 AND gain / if(normalisation = 'max', largest, total) > alpha
-        END AS is_key
-    FROM gain CROSS JOIN rule WHERE recorded IS NOT NULL;
-
--- Rows of table focus_by_alpha for one run, once its base model is in the file.
-CREATE OR REPLACE MACRO run_focus_by_alpha(of_run_id, minimum_nats) AS TABLE
-    WITH final AS MATERIALIZED (
-        SELECT run.run_id, run.benchmark, run.base_run_id, checkpoint.step
-        FROM run JOIN checkpoint USING (run_id)
-        WHERE is_final AND run.status = 'complete' AND run.run_id IN (
-            SELECT unnest([run_id, base_run_id]) FROM run WHERE run_id = of_run_id)
-    ), key AS MATERIALIZED (
-        FROM keys_by_alpha((SELECT base_run_id FROM run WHERE run_id = of_run_id))
-    ), token AS (
-        SELECT final.run_id, own.example_id, key.alpha, own.method, own.target, own.answer_tokens,
-            own.token_class, own.score, key.is_key
-        FROM final
-        JOIN token_score AS own ON own.run_id = final.run_id AND own.step = final.step
-        JOIN key ON key.method = own.method AND key.answer_tokens = own.answer_tokens
-            AND key.example_id = own.example_id AND key.position = own.position
-    ), focus AS MATERIALIZED (
-        FROM token_focus('token', minimum_nats)
-    ), pair AS MATERIALIZED (
-        SELECT {'run_id': own.run_id, 'split': example.split, 'method': own.method,
-                'target': own.target, 'answer_tokens': own.answer_tokens, 'alpha': own.alpha}
-                AS cell,
-            example."group", base.focus AS focus_before, own.focus AS focus_after,
-            base.key_contribution AS key_before, own.key_contribution AS key_after
-        FROM focus AS own
-        JOIN final ON final.run_id = own.run_id
-        JOIN focus AS base ON base.run_id = final.base_run_id AND base.method = own.method
-            AND base.target = own.target AND base.answer_tokens = own.answer_tokens
-            AND base.example_id = own.example_id AND base.alpha = own.alpha
-        JOIN example
-            ON example.benchmark = final.benchmark AND example.example_id = own.example_id
-        WHERE own.run_id = of_run_id AND example.split IN ('forget', 'retain')
-    )
-    SELECT found.cell.run_id AS run_id, found.cell.split AS split, found.cell.method AS method,
-        found.cell.target AS target, found.cell.answer_tokens AS answer_tokens,
-        found.cell.alpha AS alpha,
-        found.cell.alpha IN (SELECT alpha FROM key WHERE is_recorded) AS is_recorded,
-        found.* EXCLUDE (cell)
-    FROM focus_summary('pair') AS found;
 
 ---------- Trust ----------
 

@@ -1,13 +1,12 @@
 """The read side: named questions, each one SQL file in queries/, answered with rows.
 
-macros.sql holds what several questions share (intervals, who forgot what, utility), so that each
-number has one definition. The file keeps a copy, which saves 40 ms a question; where the copy is of
-another version, the program's own is loaded over it for the connection.
+macros.sql holds what several questions share (intervals, who forgot what, utility) and summaries/
+what is computed when a run is published, so that each number has one definition. The file keeps a
+copy of both; where that is of another version, the program's own is made for the connection.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import astuple, fields
 from functools import cache
@@ -17,13 +16,14 @@ from typing import TYPE_CHECKING, Literal
 import duckdb
 import pandas as pd
 
-from results_db.guard import reading
+from results_db import summaries
+from results_db.guard import DamagedFileError, reading
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 HERE = Path(__file__).parent
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 State = Literal["missing", "empty", "running", "ready", "other_schema"]
 Version = tuple[int, int, int, int, int]
@@ -84,8 +84,8 @@ def query(path: str | Path, name: str, **parameters: Parameter) -> pd.DataFrame:
     sql = sql_of(name)
     _check_parameters(name, set(parameters))
     with reading(path) as connection:
-        if require_schema(connection) != macros_hash():
-            connection.execute(_temporary_macros()).fetchall()
+        if require_schema(connection) != summaries.definitions_hash():
+            summaries.define_for_connection(connection)
         return connection.execute(sql, parameters).df()
 
 
@@ -108,7 +108,7 @@ def query_records(
     _check_parameters(name, set(parameters))
     with duckdb.connect() as connection:
         connection.execute((HERE / "schema.sql").read_text(encoding="utf-8")).fetchall()
-        connection.execute(macros()).fetchall()
+        summaries.define(connection)
         for record in records:
             marks = ", ".join("?" for _ in fields(record))
             connection.execute(f"INSERT INTO {table} VALUES ({marks})", list(astuple(record)))
@@ -145,12 +145,12 @@ def state(path: str | Path) -> State:
     try:
         with reading(path) as connection:
             return _state_of(connection)
-    except (OtherSchemaError, duckdb.IOException):
+    except (OtherSchemaError, DamagedFileError, duckdb.IOException):
         return "other_schema"
 
 
 def require_schema(connection: duckdb.DuckDBPyConnection) -> str:
-    """Hash of the macros that the open file keeps, once it is known to have this version's schema.
+    """Hash of the definitions that the open file keeps; it must have this version's schema.
 
     Raises:
         OtherSchemaError: It has another schema, or none.
@@ -164,26 +164,10 @@ def require_schema(connection: duckdb.DuckDBPyConnection) -> str:
     if len(found) != 1 or found[0][0] != SCHEMA_VERSION:
         versions = ", ".join(str(row[0]) for row in found) or "none"
         raise OtherSchemaError(
-            f"this file has schema version {versions}, this program reads {SCHEMA_VERSION}"
+            f"this file has schema version {versions}, this program reads {SCHEMA_VERSION}: read it"
+            " with the unPact that made it, or run the plan into a new file with --db"
         )
     return str(found[0][-1])
-
-
-@cache
-def macros() -> str:
-    """SQL of the definitions that questions share."""
-    return (HERE / "macros.sql").read_text(encoding="utf-8")
-
-
-@cache
-def macros_hash() -> str:
-    """Hash of that SQL, 16 hex digits."""
-    return hashlib.sha256(macros().encode()).hexdigest()[:16]
-
-
-@cache
-def _temporary_macros() -> str:
-    return macros().replace("CREATE OR REPLACE", "CREATE OR REPLACE TEMP")
 
 
 def _state_of(connection: duckdb.DuckDBPyConnection) -> State:

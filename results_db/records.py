@@ -155,6 +155,9 @@ class Run:
     seconds: float
     error: str | None
     failed_step: int | None
+    dtype: str | None = None  # of the weights; None where the model was never made, as below
+    prompt_format: str | None = None  # JSON: the text around a question and before an answer
+    data_hash: str | None = None  # of the examples of the benchmark
 
     def __post_init__(self) -> None:
         """Check that a failed run says why, and only a failed one does."""

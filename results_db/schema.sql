@@ -1,7 +1,7 @@
--- The tables of a results file, one for each record of records.py: same columns, same order; and
--- summaries of them, made by SQL when a run is published.
+-- The tables of a results file, one for each record of records.py: same columns, same order.
 -- Not measured is NULL, and `reason` says why. Fractions lie in [0, 1]; logarithms are natural.
 -- There are no foreign keys: a run is added or replaced in one transaction; verify.py finds orphans.
+-- What is computed from these tables, so that pages are quick, stands in summaries/.
 
 CREATE TABLE meta (
     schema_version INTEGER NOT NULL,
@@ -9,7 +9,7 @@ CREATE TABLE meta (
 );
 COMMENT ON TABLE meta IS 'One row: what this file is.';
 COMMENT ON COLUMN meta.schema_version IS 'Version of this schema; a program reads only the version it knows.';
-COMMENT ON COLUMN meta.macros IS 'Hash of macros.sql as it is kept in this file.';
+COMMENT ON COLUMN meta.macros IS 'Hash of macros.sql and summaries/ as they are kept in this file.';
 
 CREATE TABLE build (
     build_id VARCHAR PRIMARY KEY,
@@ -110,6 +110,9 @@ CREATE TABLE run (
     seconds DOUBLE NOT NULL CHECK (seconds >= 0),
     error VARCHAR,
     failed_step INTEGER,
+    dtype VARCHAR,
+    prompt_format VARCHAR,
+    data_hash VARCHAR,
     CHECK ((status = 'failed') = (error IS NOT NULL))
 );
 COMMENT ON TABLE run IS 'One method applied to one model on one benchmark, finished or failed; a row here means its records are here too.';
@@ -130,6 +133,9 @@ COMMENT ON COLUMN run.started_at IS 'When it started: UTC, ISO 8601.';
 COMMENT ON COLUMN run.seconds IS 'Wall time of the whole run, seconds.';
 COMMENT ON COLUMN run.error IS 'Why a failed run failed; NULL for a complete one.';
 COMMENT ON COLUMN run.failed_step IS 'The step at which it failed; NULL when it failed outside the steps or not at all.';
+COMMENT ON COLUMN run.dtype IS 'Number type of the weights, such as float32; NULL where the model was never made.';
+COMMENT ON COLUMN run.prompt_format IS 'JSON: the text around a question and before an answer; NULL where the model was never made.';
+COMMENT ON COLUMN run.data_hash IS 'Hash of the examples of the benchmark; NULL where they were never made.';
 
 CREATE TABLE stage (
     run_id VARCHAR NOT NULL,
@@ -200,8 +206,7 @@ CREATE TABLE answer (
     correct BOOLEAN NOT NULL,
     rouge_l_recall DOUBLE NOT NULL CHECK (rouge_l_recall BETWEEN 0 AND 1),
     logprob DOUBLE NOT NULL,
-    guess_rate DOUBLE NOT NULL CHECK (guess_rate BETWEEN 0 AND 1),
-    PRIMARY KEY (run_id, step, example_id)
+    guess_rate DOUBLE NOT NULL CHECK (guess_rate BETWEEN 0 AND 1)
 );
 COMMENT ON TABLE answer IS 'The greedy answer to one plain prompt at one measured step.';
 COMMENT ON COLUMN answer.run_id IS 'The run.';
@@ -224,9 +229,15 @@ CREATE TABLE attribution (
     logprob DOUBLE NOT NULL,
     completeness_gap DOUBLE,
     path VARCHAR NOT NULL,
-    PRIMARY KEY (run_id, step, example_id, method, target, answer_tokens)
+    token_ids INTEGER[] NOT NULL,
+    tokens VARCHAR[] NOT NULL CHECK (len(tokens) = len(token_ids)),
+    token_classes VARCHAR[] NOT NULL CHECK (
+        len(token_classes) = len(token_ids) AND list_has_all(
+            ['template', 'keyword', 'content', 'function', 'punctuation'], token_classes)),
+    scores FLOAT[] NOT NULL CHECK (len(scores) = len(token_ids)),
+    is_key BOOLEAN[] NOT NULL CHECK (len(is_key) = len(token_ids))
 );
-COMMENT ON TABLE attribution IS 'One answer attributed to its prompt by one method; the tokens are in token_score.';
+COMMENT ON TABLE attribution IS 'One answer attributed to its prompt by one method; lists have one entry a token, in the order of the encoded prompt. The view token_score has one row a token.';
 COMMENT ON COLUMN attribution.run_id IS 'The run.';
 COMMENT ON COLUMN attribution.step IS 'The measured step.';
 COMMENT ON COLUMN attribution.example_id IS 'The example, of the benchmark of the run.';
@@ -237,23 +248,19 @@ COMMENT ON COLUMN attribution.answer IS 'The attributed answer.';
 COMMENT ON COLUMN attribution.logprob IS 'Log-probability of the attributed answer tokens, nats per token, at most 0.';
 COMMENT ON COLUMN attribution.completeness_gap IS 'Sum of the scores minus what they should sum to, nats; NULL where the method claims no completeness.';
 COMMENT ON COLUMN attribution.path IS 'How it was computed: plain or shared (prefixes).';
+COMMENT ON COLUMN attribution.token_ids IS 'Ids of the tokens in the vocabulary of the model.';
+COMMENT ON COLUMN attribution.tokens IS 'Texts of the tokens.';
+COMMENT ON COLUMN attribution.token_classes IS 'template, keyword, content, function or punctuation.';
+COMMENT ON COLUMN attribution.scores IS 'Contributions, nats per answer token; above 0 the token supports the answer; NULL when it was not deleted.';
+COMMENT ON COLUMN attribution.is_key IS 'Whether each is a KeyToken, settled on the base model; all NULL where KeyTokens are undefined.';
 
-CREATE TABLE token_score (
-    run_id VARCHAR NOT NULL,
-    step INTEGER NOT NULL,
-    example_id VARCHAR NOT NULL,
-    method VARCHAR NOT NULL,
-    target VARCHAR NOT NULL,
-    answer_tokens VARCHAR NOT NULL,
-    position INTEGER NOT NULL CHECK (position >= 0),
-    token_id INTEGER NOT NULL,
-    token VARCHAR NOT NULL,
-    token_class VARCHAR NOT NULL
-        CHECK (token_class IN ('template', 'keyword', 'content', 'function', 'punctuation')),
-    score FLOAT,
-    is_key BOOLEAN
-);
-COMMENT ON TABLE token_score IS 'Contribution of one prompt token to one answer; one row a token, stored in the order of the columns method, target, answer_tokens, step, example_id, position.';
+CREATE VIEW token_score AS
+    SELECT run_id, step, example_id, method, target, answer_tokens,
+        unnest(range(len(token_ids)))::INTEGER AS position, unnest(token_ids) AS token_id,
+        unnest(tokens) AS token, unnest(token_classes) AS token_class, unnest(scores) AS score,
+        unnest(is_key) AS is_key
+    FROM attribution;
+COMMENT ON VIEW token_score IS 'Contribution of one prompt token to one answer; one row a token, from the lists of attribution.';
 COMMENT ON COLUMN token_score.run_id IS 'The run.';
 COMMENT ON COLUMN token_score.step IS 'The measured step.';
 COMMENT ON COLUMN token_score.example_id IS 'The example, of the benchmark of the run.';
@@ -284,7 +291,6 @@ CREATE TABLE recovery (
     generated_tokens INTEGER CHECK (generated_tokens >= 0),
     seconds DOUBLE CHECK (seconds >= 0),
     reason VARCHAR,
-    PRIMARY KEY (run_id, step, example_id, strategy, arm, draw),
     CHECK ((correct IS NULL) = (reason IS NOT NULL))
 );
 COMMENT ON TABLE recovery IS 'One attempt to bring an answer back by a rewritten prompt, weights unchanged.';
@@ -408,41 +414,17 @@ COMMENT ON COLUMN emphasised_focus.plain_on_question IS 'Plain prompt, the run: 
 COMMENT ON COLUMN emphasised_focus.on_keys IS 'Emphasised prompt, the run: as base_on_keys, wherever these words stand in it.';
 COMMENT ON COLUMN emphasised_focus.on_question IS 'Emphasised prompt, the run: as base_on_question.';
 
-CREATE TABLE focus_by_alpha (
+CREATE TABLE content (
     run_id VARCHAR NOT NULL,
-    split VARCHAR NOT NULL,
-    method VARCHAR NOT NULL,
-    target VARCHAR NOT NULL,
-    answer_tokens VARCHAR NOT NULL,
-    alpha DOUBLE NOT NULL CHECK (alpha BETWEEN 0 AND 1),
-    is_recorded BOOLEAN NOT NULL,
-    n BIGINT NOT NULL CHECK (n >= 0),
-    groups BIGINT NOT NULL CHECK (groups >= 0),
-    focus_before DOUBLE CHECK (focus_before BETWEEN 0 AND 1),
-    focus_after DOUBLE CHECK (focus_after BETWEEN 0 AND 1),
-    shift DOUBLE,
-    shift_low DOUBLE,
-    shift_high DOUBLE,
-    key_contribution_before DOUBLE,
-    key_contribution_after DOUBLE,
-    undefined BIGINT NOT NULL CHECK (undefined >= 0),
-    PRIMARY KEY (run_id, split, method, target, answer_tokens, alpha)
+    name VARCHAR NOT NULL,
+    rows BIGINT NOT NULL CHECK (rows >= 0),
+    digest VARCHAR NOT NULL,
+    library VARCHAR NOT NULL,
+    PRIMARY KEY (run_id, name)
 );
-COMMENT ON TABLE focus_by_alpha IS 'Summary, made by SQL when a run is published: focus on KeyTokens before and after, at several thresholds alpha of the KeyToken rule; no focus below 0.05 nats.';
-COMMENT ON COLUMN focus_by_alpha.run_id IS 'The run, at its final step.';
-COMMENT ON COLUMN focus_by_alpha.split IS 'forget or retain.';
-COMMENT ON COLUMN focus_by_alpha.method IS 'Name of the attribution method.';
-COMMENT ON COLUMN focus_by_alpha.target IS 'Whose answer: gold, base_generation or own_generation.';
-COMMENT ON COLUMN focus_by_alpha.answer_tokens IS 'Which tokens of it: all or novel.';
-COMMENT ON COLUMN focus_by_alpha.alpha IS 'Threshold of the KeyToken rule, a fraction: 0 to 0.5 in steps of 0.05, and that of the run.';
-COMMENT ON COLUMN focus_by_alpha.is_recorded IS 'Whether KeyTokens are stored at this alpha; such a row rests on the stored ones.';
-COMMENT ON COLUMN focus_by_alpha.n IS 'Examples whose focus is defined before and after, a count.';
-COMMENT ON COLUMN focus_by_alpha.groups IS 'Groups of these examples, a count.';
-COMMENT ON COLUMN focus_by_alpha.focus_before IS 'Share of positive contribution on KeyTokens, base model, mean over the n examples, in [0, 1]; NULL where there is none.';
-COMMENT ON COLUMN focus_by_alpha.focus_after IS 'The same on the run.';
-COMMENT ON COLUMN focus_by_alpha.shift IS 'After minus before, mean over the n examples, in [-1, 1]; NULL where there is none.';
-COMMENT ON COLUMN focus_by_alpha.shift_low IS 'Lower end of its 95 % interval, robust to groups; NULL below two groups.';
-COMMENT ON COLUMN focus_by_alpha.shift_high IS 'Upper end of that interval.';
-COMMENT ON COLUMN focus_by_alpha.key_contribution_before IS 'Sum of the contributions of KeyTokens, base model, mean over examples that have any, nats per answer token; may be negative.';
-COMMENT ON COLUMN focus_by_alpha.key_contribution_after IS 'The same on the run.';
-COMMENT ON COLUMN focus_by_alpha.undefined IS 'Examples whose focus is not defined on both, a count.';
+COMMENT ON TABLE content IS 'What a run put into one table, noted when it was published: verify counts and digests again.';
+COMMENT ON COLUMN content.run_id IS 'The run.';
+COMMENT ON COLUMN content.name IS 'Name of the table.';
+COMMENT ON COLUMN content.rows IS 'Rows of the run in that table, a count.';
+COMMENT ON COLUMN content.digest IS 'Sum of the hashes of these rows, in any order.';
+COMMENT ON COLUMN content.library IS 'Version of DuckDB that made the digest; only the same version can check it.';

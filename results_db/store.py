@@ -4,58 +4,50 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from operator import attrgetter
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import duckdb
-import pyarrow as pa
 
-from results_db.guard import reading, writing
-from results_db.read import HERE, SCHEMA_VERSION, macros, macros_hash, require_schema
-from results_db.records import Attribution, Example, PlannedRun, Progress, RunResult, Study
+from results_db import spool, summaries
+from results_db.guard import GuardTimeoutError, reading, writing
+from results_db.read import SCHEMA_VERSION, require_schema
+from results_db.records import PlannedRun, Progress, RunResult, Study
+from results_db.tables import (
+    KEYS,
+    OWN_TABLES,
+    RunTables,
+    of_records,
+    of_result,
+    schema_sql,
+    stored_order,
+)
 
 Connection: TypeAlias = duckdb.DuckDBPyConnection
-
-RUN_TABLES = {  # table -> field of RunResult
-    "stage": "stages",
-    "checkpoint": "checkpoints",
-    "step": "steps",
-    "answer": "answers",
-    "attribution": "attributions",
-    "recovery": "recoveries",
-    "utility": "utilities",
-    "statistic": "statistics",
-    "grade": "grades",
-    "emphasised_focus": "emphasised_focus",
-}
-SUMMARY_TABLES = {  # table -> macro that gives its rows for one run
-    "focus_by_alpha": "run_focus_by_alpha($run_id, 0.05)",
-}
-TOKEN_LISTS = {  # field of Attribution -> column of token_score
-    "token_ids": "token_id",
-    "tokens": "token",
-    "token_classes": "token_class",
-    "scores": "score",
-    "is_key": "is_key",
-}
+WAIT_SECONDS = 60.0  # for others to leave the file
+DIGEST = "coalesce(sum(hash(t)), 0)::VARCHAR"  # of the rows of a relation t, in any order
 
 
 class DuplicateRunError(ValueError):
     """The file already holds this run, complete."""
 
 
+class DoubledRowError(ValueError):
+    """A run brings two rows of the same key."""
+
+
 class ExampleConflictError(ValueError):
     """The file holds other examples under the same names."""
 
 
-def create(path: str | Path) -> None:
-    """Make sure that a results file exists, with its tables; leaves one that has them as it is.
+def create(path: str | Path, timeout_s: float = WAIT_SECONDS) -> None:
+    """Make sure that a results file exists, with its tables; take in what was spooled beside it.
 
     Raises:
         OtherSchemaError: The file is of another version of the program, or no results file.
+        GuardTimeoutError: The file stayed in use.
     """
-    with _writing_results(path):
+    with writing_results(path, timeout_s):
         pass
 
 
@@ -64,76 +56,136 @@ def plan_study(path: str | Path, study: Study, planned: Sequence[PlannedRun]) ->
 
     Nothing of it runs yet: progress that a killed study left is dropped.
     """
-    with _writing_results(path) as connection:
+    with writing_results(path) as connection:
         for table in ("study", "planned_run"):
             connection.execute(f"DELETE FROM {table} WHERE study = ?", [study.study])
         stale = [[run.run_id] for run in planned]
         if stale:
             connection.executemany("DELETE FROM progress WHERE run_id = ?", stale)
-        _insert(connection, "study", [study])
-        _insert(connection, "planned_run", planned)
+        _insert(connection, "study", of_records("study", [study]))
+        _insert(connection, "planned_run", of_records("planned_run", planned))
 
 
-def note_progress(path: str | Path, progress: Progress) -> None:
+def note_progress(path: str | Path, progress: Progress, timeout_s: float = WAIT_SECONDS) -> None:
     """Write down where a run stands, replacing what was noted before."""
-    with _writing_results(path) as connection:
-        _insert(connection, "progress", [progress], verb="INSERT OR REPLACE")
+    with writing_results(path, timeout_s) as connection:
+        noted = of_records("progress", [progress])
+        _insert(connection, "progress", noted, verb="INSERT OR REPLACE")
 
 
-def publish(path: str | Path, result: RunResult) -> None:
-    """Add one finished or failed run, whole or not at all.
+def publish(path: str | Path, result: RunResult, timeout_s: float = WAIT_SECONDS) -> None:
+    """Add one finished or failed run, whole or not at all; see `publish_tables`."""
+    publish_tables(path, of_result(result), timeout_s)
+
+
+def publish_or_spool(path: str | Path, result: RunResult, timeout_s: float) -> str | None:
+    """Add a run to the file, or keep it beside the file if that stays in use for so long.
+
+    Returns:
+        None when it is in the file; else who holds the file. The next write window takes it in.
+    """
+    tables = of_result(result)
+    try:
+        publish_tables(path, tables, timeout_s)
+    except GuardTimeoutError as error:
+        spool.put(path, tables)
+        return str(error)
+    return None
+
+
+def publish_tables(path: str | Path, tables: RunTables, timeout_s: float = WAIT_SECONDS) -> None:
+    """Add one finished or failed run with its summaries, whole or not at all.
 
     A failed run of the same id is replaced with all its rows.
 
     Raises:
         DuplicateRunError: The run is there already, complete.
         ExampleConflictError: An example of the same name has another content.
+        GuardTimeoutError: The file stayed in use.
     """
-    with _writing_results(path) as connection:
-        _make_room(connection, result.run.run_id, Path(path))
-        _add_examples(connection, result.examples, Path(path))
-        _insert(connection, "build", [result.build], verb="INSERT OR IGNORE")
-        _insert(connection, "run", [result.run])
-        for table, field in RUN_TABLES.items():
-            _insert(connection, table, attrgetter(field)(result))
-        _insert_tokens(connection, result.attributions)
-        _summarise(connection, result.run.run_id)
+    with writing_results(path, timeout_s) as connection:
+        add_run(connection, tables, Path(path))
 
 
 def finished_runs(path: str | Path) -> set[str]:
     """Ids of the complete runs; none when there is no file."""
     if not Path(path).exists():
         return set()
-    with reading(path, timeout_s=60.0) as connection:
+    with reading(path, timeout_s=WAIT_SECONDS) as connection:
         require_schema(connection)
         rows = connection.execute("SELECT run_id FROM run WHERE status = 'complete'").fetchall()
     return {row[0] for row in rows}
 
 
 @contextmanager
-def _writing_results(path: str | Path) -> Iterator[Connection]:
-    with writing(path) as connection:
+def writing_results(path: str | Path, timeout_s: float = WAIT_SECONDS) -> Iterator[Connection]:
+    """A write window on a results file, made if missing, with what was spooled taken in first.
+
+    Raises:
+        OtherSchemaError: The file is of another version of the program, or no results file.
+        GuardTimeoutError: The file stayed in use.
+    """
+    with writing(path, timeout_s) as connection:
         if not connection.execute("SELECT 1 FROM duckdb_tables()").fetchall():
-            connection.execute((HERE / "schema.sql").read_text(encoding="utf-8"))
+            connection.execute(schema_sql())
             connection.execute("INSERT INTO meta VALUES (?, '')", [SCHEMA_VERSION])
-        if require_schema(connection) != macros_hash():
-            connection.execute(macros())
-            connection.execute("UPDATE meta SET macros = ?", [macros_hash()])
+        if require_schema(connection) != summaries.definitions_hash():
+            summaries.define(connection)
+            connection.execute("UPDATE meta SET macros = ?", [summaries.definitions_hash()])
+        taken = spool.waiting(path)
+        for folder in taken:
+            _take_in(connection, folder, Path(path))
         yield connection
+    for folder in taken:
+        spool.drop(folder)
+
+
+def add_run(connection: Connection, tables: RunTables, path: Path) -> None:
+    """Insert one run and its summaries within a write window; raises as `publish_tables`."""
+    (run_id,) = tables["run"]["run_id"].to_pylist()
+    _make_room(connection, run_id, path)
+    _add_examples(connection, tables["example"], path)
+    _insert(connection, "build", tables["build"], verb="INSERT OR IGNORE")
+    for name in OWN_TABLES:
+        _refuse_doubled(connection, run_id, name, tables[name])
+        _insert(connection, name, tables[name])
+        _note_content(connection, run_id, name, tables[name])
+    summaries.refresh(connection, run_id)
+
+
+def _take_in(connection: Connection, folder: Path, path: Path) -> None:
+    """Insert a spooled run, unless it came in before its folder could be dropped."""
+    tables = spool.load(folder)
+    (run_id,) = tables["run"]["run_id"].to_pylist()
+    if _status(connection, run_id) != "complete":
+        add_run(connection, tables, path)
+
+
+def _status(connection: Connection, run_id: str) -> str | None:
+    found = connection.execute("SELECT status FROM run WHERE run_id = ?", [run_id]).fetchall()
+    return str(found[0][0]) if found else None
 
 
 def _make_room(connection: Connection, run_id: str, path: Path) -> None:
     """Delete a failed run of this id, and the note of its progress."""
-    found = connection.execute("SELECT status FROM run WHERE run_id = ?", [run_id]).fetchall()
-    if found == [("complete",)]:
+    status = _status(connection, run_id)
+    if status == "complete":
         raise DuplicateRunError(f"run {run_id} is already in {path}, complete")
-    for table in ("run", "token_score", "progress", *RUN_TABLES, *SUMMARY_TABLES):
+    connection.execute("DELETE FROM progress WHERE run_id = ?", [run_id])
+    if status == "failed":
+        remove_run(connection, run_id)
+
+
+def remove_run(connection: Connection, run_id: str) -> None:
+    """Delete all rows of a run within a write window; other runs keep their summaries."""
+    for table in (*OWN_TABLES, "content"):
         connection.execute(f"DELETE FROM {table} WHERE run_id = ?", [run_id])
+    summaries.forget(connection, run_id)
 
 
-def _add_examples(connection: Connection, examples: Sequence[Example], path: Path) -> None:
+def _add_examples(connection: Connection, examples: Any, path: Path) -> None:  # noqa: ANN401
     """Insert the examples that are not there; all others must be equal to what is there."""
-    connection.register("incoming", _arrow(connection, "example", examples))
+    connection.register("incoming", examples)
     changed = connection.execute(
         "SELECT benchmark, example_id FROM (SELECT * FROM incoming EXCEPT SELECT * FROM example)"
         " SEMI JOIN example USING (benchmark, example_id) ORDER BY ALL"
@@ -149,44 +201,31 @@ def _add_examples(connection: Connection, examples: Sequence[Example], path: Pat
     connection.unregister("incoming")
 
 
-def _insert(
-    connection: Connection, table: str, records: Sequence[object], verb: str = "INSERT"
-) -> None:
-    if not records:
+def _insert(connection: Connection, table: str, rows: Any, verb: str = "INSERT") -> None:  # noqa: ANN401
+    if not rows.num_rows:
         return
-    connection.register("incoming", _arrow(connection, table, records))
-    connection.execute(f"{verb} INTO {table} BY NAME SELECT * FROM incoming")
+    connection.register("incoming", rows)
+    connection.execute(f"{verb} INTO {table} BY NAME FROM incoming{stored_order(table)}")
     connection.unregister("incoming")
 
 
-def _insert_tokens(connection: Connection, attributions: Sequence[Attribution]) -> None:
-    """Explode the parallel lists, sorted so that a query of one method reads few rows."""
-    if not attributions:
-        return
-    connection.register("incoming", _arrow(connection, "attribution", attributions, lists=True))
-    lists = ", ".join(f"unnest({field}) AS {column}" for field, column in TOKEN_LISTS.items())
+def _refuse_doubled(connection: Connection, run_id: str, table: str, rows: Any) -> None:  # noqa: ANN401
+    """Check what a primary key would: on the large tables one costs more than all else."""
+    key = ", ".join(f'"{name}"' for name in ("run_id", *KEYS[table]))
+    connection.register("incoming", rows)
+    found = connection.execute(
+        f"SELECT {key} FROM incoming GROUP BY {key} HAVING count(*) > 1 LIMIT 1"
+    ).fetchall()
+    connection.unregister("incoming")
+    if found:
+        raise DoubledRowError(f"run {run_id} brings two rows of {table} with the key {found[0]}")
+
+
+def _note_content(connection: Connection, run_id: str, table: str, rows: Any) -> None:  # noqa: ANN401
+    """Write down how many rows the run has in a table, and their digest."""
+    connection.register("incoming", rows)
     connection.execute(
-        "INSERT INTO token_score BY NAME SELECT run_id, step, example_id, method, target,"
-        f" answer_tokens, unnest(range(len(token_ids)))::INTEGER AS position, {lists} FROM incoming"
-        " ORDER BY method, target, answer_tokens, step, example_id, position"
+        f"INSERT INTO content SELECT ?, ?, count(*), {DIGEST}, version() FROM incoming AS t",
+        [run_id, table],
     )
     connection.unregister("incoming")
-
-
-def _summarise(connection: Connection, run_id: str) -> None:
-    """Add up what pages would wait for, by the SQL that defines it."""
-    for table, rows in SUMMARY_TABLES.items():
-        connection.execute(f"INSERT INTO {table} BY NAME FROM {rows}", {"run_id": run_id})
-
-
-def _arrow(
-    connection: Connection, table: str, records: Sequence[object], *, lists: bool = False
-) -> Any:  # noqa: ANN401  pyarrow has no types
-    """Records as columns of the types of their table, with the token lists if asked for."""
-    schema = connection.sql(f"FROM {table} LIMIT 0").to_arrow_table().schema
-    if lists:
-        tokens = connection.sql("FROM token_score LIMIT 0").to_arrow_table().schema
-        for field, column in TOKEN_LISTS.items():
-            schema = schema.append(pa.field(field, pa.list_(tokens.field(column).type)))
-    columns = {name: list(map(attrgetter(name), records)) for name in schema.names}
-    return pa.table(columns, schema=schema)

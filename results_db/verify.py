@@ -1,11 +1,16 @@
-"""Says what is wrong with a results file: orphans, gaps against the plan, missing measurements."""
+"""Says what is wrong with a results file: orphans, gaps against the plan, changed rows."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from results_db import summaries
 from results_db.guard import reading
-from results_db.read import HERE, require_schema
+from results_db.read import require_schema
+from results_db.store import DIGEST, Connection
+from results_db.tables import KEYS, OWN_TABLES
+
+HERE = Path(__file__).parent
 
 
 def verify(path: str | Path) -> list[str]:
@@ -19,6 +24,55 @@ def verify(path: str | Path) -> list[str]:
         GuardTimeoutError: The file stayed in use.
     """
     with reading(path) as connection:
-        require_schema(connection)
+        if require_schema(connection) != summaries.definitions_hash():
+            summaries.define_for_connection(connection)
         sql = (HERE / "verify.sql").read_text(encoding="utf-8")
-        return [str(row[0]) for row in connection.execute(sql).fetchall()]
+        problems = [str(row[0]) for row in connection.execute(sql).fetchall()]
+        for table in OWN_TABLES:
+            problems += _doubled(connection, table) + _changed(connection, table)
+        return problems + _broken(connection)
+
+
+def _doubled(connection: Connection, table: str) -> list[str]:
+    """Rows that share their key; the large tables have no index that would refuse them."""
+    key = ", ".join(f'"{name}"' for name in ("run_id", *KEYS[table]))
+    found = connection.execute(
+        f"SELECT run_id, sum(n - 1)::BIGINT FROM (SELECT run_id, count(*) AS n FROM {table}"
+        f" GROUP BY {key} HAVING count(*) > 1) GROUP BY run_id ORDER BY run_id"
+    ).fetchall()
+    return [f"{table}: {n} rows of run {run_id} stand there twice" for run_id, n in found]
+
+
+def _changed(connection: Connection, table: str) -> list[str]:
+    """Runs whose rows are not those that were published: other in number, or in their digest."""
+    found = connection.execute(
+        f"WITH now AS (SELECT run_id, count(*) AS rows, {DIGEST} AS digest FROM {table} AS t"
+        " GROUP BY run_id)"
+        " SELECT noted.run_id, coalesce(now.rows, 0), noted.rows FROM content AS noted"
+        " LEFT JOIN now USING (run_id) WHERE noted.name = $table"
+        " AND (coalesce(now.rows, 0) <> noted.rows OR (noted.library = version()"
+        " AND coalesce(now.digest, '0') <> noted.digest)) ORDER BY noted.run_id",
+        {"table": table},
+    ).fetchall()
+    return [
+        f"run {run_id}: {table} is not as it was published"
+        if now == noted
+        else f"run {run_id}: {table} holds {now} rows, published {noted}"
+        for run_id, now, noted in found
+    ]
+
+
+def _broken(connection: Connection) -> list[str]:
+    """Rows that break a CHECK of the schema."""
+    checks = connection.execute(
+        "SELECT table_name, expression FROM duckdb_constraints()"
+        " WHERE constraint_type = 'CHECK' ORDER BY table_name, constraint_index"
+    ).fetchall()
+    problems = []
+    for table, expression in checks:
+        ((n,),) = connection.execute(
+            f"SELECT count(*) FROM {table} WHERE NOT ({expression})"
+        ).fetchall()
+        if n:
+            problems.append(f"{table}: {n} rows break the rule {expression}")
+    return problems

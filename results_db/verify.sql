@@ -10,13 +10,9 @@ WITH finished AS (
     UNION ALL SELECT 'step', run_id FROM step
     UNION ALL SELECT 'answer', run_id FROM answer
     UNION ALL SELECT 'attribution', run_id FROM attribution
-    UNION ALL SELECT 'token_score', run_id FROM token_score
     UNION ALL SELECT 'recovery', run_id FROM recovery
     UNION ALL SELECT 'utility', run_id FROM utility
     UNION ALL SELECT 'statistic', run_id FROM statistic
-    UNION ALL SELECT 'grade', run_id FROM grade
-    UNION ALL SELECT 'emphasised_focus', run_id FROM emphasised_focus
-    UNION ALL SELECT 'focus_by_alpha', run_id FROM focus_by_alpha
 ), measured AS (
     SELECT DISTINCT 'answer' AS source, run_id, step, example_id FROM answer
     UNION ALL SELECT DISTINCT 'attribution', run_id, step, example_id FROM attribution
@@ -25,10 +21,6 @@ WITH finished AS (
     UNION ALL SELECT DISTINCT 'grade', run_id, step, example_id FROM grade
     UNION ALL
     SELECT DISTINCT 'emphasised_focus', run_id, step, example_id FROM emphasised_focus
-), token AS (
-    SELECT run_id, step, example_id, method, target, answer_tokens, count(*) AS tokens,
-        count(DISTINCT position) AS positions, max(position) + 1 AS length
-    FROM token_score GROUP BY ALL
 ), asked AS (
     SELECT finished.run_id, finished.base_run_id, count(answer.example_id) AS answers
     FROM finished
@@ -83,16 +75,8 @@ WITH finished AS (
     SELECT 'answers', run_id, format('run {}: no final answers', run_id)
     FROM asked WHERE answers = 0
     UNION ALL
-    SELECT 'tokens', run_id,
-        format('run {}: {} attributions whose tokens are missing or doubled', run_id, count(*))
-    FROM attribution LEFT JOIN token USING (run_id, step, example_id, method, target, answer_tokens)
-    WHERE coalesce(tokens, 0) = 0 OR tokens <> positions OR tokens <> length
-    GROUP BY run_id
-    UNION ALL
-    SELECT 'tokens', run_id,
-        format('run {}: tokens of {} attributions that are not in the file', run_id, count(*))
-    FROM token ANTI JOIN attribution USING (run_id, step, example_id, method, target, answer_tokens)
-    GROUP BY run_id
+    SELECT 'tokens', run_id, format('run {}: {} attributions without a token', run_id, count(*))
+    FROM attribution WHERE len(token_ids) = 0 GROUP BY run_id
     UNION ALL
     SELECT 'recovery', run_id, format('run {}: no recovery was tried on its final weights', run_id)
     FROM finished
@@ -103,6 +87,12 @@ WITH finished AS (
     FROM finished
     WHERE (run_id, final_step) NOT IN (
         SELECT (run_id, step) FROM utility WHERE task = 'plain_text' AND metric = 'nll')
+    UNION ALL
+    SELECT 'id', run_id, format('run {}: its id is not the hash of its spec', run_id)
+    FROM run WHERE spec::JSON->>'$.method' IS NOT NULL AND run_id <> left(sha256(spec), 12)
+    UNION ALL
+    SELECT 'content', run_id, format('run {}: what it published is not noted', run_id)
+    FROM run WHERE run_id NOT IN (SELECT run_id FROM content)
     UNION ALL
     SELECT 'failed', run_id, format('run {}: failed: {}', run_id, error)
     FROM run WHERE status = 'failed'

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from results_db import read, store
+from results_db import store, summaries
 from results_db.guard import reading
 
 Row = tuple[str, float | None, float | None]  # group, value, weight
@@ -189,4 +189,5 @@ def test_groups_needed_bring_the_bound_to_the_threshold(
 
 
 def test_macros_hash_is_kept_in_the_file(connection: duckdb.DuckDBPyConnection) -> None:
-    assert connection.execute("SELECT macros FROM meta").fetchall() == [(read.macros_hash(),)]
+    kept = connection.execute("SELECT macros FROM meta").fetchall()
+    assert kept == [(summaries.definitions_hash(),)]

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from results_db import read, store
+from results_db import read, store, summaries
 from results_db.guard import writing
 from results_db.read import Parameter
 from results_db.records import PlannedRun, Progress, RunResult, Study
 from tests.results_rows import (
+    BUILD,
     FINAL,
     attempt,
     failed_run,
@@ -143,6 +144,7 @@ COLUMNS: dict[str, tuple[dict[str, Parameter], str]] = {
         "run_id model method strategy arm draw prompt text correct logprob reason",
     ),
     "base_scores": ({"run_id": "base"}, "method answer_tokens example_id scores is_key has_keys"),
+    "differences": (RUNS, "condition found warning"),
     "saved_models": ({}, "run_id benchmark model method step path"),
 }
 
@@ -164,7 +166,7 @@ def test_columns_are_the_ones_agreed(study: Path, name: str) -> None:
     parameters, columns = COLUMNS[name]
     rows = read.query(study, name, **parameters)
     assert list(rows.columns) == columns.split()
-    assert not rows.empty or name == "saved_models"
+    assert not rows.empty or name in {"saved_models", "differences"}
 
 
 @pytest.mark.parametrize("name", read.names())
@@ -192,7 +194,7 @@ def test_every_query_file_is_in_the_table_above() -> None:
     assert set(read.names()) == set(COLUMNS)
 
 
-def test_a_file_that_holds_older_macros_is_read_with_the_new_ones(
+def test_a_file_that_holds_older_definitions_is_read_with_the_new_ones(
     study: Path, tmp_path: Path
 ) -> None:
     older = tmp_path / "older.duckdb"
@@ -202,7 +204,8 @@ def test_a_file_that_holds_older_macros_is_read_with_the_new_ones(
         connection.execute(
             "CREATE OR REPLACE MACRO is_reference(of_method) AS true;"
             "CREATE OR REPLACE MACRO least_utility(of_ratios) AS TABLE SELECT 1 AS wrong;"
-            "CREATE OR REPLACE VIEW final_attempt AS FROM recovery WHERE false"
+            "CREATE OR REPLACE MACRO chosen_runs(a, b, c) AS TABLE FROM compared WHERE false;"
+            "CREATE OR REPLACE TABLE run_effect AS SELECT 1 AS wrong; DELETE FROM final_answer"
         )
     for name in ("verdict", "examples", "effects"):
         parameters, _ = COLUMNS[name]
@@ -210,7 +213,8 @@ def test_a_file_that_holds_older_macros_is_read_with_the_new_ones(
         assert new.equals(old), name
     store.create(older)
     with writing(older) as connection:
-        assert connection.execute("SELECT macros FROM meta").fetchall() == [(read.macros_hash(),)]
+        kept = connection.execute("SELECT macros FROM meta").fetchall()
+    assert kept == [(summaries.definitions_hash(),)]
 
 
 def test_an_unknown_query_names_those_there_are(study: Path) -> None:
@@ -314,7 +318,9 @@ RUN_QUERIES = sorted(
 )
 
 
-@pytest.mark.parametrize("name", sorted(set(RUN_QUERIES) - {"examples", "keyword_agreement"}))
+@pytest.mark.parametrize(
+    "name", sorted(set(RUN_QUERIES) - {"examples", "keyword_agreement", "differences"})
+)
 def test_only_complete_runs_are_counted(study: Path, name: str) -> None:
     ids = set(read.query(study, name, **COLUMNS[name][0])["run_id"])
     assert ids == {"ga", "npo", "npo-1"} if name == "verdict" else ids <= {
@@ -323,7 +329,9 @@ def test_only_complete_runs_are_counted(study: Path, name: str) -> None:
     assert {"npo", "npo-1"} <= ids, "two seeds are two runs"
 
 
-@pytest.mark.parametrize("name", sorted(n for n in RUN_QUERIES if "methods" in COLUMNS[n][0]))
+@pytest.mark.parametrize(
+    "name", sorted(n for n in RUN_QUERIES if "methods" in COLUMNS[n][0] and n != "differences")
+)
 def test_filters_by_method_and_model(study: Path, name: str) -> None:
     parameters = COLUMNS[name][0]
     everything = read.query(study, name, **parameters)
@@ -507,3 +515,28 @@ def test_a_benchmark_tells_when_an_answer_is_right_and_how_often_guessing_is(
     assert rows.loc["multiple_choice", "options"] == 4
     assert rows.loc["multiple_choice", "guess_rate"] == pytest.approx(0.25)
     assert isnan(rows.loc["contains_fact", "guess_rate"])
+
+
+# --- what runs were made under ---
+
+
+def test_runs_made_under_other_conditions_carry_a_warning(tmp_path: Path) -> None:
+    examples = [make_example("f1")]
+    newer = replace(BUILD, build_id="build-2", packages='{"torch": "2.14", "numpy": "2.4"}')
+    same = {"dtype": "float32", "prompt_format": "Q", "data_hash": "d"}
+    runs = {
+        "base": (make_run("base", "none", **same), BUILD),
+        "ga": (make_run("ga", **same), BUILD),
+        "npo": (make_run("npo", "npo", **{**same, "dtype": "bfloat16"}, build_id="build-2"), newer),
+    }
+    path = publish_all(tmp_path / "results.duckdb", [
+        replace(make_result(run, examples, {0: {"f1": True}}), build=build)
+        for run, build in runs.values()
+    ])  # fmt: skip
+    rows = read.query(path, "differences", **RUNS).set_index("condition")
+    assert list(rows.index) == ["dtype", "torch"]
+    assert rows.loc["torch", "found"] == "2.13 (2 runs), 2.14 (1 runs)"
+    assert rows.loc["dtype", "warning"] == (
+        "These runs differ in dtype: float32 (2 runs), bfloat16 (1 runs)."
+    )
+    assert read.query(path, "differences", **{**RUNS, "methods": ["ga", "none"]}).empty

@@ -42,3 +42,20 @@ def attribution(
         say(f"{case.name} {case.prompt_tokens}/{case.answer_tokens}: measured")
     if as_json:
         console.show_json([one.as_document() for one in found])
+
+
+@bench.command("results-db")
+def results_db(
+    rows: Annotated[int, typer.Option("--rows", min=1, help="Token scores.")] = 10_000_000,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document only.")] = False,
+) -> None:
+    """Every question of the dashboard, on a made-up study of that size."""
+    from engine import console
+    from engine.bench import results_db as measuring
+
+    measured = measuring.measure(rows)
+    if as_json:
+        console.show_json(measured.as_document())
+        return
+    columns = ("query", "median ms", "p95 ms", "rows")
+    console.show_table(measured.title(), columns, measured.table())

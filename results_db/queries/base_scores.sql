@@ -7,10 +7,9 @@ SELECT
     t.method,
     t.answer_tokens,
     t.example_id,
-    list(coalesce(t.score, 'nan'::FLOAT) ORDER BY t.position) AS scores,
-    list(coalesce(t.is_key, false) ORDER BY t.position) AS is_key,
-    count(t.is_key) > 0 AS has_keys
-FROM token_score AS t
+    list_transform(t.scores, lambda score: coalesce(score, 'nan'::FLOAT)) AS scores,
+    list_transform(t.is_key, lambda mark: coalesce(mark, false)) AS is_key,
+    list_count(t.is_key) > 0 AS has_keys
+FROM attribution AS t
 JOIN checkpoint AS c ON c.run_id = t.run_id AND c.step = t.step AND c.is_final
 WHERE t.run_id = $run_id AND t.target = 'gold'
-GROUP BY t.method, t.answer_tokens, t.example_id

@@ -12,8 +12,6 @@ SELECT 'model', model, benchmark FROM finished
 UNION
 SELECT 'method', method, benchmark FROM finished
 UNION
-SELECT 'attribution_method', attribution.method, benchmark
-FROM attribution JOIN finished ON finished.run_id = attribution.run_id
-UNION
-SELECT 'strategy', strategy, benchmark FROM recovery JOIN finished USING (run_id)
+SELECT kind, name, benchmark FROM run_choice JOIN finished USING (run_id)
+WHERE kind <> 'attribution_path'
 ORDER BY kind, name, benchmark

@@ -11,15 +11,9 @@
 WITH chosen AS MATERIALIZED (
     FROM chosen_runs($benchmark, $models::VARCHAR[], $methods::VARCHAR[])
 )
-SELECT chosen.run_id, chosen.model, chosen.method, example.split, token_class,
-    avg(score::DOUBLE) AS contribution, count(*) AS tokens,
-    count(DISTINCT token_score.example_id) AS n
-FROM chosen
-JOIN token_score ON token_score.run_id = chosen.run_id AND token_score.step = chosen.final_step
-JOIN example
-    ON example.benchmark = chosen.benchmark AND example.example_id = token_score.example_id
-WHERE token_score.method = $attribution_method AND target = $target
-    AND answer_tokens = $answer_tokens AND score IS NOT NULL
-GROUP BY chosen.run_id, chosen.model, chosen.method, example.split, token_class
-ORDER BY chosen.model, chosen.method, chosen.run_id, example.split, list_position(
+SELECT chosen.run_id, chosen.model, chosen.method, split, token_class, contribution, tokens, n
+FROM chosen JOIN class_score ON class_score.run_id = chosen.run_id
+WHERE class_score.method = $attribution_method AND target = $target
+    AND answer_tokens = $answer_tokens
+ORDER BY chosen.model, chosen.method, chosen.run_id, split, list_position(
     ['template', 'keyword', 'content', 'function', 'punctuation'], token_class)

@@ -7,10 +7,8 @@
 -- above 0 in favour of emphasis, with a 95 % interval paired and robust to groups. placebo_arm:
 -- placebo_same, else placebo_foreign, with shares where both were used. never_knew: present; absent
 -- (no retain run, nothing subtracted); itself (this is the retain run, nothing subtracted).
-WITH chosen AS MATERIALIZED (
-    FROM chosen_runs($benchmark, $models::VARCHAR[], $methods::VARCHAR[])
-)
-SELECT run_id, model, method, strategy, effect, effect_low, effect_high, n, groups, placebo_arm,
-    never_knew
-FROM run_effects('chosen')
-ORDER BY model, method, run_id, strategy = 'any', strategy
+SELECT chosen.run_id, chosen.model, chosen.method, strategy, effect, effect_low, effect_high, n,
+    groups, placebo_arm, never_knew
+FROM chosen_runs($benchmark, $models::VARCHAR[], $methods::VARCHAR[]) AS chosen
+JOIN run_effect ON run_effect.run_id = chosen.run_id
+ORDER BY chosen.model, chosen.method, chosen.run_id, strategy = 'any', strategy

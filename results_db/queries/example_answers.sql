@@ -6,6 +6,6 @@
 -- rouge_l_recall: against the gold answer, in [0, 1].
 SELECT chosen.run_id, chosen.model, chosen.method, text, correct, logprob, rouge_l_recall
 FROM chosen_runs($benchmark, $models::VARCHAR[], NULL::VARCHAR[]) AS chosen
-JOIN answer ON answer.run_id = chosen.run_id AND answer.step = chosen.final_step
+JOIN final_answer ON final_answer.run_id = chosen.run_id
 WHERE example_id = $example_id
 ORDER BY chosen.model, chosen.method, chosen.run_id

@@ -7,15 +7,12 @@
 -- One row per question. n_forgotten: complete runs of unlearning methods (not none, retrain, sham)
 -- whose plain answer is wrong where the base model's is correct; n_recovered: those of them that
 -- are correct again under any emphasis. 'kept': some run was asked, and none forgot.
-WITH chosen AS MATERIALIZED (
-    FROM chosen_runs($benchmark, [$model], NULL::VARCHAR[]) WHERE NOT is_reference(method)
-), recovered AS (
-    SELECT DISTINCT run_id, example_id FROM final_attempt WHERE arm = 'treatment' AND correct
-), counted AS (
+WITH counted AS (
     SELECT example_id, count(*) FILTER (NOT correct) AS n_forgotten,
-        count(recovered.run_id) FILTER (NOT correct) AS n_recovered
-    FROM final_answers('chosen') LEFT JOIN recovered USING (run_id, example_id)
-    WHERE base_correct
+        count(*) FILTER (recovered) AS n_recovered
+    FROM final_answer
+    JOIN chosen_runs($benchmark, [$model], NULL::VARCHAR[]) AS chosen USING (run_id)
+    WHERE base_correct AND NOT is_reference(chosen.method)
     GROUP BY example_id
 )
 SELECT example.example_id, split, "group", attribute, prompt, answer,

@@ -13,9 +13,8 @@
 WITH chosen AS MATERIALIZED (
     FROM chosen_runs($benchmark, $models::VARCHAR[], $methods::VARCHAR[])
 )
-SELECT pair.run_id, model, method, split, pair.example_id, prompt, focus_before, focus_after,
-    key_before, key_after, answer.correct AS plain_correct
+SELECT pair.run_id, model, method, pair.split, pair.example_id, prompt, focus_before, focus_after,
+    key_before, key_after, plain_correct
 FROM focus_pairs('chosen', $attribution_method, $target, $answer_tokens, $minimum_nats) AS pair
-LEFT JOIN answer ON answer.run_id = pair.run_id AND answer.step = pair.final_step
-    AND answer.example_id = pair.example_id
-ORDER BY model, method, pair.run_id, split, pair.example_id
+JOIN example ON example.benchmark = pair.benchmark AND example.example_id = pair.example_id
+ORDER BY model, method, pair.run_id, pair.split, pair.example_id

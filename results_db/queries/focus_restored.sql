@@ -23,9 +23,9 @@ WITH attempt AS MATERIALIZED (
     FROM chosen_runs($benchmark, $models::VARCHAR[], $methods::VARCHAR[]) AS chosen
     JOIN emphasised_focus AS found
         ON found.run_id = chosen.run_id AND found.step = chosen.final_step
-    JOIN final_attempt AS tried ON tried.run_id = found.run_id AND tried.step = found.step
+    JOIN recovery AS tried ON tried.run_id = found.run_id AND tried.step = found.step
         AND tried.example_id = found.example_id AND tried.strategy = found.strategy
-        AND tried.arm = 'treatment'
+        AND tried.arm = 'treatment' AND tried.draw = 0
     JOIN example
         ON example.benchmark = chosen.benchmark AND example.example_id = found.example_id
 ), known AS MATERIALIZED (

@@ -9,5 +9,5 @@ SELECT coalesce(list_sort(list(DISTINCT benchmark)), []) AS benchmarks,
     (SELECT count(*) FROM run WHERE status = 'failed') AS failed,
     (SELECT count(DISTINCT run_id) FROM planned_run ANTI JOIN run USING (run_id)) AS pending,
     (SELECT count(*) FROM example) AS examples,
-    (SELECT count(*) FROM token_score) AS token_scores
+    (SELECT coalesce(sum(tokens), 0)::BIGINT FROM token_count) AS token_scores
 FROM run WHERE status = 'complete'

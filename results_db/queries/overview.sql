@@ -10,33 +10,26 @@
 -- weight_change: L2 norm of the difference to the base weights over the norm of those.
 WITH chosen AS MATERIALIZED (
     FROM chosen_runs($benchmark, $models::VARCHAR[], $methods::VARCHAR[])
-), outcome AS MATERIALIZED (
-    FROM arm_outcomes('chosen') WHERE strategy = 'any'
-), outcome_value AS (
-    SELECT {'run_id': run_id, 'arm': arm} AS cell, 'rate' AS kind, "group",
-        correct::INTEGER AS value, 1 AS weight
-    FROM outcome
-), rate AS MATERIALIZED (
-    FROM estimates('outcome_value')
-), guessing AS (
-    SELECT run_id, avg(guess_rate) AS guess_rate FROM outcome WHERE arm = 'plain' GROUP BY run_id
-), item AS (
-    FROM utility_items('chosen', true)
-), ratio AS (
-    FROM utility_ratios('item')
+), final AS (
+    SELECT run_id, step, measure, ratio, ratio_low AS low, ratio_high AS high,
+        ratio_groups AS groups
+    FROM utility_measure SEMI JOIN chosen
+        ON chosen.run_id = utility_measure.run_id AND chosen.final_step = utility_measure.step
 )
 SELECT chosen.run_id, chosen.model, chosen.method,
     coalesce(plain.n, 0) AS n, coalesce(plain.groups, 0) AS groups,
-    plain.estimate AS plain, plain.low AS plain_low, plain.high AS plain_high,
-    emphasis.estimate AS any_emphasis, emphasis.low AS any_emphasis_low,
-    emphasis.high AS any_emphasis_high,
-    placebo.estimate AS any_placebo, placebo.low AS any_placebo_low,
-    placebo.high AS any_placebo_high, guess_rate, utility, least.low AS utility_low, least.high AS utility_high,
-    worst AS utility_worst, weight_change
+    plain.residual AS plain, plain.residual_low AS plain_low, plain.residual_high AS plain_high,
+    emphasis.residual AS any_emphasis, emphasis.residual_low AS any_emphasis_low,
+    emphasis.residual_high AS any_emphasis_high,
+    placebo.residual AS any_placebo, placebo.residual_low AS any_placebo_low,
+    placebo.residual_high AS any_placebo_high, plain.guess_rate, utility, least.low AS utility_low,
+    least.high AS utility_high, worst AS utility_worst, weight_change
 FROM chosen
-LEFT JOIN rate AS plain ON plain.cell = {'run_id': chosen.run_id, 'arm': 'plain'}
-LEFT JOIN rate AS emphasis ON emphasis.cell = {'run_id': chosen.run_id, 'arm': 'treatment'}
-LEFT JOIN rate AS placebo ON placebo.cell = {'run_id': chosen.run_id, 'arm': 'placebo'}
-LEFT JOIN guessing ON guessing.run_id = chosen.run_id
-LEFT JOIN least_utility('ratio') AS least ON least.run_id = chosen.run_id
+LEFT JOIN arm_rate AS plain ON plain.run_id = chosen.run_id AND plain.strategy = 'any'
+    AND plain.arm = 'plain'
+LEFT JOIN arm_rate AS emphasis ON emphasis.run_id = chosen.run_id AND emphasis.strategy = 'any'
+    AND emphasis.arm = 'treatment'
+LEFT JOIN arm_rate AS placebo ON placebo.run_id = chosen.run_id AND placebo.strategy = 'any'
+    AND placebo.arm = 'placebo'
+LEFT JOIN least_utility('final') AS least ON least.run_id = chosen.run_id
 ORDER BY chosen.model, chosen.method, chosen.run_id

@@ -9,20 +9,26 @@
 -- answer token, above 0 supports the answer, NULL when the token was not deleted. is_key: KeyToken,
 -- NULL where KeyTokens are undefined. answer: the attributed answer; logprob: of its tokens, nats
 -- per token. grade: how far the attribution can be trusted, A to C (see graded_attribution); NULL
--- where it was not graded.
-SELECT chosen.run_id, chosen.method, position, token, token_class, score::DOUBLE AS score, is_key,
-    attribution.answer, attribution.logprob, graded.grade
-FROM chosen_runs($benchmark, [$model], NULL::VARCHAR[]) AS chosen
-JOIN attribution ON attribution.run_id = chosen.run_id AND attribution.step = chosen.final_step
-JOIN token_score ON token_score.run_id = attribution.run_id AND token_score.step = attribution.step
-    AND token_score.example_id = attribution.example_id AND token_score.method = attribution.method
-    AND token_score.target = attribution.target
-    AND token_score.answer_tokens = attribution.answer_tokens
-LEFT JOIN graded_attribution AS graded ON graded.run_id = attribution.run_id
-    AND graded.step = attribution.step AND graded.example_id = attribution.example_id
-    AND graded.method = attribution.method AND graded.target = attribution.target
-    AND graded.answer_tokens = attribution.answer_tokens
-WHERE token_score.example_id = $example_id AND attribution.example_id = $example_id
-    AND token_score.method = $attribution_method AND attribution.method = $attribution_method
-    AND attribution.target = $target AND attribution.answer_tokens = $answer_tokens
-ORDER BY chosen.method, chosen.run_id, position
+-- where it was not graded. Rows are found first and their lists read after: four times as quick.
+WITH place AS MATERIALIZED (
+    SELECT attribution.rowid AS row, chosen.run_id, chosen.method, chosen.final_step
+    FROM chosen_runs($benchmark, [$model], NULL::VARCHAR[]) AS chosen
+    JOIN attribution
+        ON attribution.run_id = chosen.run_id AND attribution.step = chosen.final_step
+    WHERE example_id = $example_id AND attribution.method = $attribution_method
+        AND target = $target AND answer_tokens = $answer_tokens
+), graded AS (
+    SELECT run_id, step, grade FROM graded_attribution
+    WHERE example_id = $example_id AND method = $attribution_method AND target = $target
+        AND answer_tokens = $answer_tokens
+), found AS (
+    SELECT place.run_id, place.method, tokens, token_classes, scores, is_key, answer, logprob,
+        grade
+    FROM place JOIN attribution ON attribution.rowid = place.row
+    LEFT JOIN graded ON graded.run_id = place.run_id AND graded.step = place.final_step
+)
+SELECT run_id, method, unnest(range(len(tokens)))::INTEGER AS position, unnest(tokens) AS token,
+    unnest(token_classes) AS token_class, unnest(scores)::DOUBLE AS score,
+    unnest(is_key) AS is_key, answer, logprob, grade
+FROM found
+ORDER BY method, run_id, position

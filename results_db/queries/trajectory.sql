@@ -10,50 +10,28 @@
 -- is missing that is measured at the final one.
 WITH chosen AS MATERIALIZED (
     FROM chosen_runs($benchmark, $models::VARCHAR[], $methods::VARCHAR[])
-), known AS MATERIALIZED (
-    SELECT run_id, example_id FROM known_facts('chosen')
-), answered AS (
-    SELECT run_id, step, count(*) AS n, avg(correct::INTEGER) AS plain
-    FROM answer JOIN known USING (run_id, example_id)
-    GROUP BY run_id, step
 ), tracked AS (
     SELECT model, strategy
-    FROM run JOIN recovery USING (run_id)
-    WHERE status = 'complete' AND benchmark = $benchmark AND draw = 0 AND arm = 'treatment'
+    FROM strategy_step JOIN run USING (run_id)
+    WHERE status = 'complete' AND benchmark = $benchmark AND has_treatment
     GROUP BY model, strategy
-    QUALIFY row_number() OVER (
-        PARTITION BY model
-        ORDER BY count(DISTINCT {'run': recovery.run_id, 'step': step}) DESC, strategy
-    ) = 1
-), attempt AS (
-    SELECT recovery.run_id, step, recovery.strategy,
-        bool_or(correct) FILTER (arm = 'treatment') AS treatment,
-        arg_min(correct, placebo_rank(arm)) FILTER (arm <> 'treatment' AND correct IS NOT NULL)
-            AS placebo
-    FROM known
-    JOIN recovery USING (run_id, example_id)
-    JOIN run USING (run_id)
-    JOIN tracked ON tracked.model = run.model AND tracked.strategy = recovery.strategy
-    WHERE draw = 0
-    GROUP BY recovery.run_id, step, example_id, recovery.strategy
-), recovered AS (
-    SELECT run_id, step, strategy, avg(treatment::INTEGER) AS emphasis,
-        avg(placebo::INTEGER) AS placebo
-    FROM attempt GROUP BY run_id, step, strategy
-), item AS (
-    FROM utility_items('chosen', false)
-), ratio AS (
-    FROM utility_ratios('item')
+    QUALIFY row_number() OVER (PARTITION BY model ORDER BY count(*) DESC, strategy) = 1
+), measured AS (
+    SELECT run_id, step, measure, ratio, ratio_low AS low, ratio_high AS high,
+        ratio_groups AS groups
+    FROM utility_measure SEMI JOIN chosen ON chosen.run_id = utility_measure.run_id
 )
 SELECT chosen.run_id, chosen.model, chosen.method, checkpoint.step, axis, axis_value, is_final,
-    plain, emphasis, placebo, strategy,
+    plain, emphasis, placebo, if(shown.n > 0, shown.strategy, NULL) AS strategy,
     if(measures = max(measures) FILTER (is_final) OVER (PARTITION BY chosen.run_id), utility, NULL)
         AS utility,
-    coalesce(n, 0) AS n
+    coalesce(plain_step.n, 0) AS n
 FROM chosen
 JOIN checkpoint ON checkpoint.run_id = chosen.run_id
-LEFT JOIN answered ON answered.run_id = chosen.run_id AND answered.step = checkpoint.step
-LEFT JOIN recovered ON recovered.run_id = chosen.run_id AND recovered.step = checkpoint.step
-LEFT JOIN least_utility('ratio') AS least
+LEFT JOIN plain_step ON plain_step.run_id = chosen.run_id AND plain_step.step = checkpoint.step
+LEFT JOIN tracked ON tracked.model = chosen.model
+LEFT JOIN strategy_step AS shown ON shown.run_id = chosen.run_id
+    AND shown.step = checkpoint.step AND shown.strategy = tracked.strategy
+LEFT JOIN least_utility('measured') AS least
     ON least.run_id = chosen.run_id AND least.step = checkpoint.step
 ORDER BY chosen.model, chosen.method, chosen.run_id, checkpoint.step

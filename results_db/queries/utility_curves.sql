@@ -6,14 +6,9 @@
 -- 'general correct' (fraction of all questions of the split, in [0, 1]) or 'plain-text perplexity'
 -- (exp of the mean negative log-likelihood per token, 1 or more, lower is better). low, high: 95 %
 -- interval robust to groups. axis_value: optimizer steps, or alpha where axis says so.
-WITH chosen AS MATERIALIZED (
-    FROM chosen_runs($benchmark, $models::VARCHAR[], $methods::VARCHAR[])
-), item AS (
-    FROM utility_items('chosen', false)
-)
 SELECT chosen.run_id, chosen.model, chosen.method, found.step, axis, axis_value, measure, value,
     low, high, n, groups, unit
-FROM chosen
-JOIN utility_values('item') AS found ON found.run_id = chosen.run_id
+FROM chosen_runs($benchmark, $models::VARCHAR[], $methods::VARCHAR[]) AS chosen
+JOIN utility_measure AS found ON found.run_id = chosen.run_id
 JOIN checkpoint ON checkpoint.run_id = found.run_id AND checkpoint.step = found.step
 ORDER BY chosen.model, chosen.method, chosen.run_id, found.step, place NULLS LAST

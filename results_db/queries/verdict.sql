@@ -14,19 +14,22 @@
 -- with the number of groups that would do if the estimate stayed; empty when nothing is.
 WITH chosen AS MATERIALIZED (
     FROM chosen_runs($benchmark, $models::VARCHAR[], $methods::VARCHAR[])
-), item AS (
-    FROM utility_items('chosen', true)
 ), ratio AS MATERIALIZED (
-    FROM utility_ratios('item')
+    SELECT run_id, step, measure, ratio, ratio_low AS low, ratio_high AS high,
+        ratio_groups AS groups, ratio_alike AS alike
+    FROM utility_measure SEMI JOIN chosen
+        ON chosen.run_id = utility_measure.run_id AND chosen.final_step = utility_measure.step
 ), judged AS MATERIALIZED (
-    SELECT effects.*, utility, least.low AS utility_low, least.high AS utility_high,
+    SELECT effects.*, model, method, never_knew, utility, least.low AS utility_low,
+        least.high AS utility_high,
         coalesce(groups >= 8 AND effect_low > $max_effect, false) AS is_insufficient,
         coalesce(groups >= 8 AND effect_high <= $max_effect, false) AS is_sufficient,
         coalesce(proven_high < $min_utility, false) AS is_destructive,
         coalesce(proven_low >= $min_utility, false) AS is_harmless
-    FROM run_effects('chosen') AS effects
-    LEFT JOIN least_utility('ratio') AS least ON least.run_id = effects.run_id
-    WHERE strategy = 'any' AND NOT is_reference(method)
+    FROM chosen
+    JOIN run_effect AS effects ON effects.run_id = chosen.run_id AND effects.strategy = 'any'
+    LEFT JOIN least_utility('ratio') AS least ON least.run_id = chosen.run_id
+    WHERE NOT is_reference(chosen.method)
 ), open_question AS (
     SELECT run_id, 0 AS place, 'effect' AS name, effect AS estimate, groups, alike,
         abs(effect - $max_effect) AS distance,

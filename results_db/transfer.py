@@ -1,0 +1,127 @@
+"""A results file as Parquet and back, as a smaller file, and answers to any SELECT."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pandas as pd
+import pyarrow.parquet as pq
+
+from results_db import summaries
+from results_db.guard import reading
+from results_db.read import require_schema
+from results_db.store import Connection, writing_results
+from results_db.tables import schema_sql, schemas
+
+LOAD = "load.sql"
+LOAD_HEADER = """\
+-- Reads the Parquet files of this folder into an empty DuckDB database. Run it in this folder:
+--   duckdb results.duckdb < load.sql
+-- `unpact db import FOLDER --db FILE` does the same, and adds what pages need.
+"""
+
+
+class TransferError(ValueError):
+    """A folder or file is not what an export or import needs."""
+
+
+def export(path: str | Path, folder: Path) -> list[str]:
+    """Write every table as Parquet into a new folder, and the SQL that reads them back.
+
+    Returns:
+        Names of the tables.
+
+    Raises:
+        TransferError: The folder is there already and not empty.
+        FileNotFoundError: There is no such results file.
+    """
+    if folder.exists() and any(folder.iterdir()):
+        raise TransferError(f"{folder} is not empty; export to a new folder")
+    with reading(path) as connection:
+        require_schema(connection)
+        folder.mkdir(parents=True, exist_ok=True)
+        for table in schemas():
+            rows = connection.sql(f"FROM {table}").to_arrow_table()
+            pq.write_table(rows, folder / f"{table}.parquet")
+    (folder / LOAD).write_text(_load_sql(), encoding="utf-8")
+    return list(schemas())
+
+
+def import_folder(folder: Path, path: str | Path) -> None:
+    """Make a new results file of an exported folder.
+
+    Raises:
+        TransferError: The folder is no whole export, or the file is there already.
+        OtherSchemaError: It was exported by another version of the program.
+    """
+    missing = [name for name in schemas() if not (folder / f"{name}.parquet").is_file()]
+    if missing:
+        raise TransferError(f"{folder} is no whole export: it has no {missing[0]}.parquet")
+    _require_new(path)
+    with writing_results(path) as connection:
+        connection.execute("DELETE FROM meta")
+        for table in schemas():
+            rows = pq.read_table(folder / f"{table}.parquet")
+            _fill(connection, table, rows)
+        require_schema(connection)
+        _complete(connection)
+
+
+def compact(path: str | Path, to: str | Path) -> None:
+    """Write the same rows, densely and in order, to a new results file.
+
+    Never in place: a program that reads the old file would go on reading it.
+
+    Raises:
+        TransferError: The new file is there already.
+    """
+    _require_new(to)
+    with reading(path) as source:
+        require_schema(source)
+        with writing_results(to) as connection:
+            connection.execute("DELETE FROM meta")
+            for table in schemas():
+                _fill(connection, table, source.sql(f"FROM {table}").to_arrow_table())
+            _complete(connection)
+
+
+def select(path: str | Path, sql: str) -> pd.DataFrame:
+    """Rows of one SELECT; nothing can be written, and no other file be read.
+
+    Raises:
+        TransferError: It is not one SELECT.
+    """
+    statements = duckdb.extract_statements(sql)
+    if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
+        raise TransferError("this is not one SELECT statement; the results file is only read here")
+    with reading(path) as connection:
+        if require_schema(connection) != summaries.definitions_hash():
+            summaries.define_for_connection(connection)
+        return connection.execute(sql).df()
+
+
+def _require_new(path: str | Path) -> None:
+    if Path(path).exists():
+        raise TransferError(f"{path} is there already; give the name of a new file")
+
+
+def _fill(connection: Connection, table: str, rows: Any) -> None:  # noqa: ANN401
+    connection.register("incoming", rows)
+    connection.execute(f"INSERT INTO {table} BY NAME FROM incoming")
+    connection.unregister("incoming")
+
+
+def _complete(connection: Connection) -> None:
+    """Compute what is not carried over: macros and summaries."""
+    summaries.define(connection)
+    connection.execute("UPDATE meta SET macros = ?", [summaries.definitions_hash()])
+
+
+def _load_sql() -> str:
+    reads = "".join(
+        f"INSERT INTO {table} BY NAME FROM read_parquet('{table}.parquet');\n"
+        for table in schemas()
+    )
+    return f"{LOAD_HEADER}\n{schema_sql()}\n{reads}"
