@@ -6,7 +6,6 @@ import hashlib
 import json
 import tomllib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -413,7 +412,7 @@ def _check_members(plan: Plan, names: Iterable[str], family: str, where: str) ->
 
 def _filled(family: str, name: str, cls: str, table: dict[str, Any]) -> dict[str, Any]:
     module = plugins.load(family, name)
-    return asdict(plugins.settings(getattr(module, cls), table, f"{family}.{name}"))
+    return plugins.spelled_out(plugins.settings(getattr(module, cls), table, f"{family}.{name}"))
 
 
 def settings_lines(settings: dict[str, Any], prefix: str = "") -> Iterator[str]:

@@ -3,8 +3,8 @@
 Loss: −(2/β) log σ(β (S_θ − S_θ₀)) on forget answers, S summed over answer tokens, mean over
 sequences. Frozen model: θ₀, whose S on the forget set is computed once.
 Source: Zhang et al. 2024, arXiv:2404.05868, eq. (3).
-Differs: MUSE works elementwise on raw logits; here S is the sequence log-likelihood, as in the
-paper.
+Differs: MUSE works elementwise on raw logits, prompt and padding included: `impl_variant = "muse"`,
+which needs θ₀ in memory. Here S is the sequence's log-likelihood, as in the paper.
 """
 
 from __future__ import annotations
@@ -13,12 +13,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+import torch
 from torch import Tensor
 
 from engine import losses
 from engine.batches import Batch
 from engine.lm import LM
-from engine.unlearn import Context, Optimizer, Outcome, gradient_steps, reference_nll
+from engine.plugins import later
+from engine.unlearn import Context, Loss, Optimizer, Outcome, gradient_steps, reference_nll
 from results_db.records import Axis
 
 
@@ -31,6 +33,7 @@ class Method:
 
     optimizer: Optimizer = Optimizer()
     beta: float = 0.1
+    impl_variant: Literal["paper", "muse"] = later("paper")
 
     def length(self) -> int:
         """Optimizer steps."""
@@ -38,10 +41,27 @@ class Method:
 
     def steps(self, policy: LM, context: Context) -> Iterator[Outcome]:
         """Minimise NPO on forget."""
+        objective = self.on_logits if self.impl_variant == "muse" else self.on_sequences
+        return gradient_steps(objective(policy, context), policy, context, self.optimizer)
+
+    def on_sequences(self, policy: LM, context: Context) -> Loss:
+        """NPO of sequence log-likelihoods."""
         kept = reference_nll(policy, context.forget)  # (N,)
 
         def loss(forget: Batch, retain: Batch) -> Tensor:
             nll = losses.sequence_nll(policy.model, forget)
             return losses.npo(nll, kept[forget.rows], self.beta).mean()
 
-        return gradient_steps(loss, policy, context, self.optimizer)
+        return loss
+
+    def on_logits(self, policy: LM, context: Context) -> Loss:
+        """NPO of raw logits, as MUSE has it."""
+        reference = policy.clone()
+
+        def loss(forget: Batch, retain: Batch) -> Tensor:
+            logits = policy.model(forget.ids, use_cache=False).logits
+            with torch.no_grad():
+                frozen = reference.model(forget.ids, use_cache=False).logits
+            return losses.npo_on_logits(logits, frozen, self.beta)
+
+        return loss
