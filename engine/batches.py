@@ -75,9 +75,22 @@ def epoch(
 
 
 def endless(
-    sequences: Sequence[TrainingSequence], batch_size: int, seed: int, device: torch.device
+    sequences: Sequence[TrainingSequence],
+    batch_size: int,
+    seed: int,
+    device: torch.device,
+    skip: int = 0,
 ) -> Iterator[Batch]:
     """Random batches without end, each sequence once before any comes twice.
+
+    Batches of another size hold the same sequences in the same order.
+
+    Args:
+        sequences: to draw from.
+        batch_size: sequences in a batch.
+        seed: the same one draws the same batches.
+        device: where the batches are put.
+        skip: batches at the beginning that are left out, as those were seen before.
 
     Raises:
         ValueError: if there is nothing to draw from.
@@ -90,4 +103,7 @@ def endless(
         while len(waiting) < batch_size:
             waiting += rng.sample(range(len(sequences)), len(sequences))
         rows, waiting = waiting[:batch_size], waiting[batch_size:]
+        if skip > 0:
+            skip -= 1
+            continue
         yield collate(sequences, rows, device)

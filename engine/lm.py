@@ -90,10 +90,10 @@ def load(folder: Path, device: str = "cpu") -> LM:
     return LM(model.to(device).eval(), tokenizer, _read_format(folder, tokenizer))
 
 
-def save(lm: LM, folder: Path) -> None:
-    """Write weights, tokenizer and prompt format to a folder."""
+def save(lm: LM, folder: Path, weights: dict[str, Tensor] | None = None) -> None:
+    """Write weights (the model's own if None), tokenizer and prompt format to a folder."""
     quieten()
-    lm.model.save_pretrained(folder)
+    lm.model.save_pretrained(folder, state_dict=weights)
     lm.tokenizer.save_pretrained(folder)
     (folder / FORMAT_FILE).write_text(json.dumps(asdict(lm.prompt_format)), encoding="utf-8")
 
@@ -115,10 +115,10 @@ def quieten() -> None:
     logging.set_verbosity_error()
 
 
-def weight_hash(model: PreTrainedModel) -> str:
-    """SHA-256 over names, shapes and bytes of all weights, first 16 hex digits."""
+def weight_hash(model: PreTrainedModel, weights: dict[str, Tensor] | None = None) -> str:
+    """SHA-256 over names, shapes and bytes of weights (the model's own if None), 16 hex digits."""
     digest = hashlib.sha256()
-    for name, weight in sorted(model.state_dict().items()):
+    for name, weight in sorted((model.state_dict() if weights is None else weights).items()):
         digest.update(f"{name}{tuple(weight.shape)}{weight.dtype}".encode())
         digest.update(weight.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()[:16]

@@ -16,6 +16,8 @@ from engine.batches import IGNORE, Batch
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+    from engine.adapters import Reference
+
 
 def answer_logits(model: PreTrainedModel, batch: Batch) -> tuple[Tensor, Tensor]:
     """Logits at the positions that predict an answer token of any row, and their labels.
@@ -197,7 +199,7 @@ def kl_to_reference(policy_logits: Tensor, reference_logits: Tensor, labels: Ten
 
 
 def retain_kl(
-    model: PreTrainedModel, reference: PreTrainedModel, batch: Batch, *, everywhere: bool = False
+    model: PreTrainedModel, reference: Reference, batch: Batch, *, everywhere: bool = False
 ) -> Tensor:
     """Mean over the batch of KL(p_θ₀ ‖ p_θ): a scalar, nats per answer token.
 
@@ -209,7 +211,7 @@ def retain_kl(
     """
     read = every_logits if everywhere else answer_logits
     logits, labels = read(model, batch)
-    with torch.no_grad():
-        reference_logits, _ = read(reference, batch)
+    with reference.frozen() as start:
+        reference_logits, _ = read(start.model, batch)
     counted = torch.zeros_like(labels) if everywhere else labels
     return kl_to_reference(logits, reference_logits, counted).mean()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from engine import cache, plugins, provenance
+from engine import adapters, cache, plugins, provenance
 from engine import train as training
 from engine.jobs import Report, RunJob, TrainJob, now
 from engine.lm import load, save, weight_hash
@@ -111,11 +111,11 @@ class _Execution:
 
     def checkpoint(self, axis: Axis, axis_value: float, *, is_final: bool) -> Checkpoint:
         """The weights as they are; the final ones of a changed model are kept in the cache."""
-        changed = dict(self.lm.model.state_dict())
+        changed = adapters.weights(self.lm.model)
         folder = self.job.folder
         if is_final and self.step > 0:
             folder = self.job.folder.parent.parent / "runs" / self.spec.run_id
-            save(self.lm, folder)
+            save(self.lm, folder, changed)
         return Checkpoint(
             run_id=self.spec.run_id,
             step=self.step,
@@ -123,7 +123,7 @@ class _Execution:
             axis_value=axis_value,
             is_final=is_final,
             path=str(folder) if is_final else None,
-            weight_hash=weight_hash(self.lm.model),
+            weight_hash=weight_hash(self.lm.model, changed),
             weight_change=relative_change(self.base_weights, changed),
         )
 

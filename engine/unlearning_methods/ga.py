@@ -19,7 +19,7 @@ from engine import losses
 from engine.batches import Batch
 from engine.lm import LM
 from engine.plugins import later
-from engine.unlearn import Context, Optimizer, Outcome, gradient_steps
+from engine.unlearn import Context, Optimizer, Outcome, begin, gradient_steps
 from results_db.records import Axis
 
 
@@ -39,6 +39,7 @@ class Method:
 
     def steps(self, policy: LM, context: Context) -> Iterator[Outcome]:
         """Minimise −ℓ_f."""
+        context = begin(policy, context, self.optimizer)
         token_mean = self.impl_variant == "open_unlearning"
         nll = losses.token_mean_nll if token_mean else losses.mean_nll
 

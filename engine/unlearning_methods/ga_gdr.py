@@ -16,7 +16,7 @@ from torch import Tensor
 from engine import losses
 from engine.batches import Batch
 from engine.lm import LM
-from engine.unlearn import Context, Optimizer, Outcome, gradient_steps
+from engine.unlearn import Context, Optimizer, Outcome, begin, gradient_steps
 from results_db.records import Axis
 
 
@@ -36,6 +36,7 @@ class Method:
 
     def steps(self, policy: LM, context: Context) -> Iterator[Outcome]:
         """Minimise −ℓ_f + α ℓ_r."""
+        context = begin(policy, context, self.optimizer)
 
         def loss(forget: Batch, retain: Batch) -> Tensor:
             ascent = -losses.mean_nll(policy.model, forget)

@@ -15,11 +15,11 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from engine import losses
+from engine import adapters, losses
 from engine.batches import Batch
 from engine.lm import LM
 from engine.plugins import later
-from engine.unlearn import Context, Optimizer, Outcome, gradient_steps
+from engine.unlearn import Context, Optimizer, Outcome, begin, gradient_steps
 from results_db.records import Axis
 
 
@@ -40,12 +40,13 @@ class Method:
 
     def steps(self, policy: LM, context: Context) -> Iterator[Outcome]:
         """Minimise −ℓ_f + α KL."""
-        reference = policy.clone()
+        context = begin(policy, context, self.optimizer)
+        reference = adapters.reference(policy)
         everywhere = self.impl_variant == "open_unlearning"
 
         def loss(forget: Batch, retain: Batch) -> Tensor:
             ascent = -losses.mean_nll(policy.model, forget)
-            kl = losses.retain_kl(policy.model, reference.model, retain, everywhere=everywhere)
+            kl = losses.retain_kl(policy.model, reference, retain, everywhere=everywhere)
             return ascent + self.alpha * kl
 
         return gradient_steps(loss, policy, context, self.optimizer)

@@ -20,7 +20,7 @@ from torch import Tensor
 from engine import batches, losses, refusals
 from engine.batches import Batch
 from engine.lm import LM
-from engine.unlearn import Context, Optimizer, Outcome, gradient_steps, reference_nll
+from engine.unlearn import Context, Optimizer, Outcome, begin, gradient_steps, reference_nll
 from results_db.records import Axis
 
 
@@ -47,9 +47,10 @@ class Method:
 
     def steps(self, policy: LM, context: Context) -> Iterator[Outcome]:
         """Minimise DPO + α ℓ_r."""
+        context = begin(policy, context, self.optimizer)
         idk = refusals.refused(policy, context.forget, context.seed)
-        kept = reference_nll(policy, context.forget)  # (N,)
-        kept_idk = reference_nll(policy, idk)  # (N,)
+        kept = reference_nll(policy, context.forget, self.optimizer)  # (N,)
+        kept_idk = reference_nll(policy, idk, self.optimizer)  # (N,)
 
         def loss(forget: Batch, retain: Batch) -> Tensor:
             refusal = batches.collate(idk, forget.rows.tolist(), policy.device)

@@ -18,7 +18,7 @@ from torch import Tensor
 from engine import batches, losses, refusals
 from engine.batches import Batch
 from engine.lm import LM
-from engine.unlearn import Context, Optimizer, Outcome, gradient_steps
+from engine.unlearn import Context, Optimizer, Outcome, begin, gradient_steps
 from results_db.records import Axis
 
 
@@ -38,6 +38,7 @@ class Method:
 
     def steps(self, policy: LM, context: Context) -> Iterator[Outcome]:
         """Minimise ℓ_idk + α ℓ_r."""
+        context = begin(policy, context, self.optimizer)
         idk = refusals.refused(policy, context.forget, context.seed)
 
         def loss(forget: Batch, retain: Batch) -> Tensor:

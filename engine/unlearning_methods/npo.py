@@ -13,14 +13,21 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-import torch
 from torch import Tensor
 
-from engine import losses
+from engine import adapters, losses
 from engine.batches import Batch
 from engine.lm import LM
 from engine.plugins import later
-from engine.unlearn import Context, Loss, Optimizer, Outcome, gradient_steps, reference_nll
+from engine.unlearn import (
+    Context,
+    Loss,
+    Optimizer,
+    Outcome,
+    begin,
+    gradient_steps,
+    reference_nll,
+)
 from results_db.records import Axis
 
 
@@ -41,12 +48,13 @@ class Method:
 
     def steps(self, policy: LM, context: Context) -> Iterator[Outcome]:
         """Minimise NPO on forget."""
+        context = begin(policy, context, self.optimizer)
         objective = self.on_logits if self.impl_variant == "muse" else self.on_sequences
         return gradient_steps(objective(policy, context), policy, context, self.optimizer)
 
     def on_sequences(self, policy: LM, context: Context) -> Loss:
         """NPO of sequence log-likelihoods."""
-        kept = reference_nll(policy, context.forget)  # (N,)
+        kept = reference_nll(policy, context.forget, self.optimizer)  # (N,)
 
         def loss(forget: Batch, retain: Batch) -> Tensor:
             nll = losses.sequence_nll(policy.model, forget)
@@ -56,12 +64,12 @@ class Method:
 
     def on_logits(self, policy: LM, context: Context) -> Loss:
         """NPO of raw logits, as MUSE has it."""
-        reference = policy.clone()
+        reference = adapters.reference(policy)
 
         def loss(forget: Batch, retain: Batch) -> Tensor:
             logits = policy.model(forget.ids, use_cache=False).logits
-            with torch.no_grad():
-                frozen = reference.model(forget.ids, use_cache=False).logits
+            with reference.frozen() as start:
+                frozen = start.model(forget.ids, use_cache=False).logits
             return losses.npo_on_logits(logits, frozen, self.beta)
 
         return loss

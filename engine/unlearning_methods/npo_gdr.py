@@ -16,7 +16,7 @@ from torch import Tensor
 from engine import losses
 from engine.batches import Batch
 from engine.lm import LM
-from engine.unlearn import Context, Optimizer, Outcome, gradient_steps, reference_nll
+from engine.unlearn import Context, Optimizer, Outcome, begin, gradient_steps, reference_nll
 from results_db.records import Axis
 
 
@@ -37,7 +37,8 @@ class Method:
 
     def steps(self, policy: LM, context: Context) -> Iterator[Outcome]:
         """Minimise NPO + α ℓ_r."""
-        kept = reference_nll(policy, context.forget)  # (N,)
+        context = begin(policy, context, self.optimizer)
+        kept = reference_nll(policy, context.forget, self.optimizer)  # (N,)
 
         def loss(forget: Batch, retain: Batch) -> Tensor:
             nll = losses.sequence_nll(policy.model, forget)

@@ -15,11 +15,11 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from engine import losses
+from engine import adapters, losses
 from engine.batches import Batch
 from engine.lm import LM
 from engine.plugins import later
-from engine.unlearn import Context, Optimizer, Outcome, gradient_steps, reference_nll
+from engine.unlearn import Context, Optimizer, Outcome, begin, gradient_steps, reference_nll
 from results_db.records import Axis
 
 
@@ -41,14 +41,15 @@ class Method:
 
     def steps(self, policy: LM, context: Context) -> Iterator[Outcome]:
         """Minimise NPO + α KL."""
-        reference = policy.clone()
+        context = begin(policy, context, self.optimizer)
+        reference = adapters.reference(policy)
         everywhere = self.impl_variant == "open_unlearning"
-        kept = reference_nll(policy, context.forget)  # (N,)
+        kept = reference_nll(policy, context.forget, self.optimizer)  # (N,)
 
         def loss(forget: Batch, retain: Batch) -> Tensor:
             nll = losses.sequence_nll(policy.model, forget)
             preference = losses.npo(nll, kept[forget.rows], self.beta).mean()
-            kl = losses.retain_kl(policy.model, reference.model, retain, everywhere=everywhere)
+            kl = losses.retain_kl(policy.model, reference, retain, everywhere=everywhere)
             return preference + self.alpha * kl
 
         return gradient_steps(loss, policy, context, self.optimizer)

@@ -18,7 +18,7 @@ from torch import Tensor
 from engine import losses
 from engine.batches import Batch
 from engine.lm import LM
-from engine.unlearn import Context, Optimizer, Outcome, gradient_steps
+from engine.unlearn import Context, Optimizer, Outcome, begin, gradient_steps
 from results_db.records import Axis
 
 
@@ -47,6 +47,7 @@ class Method:
 
     def steps(self, policy: LM, context: Context) -> Iterator[Outcome]:
         """Minimise γ SimNPO + α ℓ_r."""
+        context = begin(policy, context, self.optimizer)
 
         def loss(forget: Batch, retain: Batch) -> Tensor:
             nll = losses.mean_nlls(policy.model, forget)

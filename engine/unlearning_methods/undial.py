@@ -13,13 +13,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-import torch
 from torch import Tensor
 
-from engine import losses
+from engine import adapters, losses
+from engine.adapters import Reference
 from engine.batches import IGNORE, Batch
 from engine.lm import LM
-from engine.unlearn import Context, Optimizer, Outcome, gradient_steps
+from engine.unlearn import Context, Optimizer, Outcome, begin, gradient_steps
 from results_db.records import Axis
 
 
@@ -41,7 +41,8 @@ class Method:
 
     def steps(self, policy: LM, context: Context) -> Iterator[Outcome]:
         """Minimise the distillation loss + α ℓ_r."""
-        reference = policy.clone()
+        context = begin(policy, context, self.optimizer)
+        reference = adapters.reference(policy)
 
         def loss(forget: Batch, retain: Batch) -> Tensor:
             distilled = self.distillation(policy, reference, forget)
@@ -51,13 +52,13 @@ class Method:
 
         return gradient_steps(loss, policy, context, self.optimizer)
 
-    def distillation(self, policy: LM, reference: LM, batch: Batch) -> Tensor:
+    def distillation(self, policy: LM, reference: Reference, batch: Batch) -> Tensor:
         """Mean cross-entropy to the adjusted start model, a scalar, nats per token."""
         everywhere = self.impl_variant == "open_unlearning"
         read = losses.every_logits if everywhere else losses.answer_logits
         logits, labels = read(policy.model, batch)
-        with torch.no_grad():
-            frozen, _ = read(reference.model, batch)
+        with reference.frozen() as start:
+            frozen, _ = read(start.model, batch)
         if everywhere:  # −100 as an index counts from the end
             labels = labels.where(labels != IGNORE, logits.shape[-1] + IGNORE)
         return losses.undial(logits, frozen, labels, self.beta).mean()
