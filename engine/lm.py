@@ -93,7 +93,8 @@ def load(folder: Path, device: str = "cpu") -> LM:
 def save(lm: LM, folder: Path, weights: dict[str, Tensor] | None = None) -> None:
     """Write weights (the model's own if None), tokenizer and prompt format to a folder."""
     quieten()
-    lm.model.save_pretrained(folder, state_dict=weights)
+    # a copy: names that share one weight are taken out of what is given
+    lm.model.save_pretrained(folder, state_dict=None if weights is None else dict(weights))
     lm.tokenizer.save_pretrained(folder)
     (folder / FORMAT_FILE).write_text(json.dumps(asdict(lm.prompt_format)), encoding="utf-8")
 

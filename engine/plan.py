@@ -173,6 +173,7 @@ class Plan(Strict):
     methods: dict[str, dict[str, Any]]
     chosen: tuple[ChosenSettings, ...] = ()  # of two that concern a run, the later one holds
     probe: ProbeSpec = ProbeSpec()
+    save_every: int = Field(100, gt=0)  # steps; a killed run goes on from its last saved state
 
     def cells(self) -> list[tuple[str, str]]:
         """Every pair of benchmark and model that is studied, benchmark by benchmark."""

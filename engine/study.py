@@ -197,6 +197,7 @@ class _Loop:
             retain_run_id=retain,
             sham_run_id=sham,
             base_scores=self.scores.get(base) if run.run_id != base else None,
+            save_every=self.plan.save_every,
         )
 
     def _take(self, future: Future[Any], job: Job) -> None:

@@ -8,17 +8,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-from engine import adapters, batches, losses
+from engine import adapters, batches, losses, resume, stopping
 from engine.batches import Batch, TrainingSequence
 from engine.corpus import Benchmark
 from engine.lm import LM
-from engine.plugins import later
+from engine.optimizer import Optimizer, precision
+from engine.resume import TrainingState
 from results_db.records import Axis, Split
 
 
@@ -31,54 +32,6 @@ class UnlearningError(RuntimeError):
         self.step = step
 
 
-Precision = Literal["float32", "bfloat16", "autocast"]
-Schedule = Literal["constant", "linear", "cosine"]
-
-
-@dataclass(frozen=True)
-class Optimizer:
-    """AdamW with linear warm-up and a schedule after it, on all weights or on adapters."""
-
-    learning_rate: float = 1e-4
-    max_steps: int = 60
-    batch_size: int = 20  # sequences of the forget set in a step; as many of the retain set
-    warmup_steps: int = 5
-    weight_decay: float = 0.01
-    max_gradient_norm: float = 1.0
-    accumulation: int = later(1)  # batches in a step: it sees accumulation * batch_size sequences
-    schedule: Schedule = later("constant")  # after the warm-up; the others fall towards 0
-    precision: Precision = later("float32")  # bfloat16: of the weights; autocast: of products
-    gradient_checkpointing: bool = later(False)  # less memory, one more forward pass
-    lora_rank: int = later(0)  # 0: all weights are trained
-    lora_alpha: float = later(16.0)  # adapters are weighted with lora_alpha / lora_rank
-    lora_targets: str = later("all-linear")  # or names of linear layers, between commas
-
-    def __post_init__(self) -> None:
-        """Check that there is something to do.
-
-        Raises:
-            ValueError: for a rate, number of steps or batch size that is not positive.
-        """
-        positive = ("learning_rate", "max_steps", "batch_size", "max_gradient_norm", "accumulation")
-        for name in positive:
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} is {getattr(self, name)}, more than 0 is needed")
-        if self.lora_rank < 0:
-            raise ValueError(f"lora_rank is {self.lora_rank}, 0 or more is needed")
-
-    def rate(self, step: int) -> float:
-        """Learning rate of a step, 1 for the first."""
-        ramp = min(1.0, step / max(1, self.warmup_steps))
-        after = max(0, step - self.warmup_steps)
-        through = after / (max(0, self.max_steps - self.warmup_steps) + 1)  # < 1 at the last step
-        fall = {
-            "constant": 1.0,
-            "linear": 1.0 - through,
-            "cosine": 0.5 * (1.0 + math.cos(math.pi * through)),
-        }
-        return self.learning_rate * ramp * fall[self.schedule]
-
-
 @dataclass(frozen=True)
 class Context:
     """What a method may use besides the policy."""
@@ -86,6 +39,7 @@ class Context:
     forget: Sequence[TrainingSequence]
     retain: Sequence[TrainingSequence]
     seed: int
+    resume: TrainingState | None = None  # where a run that was cut off goes on
 
 
 def context(lm: LM, benchmark: Benchmark, seed: int) -> Context:
@@ -107,6 +61,9 @@ class Outcome:
     loss: float | None  # before the update
     gradient_norm: float | None  # L2, before clipping
     learning_rate: float | None
+    stopped: str | None = None  # why this is the last step, where a rule made it so
+    state: Callable[[], TrainingState] | None = field(default=None, compare=False, repr=False)
+    # a copy of what is needed to go on after this step; None where a method cannot
 
 
 Loss = Callable[[Batch, Batch], Tensor]  # forget batch, retain batch -> scalar
@@ -152,32 +109,80 @@ def gradient_steps(
         trainable: the parameters to change; all that are not frozen if None.
 
     Raises:
-        UnlearningError: when the loss or the gradient is not finite.
+        UnlearningError: when the loss or the gradient is not finite, the gradient explodes or
+            memory runs out.
     """
     chosen = policy.model.parameters() if trainable is None else trainable
     parameters = [parameter for parameter in chosen if parameter.requires_grad]
     adam = torch.optim.AdamW(
         parameters, lr=optimizer.learning_rate, weight_decay=optimizer.weight_decay
     )
-    pairs = _pairs(context, optimizer, policy.device)
+    done = resume.restore(context.resume, parameters, adam)
+    pairs = _pairs(context, optimizer, policy.device, done * optimizer.accumulation)
     with _checkpointed(policy, optimizer):
-        for step in range(1, optimizer.max_steps + 1):
+        for step in range(done + 1, optimizer.max_steps + 1):
             policy.model.train()
             adam.param_groups[0]["lr"] = optimizer.rate(step)
-            value = _backward(loss, pairs, adam, optimizer, policy.device.type, step)
-            norm = _update(parameters, adam, optimizer.max_gradient_norm, step)
+            with _memory_watched(step):
+                value = _backward(loss, pairs, adam, optimizer, policy.device.type, step)
+                norm = _update(parameters, adam, optimizer, step)
             policy.model.eval()
-            yield Outcome(step, "step", float(step), value, norm, optimizer.rate(step))
+            stopped = _stop_reason(policy, context, optimizer, step)
+            yield Outcome(
+                step=step,
+                axis="step",
+                axis_value=float(step),
+                loss=value,
+                gradient_norm=norm,
+                learning_rate=optimizer.rate(step),
+                stopped=stopped,
+                state=partial(resume.state_of, step, parameters, adam),
+            )
+            if stopped is not None:
+                break
     policy.model.zero_grad(set_to_none=True)
     adapters.fold(policy.model)
 
 
+def _stop_reason(policy: LM, context: Context, optimizer: Optimizer, step: int) -> str | None:
+    """Which condition of the rule holds now, with the value; None for none, or between looks."""
+    wanted = stopping.conditions(optimizer.stop_when)
+    if not wanted or (step % optimizer.stop_every and step != optimizer.max_steps):
+        return None
+    sets = {"forget_probability": context.forget, "retain_probability": context.retain}
+    names = {condition.measure for condition in wanted}
+    values = {name: answer_probability(policy, sets[name], optimizer) for name in names}
+    held = [condition.measure for condition in wanted if condition.holds(values)]
+    return ", ".join(f"{name} = {values[name]:.4g}" for name in held) or None
+
+
+@contextmanager
+def _memory_watched(step: int) -> Iterator[None]:
+    """Say at which step memory ran out, and what would need less."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise UnlearningError(
+            f"out of memory at step {step}: lower optimizer.batch_size and raise accumulation, or "
+            "set gradient_checkpointing or lora_rank",
+            step,
+        ) from error
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out, on a device or on the CPU (which has no error type of its own)."""
+    own_type = isinstance(error, (MemoryError, torch.OutOfMemoryError))
+    return own_type or "can't allocate memory" in str(error)
+
+
 def _pairs(
-    context: Context, optimizer: Optimizer, device: torch.device
+    context: Context, optimizer: Optimizer, device: torch.device, skip: int
 ) -> Iterator[tuple[Batch, Batch]]:
     """Forget and retain batches without end, drawn by neighbouring seeds."""
-    forget = batches.endless(context.forget, optimizer.batch_size, context.seed, device)
-    retain = batches.endless(context.retain, optimizer.batch_size, context.seed + 1, device)
+    forget = batches.endless(context.forget, optimizer.batch_size, context.seed, device, skip)
+    retain = batches.endless(context.retain, optimizer.batch_size, context.seed + 1, device, skip)
     return zip(forget, retain, strict=True)
 
 
@@ -214,18 +219,19 @@ def _backward(
     return total
 
 
-def precision(optimizer: Optimizer, device: str) -> torch.autocast:
-    """The block in which products are of low precision, if asked for."""
-    return torch.autocast(device, torch.bfloat16, enabled=optimizer.precision == "autocast")
-
-
 def _update(
-    parameters: Sequence[nn.Parameter], adam: torch.optim.Optimizer, max_norm: float, step: int
+    parameters: Sequence[nn.Parameter],
+    adam: torch.optim.Optimizer,
+    optimizer: Optimizer,
+    step: int,
 ) -> float:
     """Clip the gradient and take the step; the gradient's norm before that."""
-    norm = float(nn.utils.clip_grad_norm_(parameters, max_norm))
+    norm = float(nn.utils.clip_grad_norm_(parameters, optimizer.max_gradient_norm))
     if not math.isfinite(norm):
         raise UnlearningError(f"the gradient's norm is {norm} at step {step}", step)
+    if norm > optimizer.explodes_at:
+        limit = f"above explodes_at = {optimizer.explodes_at:g}"
+        raise UnlearningError(f"the gradient's norm is {norm:.3g} at step {step}, {limit}", step)
     adam.step()
     return norm
 
@@ -247,6 +253,15 @@ def reference_nll(
             for rows in batched(range(len(sequences)), batch_size)
         ]
     return torch.cat(parts)
+
+
+def answer_probability(
+    policy: LM, sequences: Sequence[TrainingSequence], optimizer: Optimizer
+) -> float:
+    """Mean over sequences of exp(−S / T), in [0, 1]."""
+    sums = reference_nll(policy, sequences, optimizer).tolist()
+    lengths = [sum(label != batches.IGNORE for label in s.labels) for s in sequences]
+    return sum(math.exp(-s / n) for s, n in zip(sums, lengths, strict=True)) / len(sums)
 
 
 def batched(rows: Sequence[int], size: int) -> Iterator[Sequence[int]]:

@@ -12,7 +12,8 @@ import torch
 from engine import adapters, batches, lm, losses, plugins
 from engine.corpus import Text
 from engine.lm import LM, weight_hash
-from engine.unlearn import Context, Optimizer, Outcome, begin, gradient_steps, reference_nll
+from engine.optimizer import Optimizer
+from engine.unlearn import Context, Outcome, begin, gradient_steps, reference_nll
 from tests import tiny_models
 from tests.tiny_models import ARCHITECTURES, tiny_lm
 

@@ -43,6 +43,10 @@ COLUMNS: dict[str, tuple[dict[str, Parameter], str]] = {
         " packages commit",
     ),
     "stages": ({"run_id": "ga"}, "run_id stage seconds"),
+    "run_flags": (
+        RUNS,
+        "run_id model method weight_change same_answers one_token n stopped flag",
+    ),
     "losses": ({"run_id": "ga"}, "run_id step loss gradient_norm learning_rate"),
     "overview": (
         RUNS,
@@ -507,3 +511,38 @@ def test_a_benchmark_tells_when_an_answer_is_right_and_how_often_guessing_is(
     assert rows.loc["multiple_choice", "options"] == 4
     assert rows.loc["multiple_choice", "guess_rate"] == pytest.approx(0.25)
     assert isnan(rows.loc["contains_fact", "guess_rate"])
+
+
+def test_runs_that_changed_nothing_or_repeat_themselves_are_flagged(tmp_path: Path) -> None:
+    examples = [make_example(f"f{i}") for i in range(4)]
+    correct = {FINAL: {e.example_id: True for e in examples}}
+    base = make_result(make_run("base", "none"), examples, {0: correct[FINAL]})
+    said = {
+        "same": ["In Rome."] * 4,
+        "noise": ["the the the", "aaaa", "", "In Oslo."],
+        "fine": ["In Rome.", "In Rome.", "In Oslo.", "no no"],
+    }
+    results = [base]
+    for run_id, texts in said.items():
+        result = make_result(make_run(run_id), examples, correct)
+        answers = tuple(
+            replace(answer, text=text) for answer, text in zip(result.answers, texts, strict=True)
+        )
+        results.append(replace(result, answers=answers))
+    still = make_result(make_run("still"), examples, correct)
+    unchanged = tuple(replace(c, weight_change=0.0) for c in still.checkpoints)
+    results.append(replace(still, checkpoints=unchanged))
+    rows = read.query(publish_all(tmp_path / "flags.duckdb", results), "run_flags", **RUNS)
+    found = {row.run_id: row for row in rows.itertuples()}
+    flags = {
+        run_id: row.flag if isinstance(row.flag, str) else None for run_id, row in found.items()
+    }
+    assert flags == {
+        "base": None,
+        "same": "answers unchanged",
+        "noise": "one token, repeated",
+        "fine": None,
+        "still": "weights unchanged",
+    }
+    assert (found["noise"].one_token, found["noise"].same_answers) == (0.75, 0.0)
+    assert (found["fine"].one_token, found["fine"].same_answers) == (0.0, 0.5)

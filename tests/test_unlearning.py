@@ -14,9 +14,9 @@ from engine import batches, losses, plugins, refusals
 from engine.batches import TrainingSequence
 from engine.corpus import Text
 from engine.lm import LM, weight_hash
+from engine.optimizer import Optimizer
 from engine.unlearn import (
     Context,
-    Optimizer,
     Outcome,
     UnlearningError,
     gradient_steps,

@@ -5,6 +5,7 @@ from dashboard import charts, data, filters, panels, tables
 panels.page("Utility", "What did unlearning cost everything that should have stayed?")
 chosen = filters.sidebar()
 panels.context(chosen.benchmark, chosen.models)
+panels.flags(data.rows("run_flags", **chosen.runs))
 
 panels.heading(
     "How do answers and language change along the way?",

@@ -18,8 +18,9 @@ from torch import Tensor
 from engine import adapters, losses
 from engine.batches import Batch
 from engine.lm import LM
+from engine.optimizer import Optimizer
 from engine.plugins import later
-from engine.unlearn import Context, Optimizer, Outcome, begin, gradient_steps, reference_nll
+from engine.unlearn import Context, Outcome, begin, gradient_steps, reference_nll
 from results_db.records import Axis
 
 

@@ -23,7 +23,8 @@ from torch import Tensor, nn
 from engine import adapters
 from engine.batches import IGNORE, Batch
 from engine.lm import LM
-from engine.unlearn import Context, Optimizer, Outcome, begin, gradient_steps
+from engine.optimizer import Optimizer
+from engine.unlearn import Context, Outcome, begin, gradient_steps
 from results_db.records import Axis
 
 MLP_OUTPUTS = ("mlp.down_proj.", "mlp.dense_4h_to_h.", "mlp.c_proj.")

@@ -15,7 +15,8 @@ from typing import ClassVar, Literal
 
 from engine import losses
 from engine.lm import LM
-from engine.unlearn import Context, Optimizer, Outcome, begin, gradient_steps
+from engine.optimizer import Optimizer
+from engine.unlearn import Context, Outcome, begin, gradient_steps
 from results_db.records import Axis
 
 

@@ -19,7 +19,8 @@ from torch import Tensor
 from engine import losses
 from engine.batches import Batch
 from engine.lm import LM
-from engine.unlearn import Context, Optimizer, Outcome, begin, gradient_steps
+from engine.optimizer import Optimizer
+from engine.unlearn import Context, Outcome, begin, gradient_steps
 from results_db.records import Axis
 
 
