@@ -157,7 +157,7 @@ class _Loop:
         trainings = {}
         for with_forget in (True,) if run.method != "retrain" else (True, False):
             method = "none" if with_forget else "retrain"
-            owner = self.plan.run_of(run.benchmark.name, run.model_name, method)
+            owner = self.plan.run_of(run.benchmark.name, run.model_name, method, run.seed)
             folder = cache.model_folder(self.cache_folder, owner, with_forget=with_forget)
             trainings[folder] = TrainJob(owner, folder, with_forget)
         return _Needs(self.plan.references(run), trainings)

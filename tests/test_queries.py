@@ -43,6 +43,7 @@ COLUMNS: dict[str, tuple[dict[str, Parameter], str]] = {
         " packages commit",
     ),
     "stages": ({"run_id": "ga"}, "run_id stage seconds"),
+    "run_variants": ({}, "run_id variant"),
     "run_flags": (
         RUNS,
         "run_id model method weight_change same_answers one_token n stopped flag",
@@ -546,3 +547,22 @@ def test_runs_that_changed_nothing_or_repeat_themselves_are_flagged(tmp_path: Pa
     }
     assert (found["noise"].one_token, found["noise"].same_answers) == (0.75, 0.0)
     assert (found["fine"].one_token, found["fine"].same_answers) == (0.0, 0.5)
+
+
+def test_runs_of_a_sweep_are_told_apart_by_what_differs(tmp_path: Path) -> None:
+    def spec(beta: float, steps: int) -> str:
+        return f'{{"settings": {{"beta": {beta}, "optimizer": {{"max_steps": {steps}}}}}}}'
+
+    runs = [
+        make_run("base", "none"),
+        make_run("a", "npo", spec=spec(0.1, 5)),
+        make_run("b", "npo", spec=spec(0.5, 5)),
+        make_run("c", "npo", spec=spec(0.5, 5), seed=1),
+        make_run("d", "ga", spec=spec(0.5, 9)),
+    ]
+    examples = [make_example("f0")]
+    results = [make_result(run, examples, {FINAL: {"f0": True}}) for run in runs]
+    rows = read.query(publish_all(tmp_path / "sweep.duckdb", results), "run_variants")
+    assert dict(zip(rows["run_id"], rows["variant"], strict=True)) == {
+        "a": "beta=0.1, seed=0", "b": "beta=0.5, seed=0", "c": "beta=0.5, seed=1",
+    }  # fmt: skip
