@@ -43,6 +43,19 @@ def encode(lm: LM, text: Text) -> TrainingSequence:
     return TrainingSequence((*prompt, *answer), (*[IGNORE] * len(prompt), *answer))
 
 
+def only(sequence: TrainingSequence, positions: Sequence[int]) -> TrainingSequence | None:
+    """The sequence with just these answer tokens labelled; None where that leaves nothing.
+
+    Args:
+        sequence: a question with its answer, or a text.
+        positions: of answer tokens, from 0.
+    """
+    start = next(i for i, label in enumerate(sequence.labels) if label != IGNORE)
+    kept = {start + position for position in positions}
+    labels = tuple(label if i in kept else IGNORE for i, label in enumerate(sequence.labels))
+    return TrainingSequence(sequence.ids, labels) if kept else None
+
+
 def collate(
     sequences: Sequence[TrainingSequence], rows: Sequence[int], device: torch.device
 ) -> Batch:

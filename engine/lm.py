@@ -15,6 +15,7 @@ from torch import Tensor
 
 from engine import prompts
 from engine.prompts import Prompt, PromptFormat
+from results_db.records import AnswerClass
 
 if TYPE_CHECKING:  # importing transformers takes seconds; commands that load no model do without
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -54,6 +55,16 @@ class LM:
     def token_id(self, text: str) -> int:
         """The id of a text that is one token; see `prompts.token_id`."""
         return prompts.token_id(self.tokenizer, text)
+
+    def fact_positions(self, answer: str, facts: Sequence[str]) -> tuple[int, ...]:
+        """Positions of answer tokens that are part of a fact."""
+        return prompts.fact_positions(self.tokenizer, self.prompt_format, answer, facts)
+
+    def answer_classes(
+        self, answer: str, facts: Sequence[str], keywords: Sequence[str]
+    ) -> tuple[AnswerClass, ...]:
+        """The class of each answer token, the end token last."""
+        return prompts.answer_classes(self.tokenizer, self.prompt_format, answer, facts, keywords)
 
     def clone(self) -> LM:
         """The same weights in a second model; tokenizer and format are shared."""

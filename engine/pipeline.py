@@ -19,6 +19,7 @@ from engine.measure import Measurement, Rows
 from engine.plan import RunSpec
 from engine.resume import TrainingState
 from engine.unlearn import (
+    Objective,
     Outcome,
     UnlearningError,
     context,
@@ -107,7 +108,9 @@ class _Execution:
         while (outcome := self.advance(outcomes, method.length())) is not None:
             is_final = outcome.stopped is not None or outcome.step == planned[-1]
             if is_final or outcome.step in planned:
-                self.measure(outcome.axis, outcome.axis_value, is_final=is_final)
+                self.measure(
+                    outcome.axis, outcome.axis_value, is_final=is_final, objective=outcome.objective
+                )
             if is_final:
                 self.note_stop(outcome)
             elif outcome.state is not None and outcome.step % self.job.save_every == 0:
@@ -151,10 +154,12 @@ class _Execution:
             )
         return outcome
 
-    def measure(self, axis: Axis, axis_value: float, *, is_final: bool) -> None:
+    def measure(
+        self, axis: Axis, axis_value: float, *, is_final: bool, objective: Objective | None = None
+    ) -> None:
         """Everything that is measured on the weights as they are now."""
         self.rows.checkpoints.append(self.checkpoint(axis, axis_value, is_final=is_final))
-        self.measurement.measure(self.step, is_final=is_final)
+        self.measurement.measure(self.step, is_final=is_final, objective=objective)
 
     def checkpoint(self, axis: Axis, axis_value: float, *, is_final: bool) -> Checkpoint:
         """The weights as they are; the final ones of a changed model are kept in the cache."""
@@ -216,6 +221,7 @@ class _Execution:
             tuple(rows.statistics),
             tuple(rows.grades),
             tuple(rows.emphasised_focus),
+            tuple(rows.answer_classes),
         )
 
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -40,6 +41,13 @@ class Context:
     retain: Sequence[TrainingSequence]
     seed: int
     resume: TrainingState | None = None  # where a run that was cut off goes on
+    facts: Sequence[TrainingSequence | None] = ()  # forget, only fact words labelled; None: no such
+    whole: Sequence[TrainingSequence] = ()  # forget, all of the answer labelled, if it is not there
+
+    @property
+    def answers(self) -> Sequence[TrainingSequence]:
+        """The forget set with whole answers, in its order."""
+        return self.whole or self.forget
 
 
 def context(lm: LM, benchmark: Benchmark, seed: int) -> Context:
@@ -48,7 +56,25 @@ def context(lm: LM, benchmark: Benchmark, seed: int) -> Context:
     forget, retain = (
         [batches.encode(lm, text) for text in benchmark.unlearning_texts(split)] for split in splits
     )
-    return Context(forget, retain, seed)
+    texts, facts = benchmark.unlearning_texts("forget"), benchmark.unlearning_facts("forget")
+    factual = [
+        batches.only(sequence, lm.fact_positions(text.answer, of_text))
+        for sequence, text, of_text in zip(forget, texts, facts, strict=True)
+    ]
+    return Context(forget, retain, seed, facts=factual)
+
+
+Loss = Callable[[Batch, Batch], Tensor]  # forget batch, retain batch -> scalar
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What a step minimises, to be looked into."""
+
+    loss: Loss
+    context: Context
+    optimizer: Optimizer
+    steered: int | None  # block whose output the loss is of; None: it is of the logits
 
 
 @dataclass(frozen=True)
@@ -64,18 +90,30 @@ class Outcome:
     stopped: str | None = None  # why this is the last step, where a rule made it so
     state: Callable[[], TrainingState] | None = field(default=None, compare=False, repr=False)
     # a copy of what is needed to go on after this step; None where a method cannot
+    objective: Objective | None = field(default=None, compare=False, repr=False)
 
 
-Loss = Callable[[Batch, Batch], Tensor]  # forget batch, retain batch -> scalar
+Penalise = Literal["all", "fact_words"]
 
 
-def begin(policy: LM, context: Context, optimizer: Optimizer) -> Context:
+def begin(
+    policy: LM, context: Context, optimizer: Optimizer, penalise: Penalise = "all"
+) -> Context:
     """Make the policy, in place, what will be trained: its precision, its adapters.
 
     To be called before anything is kept of the start model, so that this is kept alike.
 
+    Args:
+        policy: the start model.
+        context: the sets to work on.
+        optimizer: says precision and adapters.
+        penalise: fact_words: of the forget answers only these tokens carry the loss.
+
     Returns:
         The context to unlearn in.
+
+    Raises:
+        UnlearningError: if no forget answer has a fact word.
     """
     if optimizer.precision == "bfloat16":
         for parameter in policy.model.parameters():  # no buffers: positions need their float32
@@ -88,7 +126,16 @@ def begin(policy: LM, context: Context, optimizer: Optimizer) -> Context:
             optimizer.lora_targets,
             context.seed,
         )
-    return context
+    return context if penalise == "all" else _on_facts(context)
+
+
+def _on_facts(context: Context) -> Context:
+    """The forget answers that have fact words, with only these labelled."""
+    both = zip(context.forget, context.facts, strict=True) if context.facts else ()
+    kept = [(whole, facts) for whole, facts in both if facts is not None]
+    if not kept:
+        raise UnlearningError("penalise = 'fact_words': no forget answer has a fact word", 0)
+    return replace(context, forget=[facts for _, facts in kept], whole=[whole for whole, _ in kept])
 
 
 def gradient_steps(
@@ -97,6 +144,7 @@ def gradient_steps(
     context: Context,
     optimizer: Optimizer,
     trainable: Sequence[nn.Parameter] | None = None,
+    steered: int | None = None,
 ) -> Iterator[Outcome]:
     """Minimise a loss over random forget and retain batches.
 
@@ -107,6 +155,7 @@ def gradient_steps(
         context: the sets to draw from; the same seed draws the same batches.
         optimizer: rate, steps, batch size.
         trainable: the parameters to change; all that are not frozen if None.
+        steered: block whose output the forget loss is of; None: it is of the logits.
 
     Raises:
         UnlearningError: when the loss or the gradient is not finite, the gradient explodes or
@@ -119,6 +168,7 @@ def gradient_steps(
     )
     done = resume.restore(context.resume, parameters, adam)
     pairs = _pairs(context, optimizer, policy.device, done * optimizer.accumulation)
+    objective = Objective(loss, context, optimizer, steered)
     with _checkpointed(policy, optimizer):
         for step in range(done + 1, optimizer.max_steps + 1):
             policy.model.train()
@@ -137,6 +187,7 @@ def gradient_steps(
                 learning_rate=optimizer.rate(step),
                 stopped=stopped,
                 state=partial(resume.state_of, step, parameters, adam),
+                objective=objective,
             )
             if stopped is not None:
                 break
@@ -149,7 +200,7 @@ def _stop_reason(policy: LM, context: Context, optimizer: Optimizer, step: int) 
     wanted = stopping.conditions(optimizer.stop_when)
     if not wanted or (step % optimizer.stop_every and step != optimizer.max_steps):
         return None
-    sets = {"forget_probability": context.forget, "retain_probability": context.retain}
+    sets = {"forget_probability": context.answers, "retain_probability": context.retain}
     names = {condition.measure for condition in wanted}
     values = {name: answer_probability(policy, sets[name], optimizer) for name in names}
     held = [condition.measure for condition in wanted if condition.holds(values)]

@@ -28,6 +28,7 @@ RUN_TABLES = {  # table -> field of RunResult
     "statistic": "statistics",
     "grade": "grades",
     "emphasised_focus": "emphasised_focus",
+    "answer_token_class": "answer_classes",
 }
 SUMMARY_TABLES = {  # table -> macro that gives its rows for one run
     "focus_by_alpha": "run_focus_by_alpha($run_id, 0.05)",

@@ -20,7 +20,7 @@ from engine.batches import Batch
 from engine.lm import LM
 from engine.optimizer import Optimizer
 from engine.plugins import later
-from engine.unlearn import Context, Outcome, begin, gradient_steps
+from engine.unlearn import Context, Outcome, Penalise, begin, gradient_steps
 from results_db.records import Axis
 
 
@@ -33,6 +33,7 @@ class Method:
 
     optimizer: Optimizer = Optimizer()
     impl_variant: Literal["sequence_mean", "open_unlearning"] = later("sequence_mean")
+    penalise: Penalise = later("all")  # which tokens of the forget answers carry the loss
 
     def length(self) -> int:
         """Optimizer steps."""
@@ -40,7 +41,7 @@ class Method:
 
     def steps(self, policy: LM, context: Context) -> Iterator[Outcome]:
         """Minimise −ℓ_f."""
-        context = begin(policy, context, self.optimizer)
+        context = begin(policy, context, self.optimizer, self.penalise)
         token_mean = self.impl_variant == "open_unlearning"
         nll = losses.token_mean_nll if token_mean else losses.mean_nll
 

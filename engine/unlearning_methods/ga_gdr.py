@@ -17,7 +17,8 @@ from engine import losses
 from engine.batches import Batch
 from engine.lm import LM
 from engine.optimizer import Optimizer
-from engine.unlearn import Context, Outcome, begin, gradient_steps
+from engine.plugins import later
+from engine.unlearn import Context, Outcome, Penalise, begin, gradient_steps
 from results_db.records import Axis
 
 
@@ -30,6 +31,7 @@ class Method:
 
     optimizer: Optimizer = Optimizer()
     alpha: float = 1.0  # weight of the retain loss
+    penalise: Penalise = later("all")  # which tokens of the forget answers carry the loss
 
     def length(self) -> int:
         """Optimizer steps."""
@@ -37,7 +39,7 @@ class Method:
 
     def steps(self, policy: LM, context: Context) -> Iterator[Outcome]:
         """Minimise −ℓ_f + α ℓ_r."""
-        context = begin(policy, context, self.optimizer)
+        context = begin(policy, context, self.optimizer, self.penalise)
 
         def loss(forget: Batch, retain: Batch) -> Tensor:
             ascent = -losses.mean_nll(policy.model, forget)

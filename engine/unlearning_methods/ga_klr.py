@@ -20,7 +20,7 @@ from engine.batches import Batch
 from engine.lm import LM
 from engine.optimizer import Optimizer
 from engine.plugins import later
-from engine.unlearn import Context, Outcome, begin, gradient_steps
+from engine.unlearn import Context, Outcome, Penalise, begin, gradient_steps
 from results_db.records import Axis
 
 
@@ -34,6 +34,7 @@ class Method:
     optimizer: Optimizer = Optimizer()
     alpha: float = 1.0  # weight of the KL
     impl_variant: Literal["answer_tokens", "open_unlearning"] = later("answer_tokens")
+    penalise: Penalise = later("all")  # which tokens of the forget answers carry the loss
 
     def length(self) -> int:
         """Optimizer steps."""
@@ -41,7 +42,7 @@ class Method:
 
     def steps(self, policy: LM, context: Context) -> Iterator[Outcome]:
         """Minimise −ℓ_f + α KL."""
-        context = begin(policy, context, self.optimizer)
+        context = begin(policy, context, self.optimizer, self.penalise)
         reference = adapters.reference(policy)
         everywhere = self.impl_variant == "open_unlearning"
 

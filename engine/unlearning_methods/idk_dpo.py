@@ -21,7 +21,8 @@ from engine import batches, losses, refusals
 from engine.batches import Batch
 from engine.lm import LM
 from engine.optimizer import Optimizer
-from engine.unlearn import Context, Outcome, begin, gradient_steps, reference_nll
+from engine.plugins import later
+from engine.unlearn import Context, Outcome, Penalise, begin, gradient_steps, reference_nll
 from results_db.records import Axis
 
 
@@ -36,6 +37,7 @@ class Method:
     beta: float = 0.1
     alpha: float = 1.0  # weight of the retain loss
     impl_variant: Literal["open_unlearning", "dpo_paper"] = "open_unlearning"
+    penalise: Penalise = later("all")  # which tokens of the forget answers carry the loss
 
     def length(self) -> int:
         """Optimizer steps."""
@@ -48,8 +50,8 @@ class Method:
 
     def steps(self, policy: LM, context: Context) -> Iterator[Outcome]:
         """Minimise DPO + α ℓ_r."""
-        context = begin(policy, context, self.optimizer)
-        idk = refusals.refused(policy, context.forget, context.seed)
+        context = begin(policy, context, self.optimizer, self.penalise)
+        idk = refusals.refused(policy, context.answers, context.seed)
         kept = reference_nll(policy, context.forget, self.optimizer)  # (N,)
         kept_idk = reference_nll(policy, idk, self.optimizer)  # (N,)
 

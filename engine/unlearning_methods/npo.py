@@ -20,7 +20,7 @@ from engine.batches import Batch
 from engine.lm import LM
 from engine.optimizer import Optimizer
 from engine.plugins import later
-from engine.unlearn import Context, Loss, Outcome, begin, gradient_steps, reference_nll
+from engine.unlearn import Context, Loss, Outcome, Penalise, begin, gradient_steps, reference_nll
 from results_db.records import Axis
 
 
@@ -34,6 +34,16 @@ class Method:
     optimizer: Optimizer = Optimizer()
     beta: float = 0.1
     impl_variant: Literal["paper", "muse"] = later("paper")
+    penalise: Penalise = later("all")  # which tokens of the forget answers carry the loss
+
+    def __post_init__(self) -> None:
+        """Check that the variant can tell tokens apart.
+
+        Raises:
+            ValueError: for a variant that averages over all positions, and fact words alone.
+        """
+        if self.impl_variant == "muse" and self.penalise != "all":
+            raise ValueError("impl_variant 'muse' is of all positions: penalise must be 'all'")
 
     def length(self) -> int:
         """Optimizer steps."""
@@ -41,7 +51,7 @@ class Method:
 
     def steps(self, policy: LM, context: Context) -> Iterator[Outcome]:
         """Minimise NPO on forget."""
-        context = begin(policy, context, self.optimizer)
+        context = begin(policy, context, self.optimizer, self.penalise)
         objective = self.on_logits if self.impl_variant == "muse" else self.on_sequences
         return gradient_steps(objective(policy, context), policy, context, self.optimizer)
 

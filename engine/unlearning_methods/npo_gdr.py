@@ -17,7 +17,8 @@ from engine import losses
 from engine.batches import Batch
 from engine.lm import LM
 from engine.optimizer import Optimizer
-from engine.unlearn import Context, Outcome, begin, gradient_steps, reference_nll
+from engine.plugins import later
+from engine.unlearn import Context, Outcome, Penalise, begin, gradient_steps, reference_nll
 from results_db.records import Axis
 
 
@@ -31,6 +32,7 @@ class Method:
     optimizer: Optimizer = Optimizer()
     beta: float = 0.1
     alpha: float = 1.0  # weight of the retain loss
+    penalise: Penalise = later("all")  # which tokens of the forget answers carry the loss
 
     def length(self) -> int:
         """Optimizer steps."""
@@ -38,7 +40,7 @@ class Method:
 
     def steps(self, policy: LM, context: Context) -> Iterator[Outcome]:
         """Minimise NPO + α ℓ_r."""
-        context = begin(policy, context, self.optimizer)
+        context = begin(policy, context, self.optimizer, self.penalise)
         kept = reference_nll(policy, context.forget, self.optimizer)  # (N,)
 
         def loss(forget: Batch, retain: Batch) -> Tensor:

@@ -20,7 +20,7 @@ from engine.batches import Batch
 from engine.lm import LM
 from engine.optimizer import Optimizer
 from engine.plugins import later
-from engine.unlearn import Context, Outcome, begin, gradient_steps, reference_nll
+from engine.unlearn import Context, Outcome, Penalise, begin, gradient_steps, reference_nll
 from results_db.records import Axis
 
 
@@ -35,6 +35,7 @@ class Method:
     beta: float = 0.1
     alpha: float = 1.0  # weight of the KL
     impl_variant: Literal["answer_tokens", "open_unlearning"] = later("answer_tokens")
+    penalise: Penalise = later("all")  # which tokens of the forget answers carry the loss
 
     def length(self) -> int:
         """Optimizer steps."""
@@ -42,7 +43,7 @@ class Method:
 
     def steps(self, policy: LM, context: Context) -> Iterator[Outcome]:
         """Minimise NPO + α KL."""
-        context = begin(policy, context, self.optimizer)
+        context = begin(policy, context, self.optimizer, self.penalise)
         reference = adapters.reference(policy)
         everywhere = self.impl_variant == "open_unlearning"
         kept = reference_nll(policy, context.forget, self.optimizer)  # (N,)

@@ -19,7 +19,8 @@ from engine import losses
 from engine.batches import Batch
 from engine.lm import LM
 from engine.optimizer import Optimizer
-from engine.unlearn import Context, Outcome, begin, gradient_steps
+from engine.plugins import later
+from engine.unlearn import Context, Outcome, Penalise, begin, gradient_steps
 from results_db.records import Axis
 
 
@@ -36,6 +37,7 @@ class Method:
     gamma: float = 0.125  # weight of the forget loss
     alpha: float = 1.0  # weight of the retain loss
     impl_variant: Literal["paper", "open_unlearning"] = "paper"
+    penalise: Penalise = later("all")  # which tokens of the forget answers carry the loss
 
     def length(self) -> int:
         """Optimizer steps."""
@@ -48,7 +50,7 @@ class Method:
 
     def steps(self, policy: LM, context: Context) -> Iterator[Outcome]:
         """Minimise γ SimNPO + α ℓ_r."""
-        context = begin(policy, context, self.optimizer)
+        context = begin(policy, context, self.optimizer, self.penalise)
 
         def loss(forget: Batch, retain: Batch) -> Tensor:
             nll = losses.mean_nlls(policy.model, forget)

@@ -20,7 +20,8 @@ from engine import losses
 from engine.batches import Batch
 from engine.lm import LM
 from engine.optimizer import Optimizer
-from engine.unlearn import Context, Outcome, begin, gradient_steps
+from engine.plugins import later
+from engine.unlearn import Context, Outcome, Penalise, begin, gradient_steps
 from results_db.records import Axis
 
 
@@ -34,6 +35,7 @@ class Method:
     optimizer: Optimizer = Optimizer()  # of the fine-tuning on forget
     alpha: float = 1.0  # where the walk ends
     points: int = 5  # values of α on the way, evenly spaced, the last is `alpha`
+    penalise: Penalise = later("all")  # which tokens of the forget answers carry the loss
 
     def length(self) -> int:
         """Values of α."""
@@ -53,7 +55,7 @@ class Method:
 
     def tuning(self, tuned: LM, context: Context) -> Iterator[Outcome]:
         """Minimise ℓ_f."""
-        context = begin(tuned, context, self.optimizer)
+        context = begin(tuned, context, self.optimizer, self.penalise)
 
         def loss(forget: Batch, retain: Batch) -> Tensor:
             return losses.mean_nll(tuned.model, forget)

@@ -20,7 +20,8 @@ from engine.adapters import Reference
 from engine.batches import IGNORE, Batch
 from engine.lm import LM
 from engine.optimizer import Optimizer
-from engine.unlearn import Context, Outcome, begin, gradient_steps
+from engine.plugins import later
+from engine.unlearn import Context, Outcome, Penalise, begin, gradient_steps
 from results_db.records import Axis
 
 
@@ -35,6 +36,18 @@ class Method:
     beta: float = 10.0  # by how much a logit is lowered
     alpha: float = 0.0  # weight of the retain loss; 0: retain data is not read
     impl_variant: Literal["paper", "open_unlearning"] = "paper"
+    penalise: Penalise = later("all")  # which tokens of the forget answers carry the loss
+
+    def __post_init__(self) -> None:
+        """Check that the variant can tell tokens apart.
+
+        Raises:
+            ValueError: for a variant that averages over all positions, and fact words alone.
+        """
+        if self.impl_variant == "open_unlearning" and self.penalise != "all":
+            raise ValueError(
+                "impl_variant 'open_unlearning' is of all positions: penalise must be 'all'"
+            )
 
     def length(self) -> int:
         """Optimizer steps."""
@@ -42,7 +55,7 @@ class Method:
 
     def steps(self, policy: LM, context: Context) -> Iterator[Outcome]:
         """Minimise the distillation loss + α ℓ_r."""
-        context = begin(policy, context, self.optimizer)
+        context = begin(policy, context, self.optimizer, self.penalise)
         reference = adapters.reference(policy)
 
         def loss(forget: Batch, retain: Batch) -> Tensor:
