@@ -189,3 +189,11 @@ def test_every_value_of_a_sweep_is_checked() -> None:
         plans.read(TINY, ['methods.npo.beta=[0.1, "much"]', "methods.npo.optimizer.max_steps=3"])
     with pytest.raises(plans.PlanError, match=r"methods\.ga: a list without a value"):
         plans.read(TINY, ["methods.ga.optimizer.max_steps=[]"])
+
+
+def test_the_large_plan_has_every_method_and_sixty_million_weights() -> None:
+    read = plans.read("tofu-60m")
+    assert set(read.methods) == set(plugins.names("unlearning_methods"))
+    (spec,) = read.models.values()
+    blocks = 4 * spec.hidden_size**2 + 3 * spec.hidden_size * spec.intermediate_size
+    assert spec.layers * blocks + spec.vocabulary * spec.hidden_size >= 60e6
