@@ -146,3 +146,14 @@ def chart_text(value: object) -> str:
     '&lt;b&gt;x&lt;/b&gt; &#36;y&#36;'
     """
     return html.escape(" ".join(str(value).split())).replace("$", "&#36;")
+
+
+def flag(row: dict[str, object]) -> str:
+    """What is odd about a run, with the shares that say so.
+
+    >>> flag({"flag": "answers unchanged", "same_answers": 1.0, "one_token": 0.0, "n": 40})
+    'answers unchanged (100 % of 40 as on the base model, 0 % one token repeated)'
+    """
+    same = "–" if pd.isna(row["same_answers"]) else f"{100 * float(str(row['same_answers'])):.0f} %"
+    one = f"{100 * float(str(row['one_token'])):.0f} %"
+    return f"{row['flag']} ({same} of {row['n']} as on the base model, {one} one token repeated)"

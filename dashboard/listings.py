@@ -65,6 +65,27 @@ def outcome(correct: object) -> str:
     return "✓ correct" if correct else "✗ wrong"
 
 
+def penalties(rows: pd.DataFrame) -> pd.DataFrame:
+    """Every measured step of every run: where the gradient goes, and what became less likely.
+
+    Args:
+        rows: of `penalty_shares`.
+    """
+    rows = theme.labelled(rows)
+    return pd.DataFrame(
+        {
+            "Run": rows["label"],
+            "Step": rows["step"],
+            "Class": rows["answer_class"],
+            "Share of gradient": rows["share"],
+            "Share of tokens": rows["token_share"],
+            "Δ log p forget": rows["change_forget"],
+            "Δ log p retain": rows["change_retain"],
+            "Δ log p general": rows["change_general"],
+        }
+    )
+
+
 def attempt(row: pd.Series) -> str:
     """One attempt in full, as HTML.
 

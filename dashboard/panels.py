@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 import streamlit as st
 from streamlit.elements.lib.column_types import ColumnConfig
 
-from dashboard import benchmarks, cards, data, filters, formats, picker
+from dashboard import benchmarks, cards, data, filters, formats, picker, theme
 
 NOTHING = "Nothing matches these filters. Choose other ones in the sidebar."
 CHART_CONFIG = {
@@ -129,6 +129,21 @@ def nothing_asked() -> None:
     st.page_link(
         "views/50_prompt.py", label="Choose a prompt of the study", icon=":material/search:"
     )
+
+
+def flags(rows: pd.DataFrame) -> None:
+    """Runs that changed nothing, or say one thing whatever they are asked, as plain text.
+
+    Args:
+        rows: of `run_flags`.
+    """
+    flagged = theme.labelled(rows)
+    flagged = flagged[flagged["flag"].notna()]
+    if flagged.empty:
+        return
+    st.warning("Read these runs with care.", icon="⚠️")
+    lines = [f"{row['label']}: {formats.flag(row)}" for row in flagged.to_dict("records")]
+    st.code("\n".join(lines), language=None, wrap_lines=True)
 
 
 def refused(what: str, reason: str) -> None:

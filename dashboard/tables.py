@@ -153,6 +153,34 @@ def _measure(row: pd.Series | None) -> str:
     return figure(value, f"{below}\nn = {formats.count(row['n'])}{guess}")
 
 
+def penalised(rows: pd.DataFrame) -> str:
+    """One line a run that penalises fact words alone and measure: better or worse than all tokens.
+
+    Args:
+        rows: of `penalise_effect`.
+    """
+    headings = ["Fact words alone", "Matched at", "Measure", "Forget correct", "Difference"]
+    lines = [_penalised(row) for _, row in theme.labelled(rows).iterrows()]
+    return table(headings, lines, numeric=2)
+
+
+def _penalised(row: pd.Series) -> list[str]:
+    if not formats.present(row["step"]):
+        nothing = "at no two measured steps as much was forgotten"
+        return [head(row), cell(nothing), cell(""), figure(""), figure("")]
+    steps = f"step {row['step']:.0f}, all tokens step {row['other_step']:.0f}"
+    forget = f"{formats.percent(row['forget'])}, {formats.percent(row['other_forget'])}"
+    interval = formats.interval(row["low"], row["high"], scale=1, digits=2)
+    sample = f"n = {row['n']:.0f} in {row['groups']:.0f} groups"
+    return [
+        head(row),
+        cell(steps),
+        cell(str(row["measure"]).capitalize()),
+        figure(forget),
+        figure(f"{row['difference']:+.2f}", f"{interval} {sample}"),
+    ]
+
+
 def agreement(rows: pd.DataFrame) -> str:
     """One line a run: how alike its contributions are to the base model's, by measure and split.
 

@@ -55,7 +55,9 @@ METHODS = {
     "npo_gdr": Style("NPO-GDR", "NPO + descent on retain data", "#1F7FC4", symbol="triangle-up"),
     "npo_klr": Style("NPO-KLR", "NPO + KL on retain data", "#0F8FA3", symbol="triangle-down"),
     "simnpo": Style("SimNPO", "NPO without a reference model", "#7A8A1E", symbol="triangle-right"),
-    "dpo": Style("DPO", "direct preference optimisation", "#C2477F", symbol="cross"),
+    "idk_nll": Style("IDK-NLL", "fine-tuned on refusals", "#B4577A", symbol="cross"),
+    "idk_dpo": Style("IDK-DPO", "refusals preferred to answers", "#C2477F", symbol="x"),
+    "undial": Style("UNDIAL", "self-distillation on lowered logits", "#5F8F3A", symbol="hourglass"),
     "rmu": Style("RMU", "representation misdirection", "#A45BBF", symbol="pentagon"),
     "task_vector": Style("Task vector", "negated task vector", "#1B9E77", symbol="star"),
     "difference": Style("After − before", "difference of two models", NEUTRAL),
@@ -177,14 +179,19 @@ def method_rank(name: str) -> tuple[int, str]:
 def labelled(rows: pd.DataFrame) -> pd.DataFrame:
     """The rows in the order of methods, with a column `label` that names each run once.
 
-    Model and benchmark are added where several are shown, the run's id where a label would still be
+    Model and benchmark are added where several are shown, then what differs between the runs of a
+    sweep (the column `variant`, if there is one), and the run's id where a label would still be
     shared.
     """
-    runs = rows.drop_duplicates("run_id")
+    if "variant" not in rows:
+        rows = rows.assign(variant=None)
+    runs, rows = rows.drop_duplicates("run_id"), rows.drop(columns="variant")
     labels = runs["method"].map(method_label)
     for name in ("model", "benchmark"):
         if name in runs and runs[name].nunique() > 1:
             labels = labels + " · " + runs[name].astype(str)
+    differs = labels.duplicated(keep=False) & runs["variant"].notna()
+    labels = labels.where(~differs, labels + " · " + runs["variant"].astype(str))
     labels = told_apart(labels, runs["run_id"])
     named = rows.assign(label=rows["run_id"].map(dict(zip(runs["run_id"], labels, strict=True))))
     ranked = named.assign(_rank=named["method"].map(method_rank))

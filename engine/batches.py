@@ -43,6 +43,19 @@ def encode(lm: LM, text: Text) -> TrainingSequence:
     return TrainingSequence((*prompt, *answer), (*[IGNORE] * len(prompt), *answer))
 
 
+def only(sequence: TrainingSequence, positions: Sequence[int]) -> TrainingSequence | None:
+    """The sequence with just these answer tokens labelled; None where that leaves nothing.
+
+    Args:
+        sequence: a question with its answer, or a text.
+        positions: of answer tokens, from 0.
+    """
+    start = next(i for i, label in enumerate(sequence.labels) if label != IGNORE)
+    kept = {start + position for position in positions}
+    labels = tuple(label if i in kept else IGNORE for i, label in enumerate(sequence.labels))
+    return TrainingSequence(sequence.ids, labels) if kept else None
+
+
 def collate(
     sequences: Sequence[TrainingSequence], rows: Sequence[int], device: torch.device
 ) -> Batch:
@@ -75,9 +88,22 @@ def epoch(
 
 
 def endless(
-    sequences: Sequence[TrainingSequence], batch_size: int, seed: int, device: torch.device
+    sequences: Sequence[TrainingSequence],
+    batch_size: int,
+    seed: int,
+    device: torch.device,
+    skip: int = 0,
 ) -> Iterator[Batch]:
     """Random batches without end, each sequence once before any comes twice.
+
+    Batches of another size hold the same sequences in the same order.
+
+    Args:
+        sequences: to draw from.
+        batch_size: sequences in a batch.
+        seed: the same one draws the same batches.
+        device: where the batches are put.
+        skip: batches at the beginning that are left out, as those were seen before.
 
     Raises:
         ValueError: if there is nothing to draw from.
@@ -90,4 +116,7 @@ def endless(
         while len(waiting) < batch_size:
             waiting += rng.sample(range(len(sequences)), len(sequences))
         rows, waiting = waiting[:batch_size], waiting[batch_size:]
+        if skip > 0:
+            skip -= 1
+            continue
         yield collate(sequences, rows, device)

@@ -241,13 +241,14 @@ def show_summary(name: str, summary: Summary, *, as_json: bool) -> None:
 
 def show_plan(plan: Plan, finished: set[str], *, as_json: bool) -> None:
     """What a plan would run, and what is done; the table leaves out settings that are defaults."""
-    columns = ("run_id", "benchmark", "model", "method", "settings", "status")
+    columns = ("run_id", "benchmark", "model", "method", "seed", "settings", "status")
     rows = [
         (
             run.run_id,
             run.benchmark.name,
             run.model_name,
             run.method,
+            run.seed,
             " ".join(settings_lines(run.settings) if as_json else _changed_settings(run)),
             "done" if run.run_id in finished else "to do",
         )

@@ -37,6 +37,20 @@ class Benchmark:
         questions = self.questions(split)
         return tuple(Text(split, e.group, e.prompt, e.answer) for e in questions)
 
+    def unlearning_facts(self, split: Split) -> tuple[tuple[str, ...], ...]:
+        """What each of the unlearning texts is about: the facts of its question, or of its group.
+
+        Returns:
+            One tuple of facts a text, in the order of `unlearning_texts`.
+        """
+        questions = self.questions(split)
+        if self.unlearns == "questions":
+            return tuple(example.facts for example in questions)
+        of_group: dict[str, tuple[str, ...]] = {}
+        for example in questions:
+            of_group[example.group] = (*of_group.get(example.group, ()), *example.facts)
+        return tuple(of_group.get(text.group, ()) for text in self.unlearning_texts(split))
+
     def questions(self, *splits: Split) -> tuple[Example, ...]:
         """The questions of these splits, in the benchmark's order."""
         return tuple(e for e in self.examples if e.form == "question" and e.split in splits)

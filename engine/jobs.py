@@ -49,6 +49,12 @@ class RunJob:
     retain_run_id: str | None
     sham_run_id: str | None
     base_scores: BaseScores | None  # None for the base run itself
+    save_every: int = 100  # steps between two savings of the training state
+
+    @property
+    def cache(self) -> Path:
+        """The cache folder that the models are in."""
+        return self.folder.parent.parent
 
 
 def now() -> str:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from engine import prompts
 from engine.prompts import Prompt, PromptFormat
+from results_db.records import AnswerClass
 
 if TYPE_CHECKING:  # importing transformers takes seconds; commands that load no model do without
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -55,6 +56,16 @@ class LM:
         """The id of a text that is one token; see `prompts.token_id`."""
         return prompts.token_id(self.tokenizer, text)
 
+    def fact_positions(self, answer: str, facts: Sequence[str]) -> tuple[int, ...]:
+        """Positions of answer tokens that are part of a fact."""
+        return prompts.fact_positions(self.tokenizer, self.prompt_format, answer, facts)
+
+    def answer_classes(
+        self, answer: str, facts: Sequence[str], keywords: Sequence[str]
+    ) -> tuple[AnswerClass, ...]:
+        """The class of each answer token, the end token last."""
+        return prompts.answer_classes(self.tokenizer, self.prompt_format, answer, facts, keywords)
+
     def clone(self) -> LM:
         """The same weights in a second model; tokenizer and format are shared."""
         return LM(copy.deepcopy(self.model), self.tokenizer, self.prompt_format)
@@ -90,10 +101,11 @@ def load(folder: Path, device: str = "cpu") -> LM:
     return LM(model.to(device).eval(), tokenizer, _read_format(folder, tokenizer))
 
 
-def save(lm: LM, folder: Path) -> None:
-    """Write weights, tokenizer and prompt format to a folder."""
+def save(lm: LM, folder: Path, weights: dict[str, Tensor] | None = None) -> None:
+    """Write weights (the model's own if None), tokenizer and prompt format to a folder."""
     quieten()
-    lm.model.save_pretrained(folder)
+    # a copy: names that share one weight are taken out of what is given
+    lm.model.save_pretrained(folder, state_dict=None if weights is None else dict(weights))
     lm.tokenizer.save_pretrained(folder)
     (folder / FORMAT_FILE).write_text(json.dumps(asdict(lm.prompt_format)), encoding="utf-8")
 
@@ -115,10 +127,10 @@ def quieten() -> None:
     logging.set_verbosity_error()
 
 
-def weight_hash(model: PreTrainedModel) -> str:
-    """SHA-256 over names, shapes and bytes of all weights, first 16 hex digits."""
+def weight_hash(model: PreTrainedModel, weights: dict[str, Tensor] | None = None) -> str:
+    """SHA-256 over names, shapes and bytes of weights (the model's own if None), 16 hex digits."""
     digest = hashlib.sha256()
-    for name, weight in sorted(model.state_dict().items()):
+    for name, weight in sorted((model.state_dict() if weights is None else weights).items()):
         digest.update(f"{name}{tuple(weight.shape)}{weight.dtype}".encode())
         digest.update(weight.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()[:16]

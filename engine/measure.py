@@ -12,15 +12,17 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
-from engine import attribute, evaluate, grades, plugins, recover, restored, statistics
+from engine import attribute, evaluate, grades, penalty, plugins, recover, restored, statistics
 from engine.corpus import Benchmark
 from engine.jobs import BaseScores, Report
 from engine.lm import LM
 from engine.plan import AttributionSpec, ProbeSpec, RunSpec
 from engine.tasks import plain_text
+from engine.unlearn import Objective
 from results_db.records import (
     ARMS,
     Answer,
+    AnswerTokenClass,
     Attribution,
     Checkpoint,
     EmphasisedFocus,
@@ -51,6 +53,7 @@ class Rows:
     statistics: list[Statistic] = field(default_factory=list)
     grades: list[Grade] = field(default_factory=list)
     emphasised_focus: list[EmphasisedFocus] = field(default_factory=list)
+    answer_classes: list[AnswerTokenClass] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
 
 
@@ -80,10 +83,11 @@ class Measurement:
         known = self.base_scores or {}
         self.keys: Keys = {key: mask for key, (_, mask) in known.items() if mask is not None}
 
-    def measure(self, step: int, *, is_final: bool) -> None:
+    def measure(self, step: int, *, is_final: bool, objective: Objective | None = None) -> None:
         """Everything that is measured at a step; contributions at the last one alone."""
         self.step = step
         self.evaluate()
+        self.look_into(objective)
         if is_final:
             self.attribute()
         self.recover(is_final=is_final)
@@ -97,6 +101,18 @@ class Measurement:
             )
             self.rows.utilities += plain_text.score(
                 self.lm, self.benchmark.texts("general"), self.place, self.probe.tokens_per_batch
+            )
+
+    def look_into(self, objective: Objective | None) -> None:
+        """How likely each class of answer token is, and how hard the objective pushes it."""
+        splits: tuple[Split, ...] = ("forget", "retain", "general")
+        with self.timed("look into the loss", 0, 1):
+            self.rows.answer_classes += penalty.rows(
+                self.lm,
+                probed(self.benchmark, self.probe, self.spec.seed, splits),
+                self.place,
+                self.probe.tokens_per_batch,
+                objective,
             )
 
     def attribute(self) -> None:

@@ -5,18 +5,27 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from torch import Tensor
 
-from engine import cache, plugins, provenance
+from engine import adapters, cache, plugins, provenance, resume, statistics
 from engine import train as training
 from engine.jobs import Report, RunJob, TrainJob, now
 from engine.lm import load, save, weight_hash
 from engine.logprobs import NonFiniteLogitsError
-from engine.measure import Measurement
+from engine.measure import Measurement, Rows
 from engine.plan import RunSpec
-from engine.unlearn import Outcome, UnlearningError, context, measured_steps
+from engine.resume import TrainingState
+from engine.unlearn import (
+    Objective,
+    Outcome,
+    UnlearningError,
+    context,
+    is_out_of_memory,
+    measured_steps,
+)
 from results_db.records import (
     Axis,
     Checkpoint,
@@ -58,6 +67,11 @@ def execute(job: RunJob, device: str, report: Report) -> RunResult:
         execution.run()
     except RunFailure as failure:
         error, failed_step = str(failure), getattr(failure, "step", execution.step)
+    except (MemoryError, RuntimeError) as failure:
+        if not is_out_of_memory(failure):
+            raise
+        error, failed_step = f"out of memory after step {execution.step}", execution.step
+    execution.state_file.unlink(missing_ok=True)
     return execution.result(started, time.monotonic() - clock, error, failed_step)
 
 
@@ -73,19 +87,55 @@ class _Execution:
         self.base_weights = {n: w.clone() for n, w in base.model.state_dict().items()}
         known = (job.base_run_id, job.base_scores)
         self.measurement = Measurement(self.spec, self.lm, self.benchmark, known, report)
-        self.rows = self.measurement.rows
+        self.state_file = resume.file(job.cache, self.spec.run_id)
+        self.made_by = resume.made_by(self.spec.run_id, weight_hash(self.lm.model))
+
+    @property
+    def rows(self) -> Rows:
+        """What was measured so far."""
+        return self.measurement.rows
 
     def run(self) -> None:
-        """Measure, unlearn and measure, to the last planned step."""
+        """Measure, unlearn and measure, to the last planned step or where a rule stops it."""
         family = plugins.load("unlearning_methods", self.spec.method)
         method = plugins.settings(family.Method, self.spec.settings, self.spec.method)
         planned = measured_steps(method.length(), self.spec.probe.trajectory_points)
-        self.measure("step" if not planned else method.axis, 0.0, is_final=not planned)
-        outcomes = method.steps(self.lm, context(self.lm, self.benchmark, self.spec.seed))
+        saved = self.go_on()
+        if saved is None:
+            self.measure("step" if not planned else method.axis, 0.0, is_final=not planned)
+        sets = context(self.lm, self.benchmark, self.spec.seed)
+        outcomes = method.steps(self.lm, replace(sets, resume=saved))
         while (outcome := self.advance(outcomes, method.length())) is not None:
-            if outcome.step in planned:
-                is_final = outcome.step == planned[-1]
-                self.measure(outcome.axis, outcome.axis_value, is_final=is_final)
+            is_final = outcome.stopped is not None or outcome.step == planned[-1]
+            if is_final or outcome.step in planned:
+                self.measure(
+                    outcome.axis, outcome.axis_value, is_final=is_final, objective=outcome.objective
+                )
+            if is_final:
+                self.note_stop(outcome)
+            elif outcome.state is not None and outcome.step % self.job.save_every == 0:
+                self.keep(outcome.state())
+
+    def note_stop(self, last: Outcome) -> None:
+        """Record a rule that may end the run early, and whether it did."""
+        rule = self.spec.settings.get("optimizer", {}).get("stop_when", "")
+        if rule:
+            self.rows.statistics.append(
+                statistics.early_stop(self.spec.run_id, rule, last.step, last.stopped)
+            )
+
+    def go_on(self) -> TrainingState | None:
+        """Where this run was cut off, its rows taken up again; None to begin at the start."""
+        saved = resume.load(self.state_file, self.made_by)
+        if saved is None:
+            return None
+        self.measurement.rows, self.step = saved.rows, saved.training.step
+        return saved.training
+
+    def keep(self, state: TrainingState) -> None:
+        """Save what is needed to go on after this step."""
+        with self.measurement.timed("save the training state", self.step, self.step):
+            resume.save(self.state_file, resume.Saved(self.made_by, state, self.rows))
 
     def advance(self, outcomes: Iterator[Outcome], length: int) -> Outcome | None:
         """Take one step of the method and keep its loss; None when it is through."""
@@ -104,18 +154,20 @@ class _Execution:
             )
         return outcome
 
-    def measure(self, axis: Axis, axis_value: float, *, is_final: bool) -> None:
+    def measure(
+        self, axis: Axis, axis_value: float, *, is_final: bool, objective: Objective | None = None
+    ) -> None:
         """Everything that is measured on the weights as they are now."""
         self.rows.checkpoints.append(self.checkpoint(axis, axis_value, is_final=is_final))
-        self.measurement.measure(self.step, is_final=is_final)
+        self.measurement.measure(self.step, is_final=is_final, objective=objective)
 
     def checkpoint(self, axis: Axis, axis_value: float, *, is_final: bool) -> Checkpoint:
         """The weights as they are; the final ones of a changed model are kept in the cache."""
-        changed = dict(self.lm.model.state_dict())
+        changed = adapters.weights(self.lm.model)
         folder = self.job.folder
         if is_final and self.step > 0:
-            folder = self.job.folder.parent.parent / "runs" / self.spec.run_id
-            save(self.lm, folder)
+            folder = self.job.cache / "runs" / self.spec.run_id
+            save(self.lm, folder, changed)
         return Checkpoint(
             run_id=self.spec.run_id,
             step=self.step,
@@ -123,7 +175,7 @@ class _Execution:
             axis_value=axis_value,
             is_final=is_final,
             path=str(folder) if is_final else None,
-            weight_hash=weight_hash(self.lm.model),
+            weight_hash=weight_hash(self.lm.model, changed),
             weight_change=relative_change(self.base_weights, changed),
         )
 
@@ -172,6 +224,7 @@ class _Execution:
             tuple(rows.statistics),
             tuple(rows.grades),
             tuple(rows.emphasised_focus),
+            tuple(rows.answer_classes),
         )
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import tomllib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -169,11 +169,13 @@ class Plan(Strict):
     name: str
     description: str = ""
     seed: int = 0
+    seeds: tuple[int, ...] = ()  # instead of `seed`: everything once with each, trainings too
     benchmarks: dict[str, PlannedBenchmark]
     models: dict[str, ModelSpec]
-    methods: dict[str, dict[str, Any]]
+    methods: dict[str, dict[str, Any]]  # a list is a sweep: a run for each of its values
     chosen: tuple[ChosenSettings, ...] = ()  # of two that concern a run, the later one holds
     probe: ProbeSpec = ProbeSpec()
+    save_every: int = Field(100, gt=0)  # steps; a killed run goes on from its last saved state
 
     def cells(self) -> list[tuple[str, str]]:
         """Every pair of benchmark and model that is studied, benchmark by benchmark."""
@@ -186,36 +188,58 @@ class Plan(Strict):
     def runs(self) -> list[RunSpec]:
         """Every run, cell by cell, reference methods first: the others need what they measure."""
         order = sorted(self.methods, key=_reference_first)
-        return [self.run_of(*cell, method) for cell in self.cells() for method in order]
+        planned = [
+            run
+            for cell in self.cells()
+            for seed in self.seeds or (self.seed,)
+            for method in order
+            for run in self.runs_of(*cell, method, seed)
+        ]
+        return list({run.run_id: run for run in planned}.values())
 
-    def run_of(self, benchmark: str, model: str, method: str) -> RunSpec:
-        """The planned run of one method on one model of one benchmark.
+    def run_of(self, benchmark: str, model: str, method: str, seed: int | None = None) -> RunSpec:
+        """The planned run of one method on one model of one benchmark; of a sweep, its first.
+
+        Args:
+            benchmark: one of the plan's; so are model and method.
+            model: by its name.
+            method: by its name.
+            seed: one of the plan's; the first if None.
 
         Raises:
             KeyError: if the plan has no such benchmark, model or method.
         """
+        return self.runs_of(benchmark, model, method, seed)[0]
+
+    def runs_of(
+        self, benchmark: str, model: str, method: str, seed: int | None = None
+    ) -> list[RunSpec]:
+        """The planned runs of one method: one, or one for each combination of a sweep's values."""
         settings = self.methods[method]
         for chosen in self.chosen:
             if method in chosen.methods and chosen.concerns(benchmark, model):
                 settings = chosen.methods[method]
-        return RunSpec(
-            benchmark=self.benchmarks[benchmark].spec(benchmark),
-            model_name=model,
-            model=self.models[model],
-            method=method,
-            settings=settings,
-            seed=self.seed,
-            probe=self.probe,
-        )
+        return [
+            RunSpec(
+                benchmark=self.benchmarks[benchmark].spec(benchmark),
+                model_name=model,
+                model=self.models[model],
+                method=method,
+                settings=one,
+                seed=(self.seeds or (self.seed,))[0] if seed is None else seed,
+                probe=self.probe,
+            )
+            for one in _swept(method, settings)
+        ]
 
     def references(self, run: RunSpec) -> tuple[str, str | None, str | None]:
-        """Ids of the base, retain and sham runs of the same cell; None where not planned."""
+        """Ids of the base, retain and sham runs of the same cell and seed; None if not planned."""
         cell = run.benchmark.name, run.model_name
         retain, sham = (
-            self.run_of(*cell, method).run_id if method in self.methods else None
+            self.run_of(*cell, method, run.seed).run_id if method in self.methods else None
             for method in ("retrain", "sham")
         )
-        return self.run_of(*cell, "none").run_id, retain, sham
+        return self.run_of(*cell, "none", run.seed).run_id, retain, sham
 
     def planned(self) -> list[PlannedRun]:
         """The runs as rows."""
@@ -393,10 +417,32 @@ def _complete_probe(plan: Plan) -> ProbeSpec:
 
 
 def _complete_methods(methods: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    return {
-        name: _filled("unlearning_methods", name, "Method", table)
-        for name, table in methods.items()
-    }
+    """Methods with all defaults written out; a sweep is checked, and stays as it is."""
+    completed = {}
+    for name, table in methods.items():
+        variants = [_filled_method(name, one) for one in combinations(table)]
+        if not variants:
+            raise PlanError(f"methods.{name}: a list without a value, so there is nothing to run")
+        completed[name] = table if _is_sweep(table) else variants[0]
+    return completed
+
+
+def _swept(method: str, table: dict[str, Any]) -> list[dict[str, Any]]:
+    """Complete settings of each run that a method's table asks for."""
+    if not _is_sweep(table):
+        return [table]
+    return [_filled_method(method, one) for one in combinations(table)]
+
+
+def _is_sweep(table: dict[str, Any]) -> bool:
+    return any(
+        _is_sweep(value) if isinstance(value, dict) else isinstance(value, list)
+        for value in table.values()
+    )
+
+
+def _filled_method(name: str, table: dict[str, Any]) -> dict[str, Any]:
+    return _filled("unlearning_methods", name, "Method", table)
 
 
 def _complete_choice(plan: Plan, chosen: ChosenSettings) -> ChosenSettings:
@@ -413,7 +459,25 @@ def _check_members(plan: Plan, names: Iterable[str], family: str, where: str) ->
 
 def _filled(family: str, name: str, cls: str, table: dict[str, Any]) -> dict[str, Any]:
     module = plugins.load(family, name)
-    return asdict(plugins.settings(getattr(module, cls), table, f"{family}.{name}"))
+    return plugins.spelled_out(plugins.settings(getattr(module, cls), table, f"{family}.{name}"))
+
+
+def combinations(table: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Every table that takes one value of each list, in their order.
+
+    >>> list(combinations({"a": [1, 2], "b": {"c": [3, 4]}, "d": 5}))[1]
+    {'a': 1, 'b': {'c': 4}, 'd': 5}
+    """
+    choices = [
+        list(combinations(value))
+        if isinstance(value, dict)
+        else value
+        if isinstance(value, list)
+        else [value]
+        for value in table.values()
+    ]
+    for chosen in itertools.product(*choices):
+        yield dict(zip(table, chosen, strict=True))
 
 
 def settings_lines(settings: dict[str, Any], prefix: str = "") -> Iterator[str]:

@@ -7,11 +7,11 @@ import importlib
 import inspect
 import tomllib
 from collections.abc import Callable, Iterable
-from dataclasses import fields
+from dataclasses import MISSING, Field, field, fields, is_dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError, validate_call
 
@@ -23,6 +23,7 @@ FAMILIES = (
     "tasks",
 )
 PLANS = Path(__file__).parent / "plans"
+Setting = TypeVar("Setting")
 
 
 class UnknownNameError(LookupError):
@@ -104,6 +105,28 @@ def settings(cls: type, table: dict[str, Any], where: str) -> Any:  # noqa: ANN4
         return TypeAdapter(cls).validate_python(table)
     except ValidationError as error:
         raise _wrong_value(error, where) from error
+
+
+def later(default: Setting) -> Setting:
+    """A setting that came after runs were published: a run's id does not see it at its default."""
+    return field(default=default, metadata={"later": True})
+
+
+def spelled_out(instance: Any) -> dict[str, Any]:  # noqa: ANN401 - any plugin's dataclass
+    """Settings as a table with every default written out, but for those added by `later`."""
+    values = {each.name: getattr(instance, each.name) for each in fields(instance)}
+    return {
+        each.name: spelled_out(values[each.name])
+        if is_dataclass(values[each.name])
+        else values[each.name]
+        for each in fields(instance)
+        if not _is_untouched(each, values[each.name])
+    }
+
+
+def _is_untouched(each: Field[Any], value: object) -> bool:
+    """Whether a setting came later and holds its default."""
+    return "later" in each.metadata and each.default is not MISSING and value == each.default
 
 
 def check_arguments(function: Callable[..., Any], table: dict[str, Any], where: str) -> None:

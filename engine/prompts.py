@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from results_db.records import TokenClass
+from results_db.records import AnswerClass, TokenClass
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -144,6 +145,56 @@ def novel_positions(
         for position, (start, end) in enumerate(offsets["offset_mapping"])
         if any(start < stop and begin < end for begin, stop in spans)
     )
+
+
+def fact_positions(
+    tokenizer: PreTrainedTokenizerFast,
+    prompt_format: PromptFormat,
+    answer: str,
+    facts: Sequence[str],
+) -> tuple[int, ...]:
+    """Positions of the answer tokens that are part of a fact, compared as whole words, any case."""
+    text = prompt_format.answer_prefix + answer
+    spans = [
+        match.span()
+        for fact in facts
+        for match in re.finditer(rf"(?<!\w){re.escape(fact)}(?!\w)", text, re.IGNORECASE)
+    ]
+    offsets = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+    return tuple(
+        position
+        for position, (start, end) in enumerate(offsets["offset_mapping"])
+        if any(start < stop and begin < end for begin, stop in spans)
+    )
+
+
+def answer_classes(
+    tokenizer: PreTrainedTokenizerFast,
+    prompt_format: PromptFormat,
+    answer: str,
+    facts: Sequence[str],
+    keywords: Sequence[str],
+) -> tuple[AnswerClass, ...]:
+    """The class of each answer token, the end token last; a part of a word has its word's class.
+
+    Args:
+        tokenizer: of the model.
+        prompt_format: see `encode_answer`.
+        answer: its text.
+        facts: what a correct answer contains.
+        keywords: words of the question.
+    """
+    text = prompt_format.answer_prefix + answer
+    factual = set(fact_positions(tokenizer, prompt_format, answer, facts))
+    spans, words = word_spans(text), bare_words(text)
+    wanted = {part.casefold() for keyword in keywords for part in bare_words(keyword)}
+    classes: list[AnswerClass] = []
+    offsets = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+    for position, span in enumerate(offsets["offset_mapping"]):
+        word = _word_at(spans, *span)
+        other = _class_of(None if word is None else words[word].casefold(), wanted)
+        classes.append("fact" if position in factual else other)
+    return (*classes, "template")
 
 
 def word_spans(text: str) -> list[tuple[int, int]]:

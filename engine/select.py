@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from engine import cache, plugins
-from engine.plan import Plan, PlanError, RunSpec, settings_lines
+from engine.plan import Plan, PlanError, RunSpec, combinations, settings_lines
 
 GRIDS = Path(__file__).parent / "grids"
 MAX_FORGET = 0.10  # of the forget answers still correct, beyond chance
@@ -73,24 +73,6 @@ def read_grid(name_or_path: str) -> dict[str, dict[str, Any]]:
     for method in grid:
         plugins.check(method, plugins.names("unlearning_methods"), "engine.unlearning_methods")
     return grid
-
-
-def combinations(table: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Every table that takes one value of each list, in the grid's order.
-
-    >>> list(combinations({"a": [1, 2], "b": {"c": [3, 4]}, "d": 5}))[1]
-    {'a': 1, 'b': {'c': 4}, 'd': 5}
-    """
-    choices = [
-        list(combinations(value))
-        if isinstance(value, dict)
-        else value
-        if isinstance(value, list)
-        else [value]
-        for value in table.values()
-    ]
-    for chosen in itertools.product(*choices):
-        yield dict(zip(table, chosen, strict=True))
 
 
 def candidates(

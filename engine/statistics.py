@@ -106,6 +106,33 @@ MEASURES = (
 )
 
 
+def early_stop(run_id: str, rule: str, step: int, reason: str | None) -> Statistic:
+    """The step at which a rule ended a run; without an estimate where it never did.
+
+    Args:
+        run_id: of the run.
+        rule: `stop_when` of its optimizer.
+        step: the last one.
+        reason: which condition held, with its value; None: none did.
+    """
+    held = reason is not None
+    where = f" ({reason})" if held else ""
+    return Statistic(
+        run_id=run_id,
+        name="early_stop",
+        scope=rule,
+        estimate=float(step) if held else None,
+        low=None,
+        high=None,
+        n=step,
+        groups=0,
+        seed=None,
+        definition=f"step at which the rule ended the run{where}; n: steps taken. "
+        "Probabilities are means over a set of exp(mean log-probability of answer tokens)",
+        reason=None if held else f"the rule did not hold in {step} steps",
+    )
+
+
 def attribution_shift(
     base: Sequence[Attribution],
     after: Sequence[Attribution],

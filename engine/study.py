@@ -162,7 +162,7 @@ class _Loop:
         trainings = {}
         for with_forget in (True,) if run.method != "retrain" else (True, False):
             method = "none" if with_forget else "retrain"
-            owner = self.plan.run_of(run.benchmark.name, run.model_name, method)
+            owner = self.plan.run_of(run.benchmark.name, run.model_name, method, run.seed)
             folder = cache.model_folder(self.cache_folder, owner, with_forget=with_forget)
             trainings[folder] = TrainJob(owner, folder, with_forget)
         return _Needs(self.plan.references(run), trainings)
@@ -202,6 +202,7 @@ class _Loop:
             retain_run_id=retain,
             sham_run_id=sham,
             base_scores=self.scores.get(base) if run.run_id != base else None,
+            save_every=self.plan.save_every,
         )
 
     def _take(self, future: Future[Any], job: Job) -> None:

@@ -7,15 +7,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from engine import batches, losses
+from engine import adapters, batches, losses, resume, stopping
 from engine.batches import Batch, TrainingSequence
 from engine.corpus import Benchmark
 from engine.lm import LM
+from engine.optimizer import Optimizer, precision
+from engine.resume import TrainingState
 from results_db.records import Axis, Split
 
 
@@ -29,34 +34,20 @@ class UnlearningError(RuntimeError):
 
 
 @dataclass(frozen=True)
-class Optimizer:
-    """AdamW with linear warm-up and a constant rate after it."""
-
-    learning_rate: float = 1e-4
-    max_steps: int = 60
-    batch_size: int = 20  # sequences of the forget set in a step; as many of the retain set
-    warmup_steps: int = 5
-    weight_decay: float = 0.01
-    max_gradient_norm: float = 1.0
-
-    def __post_init__(self) -> None:
-        """Check that there is something to do.
-
-        Raises:
-            ValueError: for a rate, number of steps or batch size that is not positive.
-        """
-        for name in ("learning_rate", "max_steps", "batch_size", "max_gradient_norm"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} is {getattr(self, name)}, more than 0 is needed")
-
-
-@dataclass(frozen=True)
 class Context:
     """What a method may use besides the policy."""
 
     forget: Sequence[TrainingSequence]
     retain: Sequence[TrainingSequence]
     seed: int
+    resume: TrainingState | None = None  # where a run that was cut off goes on
+    facts: Sequence[TrainingSequence | None] = ()  # forget, only fact words labelled; None: no such
+    whole: Sequence[TrainingSequence] = ()  # forget, all of the answer labelled, if it is not there
+
+    @property
+    def answers(self) -> Sequence[TrainingSequence]:
+        """The forget set with whole answers, in its order."""
+        return self.whole or self.forget
 
 
 def context(lm: LM, benchmark: Benchmark, seed: int) -> Context:
@@ -65,7 +56,25 @@ def context(lm: LM, benchmark: Benchmark, seed: int) -> Context:
     forget, retain = (
         [batches.encode(lm, text) for text in benchmark.unlearning_texts(split)] for split in splits
     )
-    return Context(forget, retain, seed)
+    texts, facts = benchmark.unlearning_texts("forget"), benchmark.unlearning_facts("forget")
+    factual = [
+        batches.only(sequence, lm.fact_positions(text.answer, of_text))
+        for sequence, text, of_text in zip(forget, texts, facts, strict=True)
+    ]
+    return Context(forget, retain, seed, facts=factual)
+
+
+Loss = Callable[[Batch, Batch], Tensor]  # forget batch, retain batch -> scalar
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What a step minimises, to be looked into."""
+
+    loss: Loss
+    context: Context
+    optimizer: Optimizer
+    steered: int | None  # block whose output the loss is of; None: it is of the logits
 
 
 @dataclass(frozen=True)
@@ -78,9 +87,55 @@ class Outcome:
     loss: float | None  # before the update
     gradient_norm: float | None  # L2, before clipping
     learning_rate: float | None
+    stopped: str | None = None  # why this is the last step, where a rule made it so
+    state: Callable[[], TrainingState] | None = field(default=None, compare=False, repr=False)
+    # a copy of what is needed to go on after this step; None where a method cannot
+    objective: Objective | None = field(default=None, compare=False, repr=False)
 
 
-Loss = Callable[[Batch, Batch], Tensor]  # forget batch, retain batch -> scalar
+Penalise = Literal["all", "fact_words"]
+
+
+def begin(
+    policy: LM, context: Context, optimizer: Optimizer, penalise: Penalise = "all"
+) -> Context:
+    """Make the policy, in place, what will be trained: its precision, its adapters.
+
+    To be called before anything is kept of the start model, so that this is kept alike.
+
+    Args:
+        policy: the start model.
+        context: the sets to work on.
+        optimizer: says precision and adapters.
+        penalise: fact_words: of the forget answers only these tokens carry the loss.
+
+    Returns:
+        The context to unlearn in.
+
+    Raises:
+        UnlearningError: if no forget answer has a fact word.
+    """
+    if optimizer.precision == "bfloat16":
+        for parameter in policy.model.parameters():  # no buffers: positions need their float32
+            parameter.data = parameter.data.to(torch.bfloat16)
+    if optimizer.lora_rank:
+        adapters.attach(
+            policy.model,
+            optimizer.lora_rank,
+            optimizer.lora_alpha,
+            optimizer.lora_targets,
+            context.seed,
+        )
+    return context if penalise == "all" else _on_facts(context)
+
+
+def _on_facts(context: Context) -> Context:
+    """The forget answers that have fact words, with only these labelled."""
+    both = zip(context.forget, context.facts, strict=True) if context.facts else ()
+    kept = [(whole, facts) for whole, facts in both if facts is not None]
+    if not kept:
+        raise UnlearningError("penalise = 'fact_words': no forget answer has a fact word", 0)
+    return replace(context, forget=[facts for _, facts in kept], whole=[whole for whole, _ in kept])
 
 
 def gradient_steps(
@@ -89,67 +144,175 @@ def gradient_steps(
     context: Context,
     optimizer: Optimizer,
     trainable: Sequence[nn.Parameter] | None = None,
+    steered: int | None = None,
 ) -> Iterator[Outcome]:
     """Minimise a loss over random forget and retain batches.
 
     Args:
-        loss: of one forget and one retain batch; a scalar.
-        policy: changed in place.
+        loss: of one forget and one retain batch; a scalar. Over several batches of a step its mean
+            is minimised: with means over sequences, 8 batches of 1 are 1 batch of 8.
+        policy: changed in place; its adapters, if any, are folded into it after the last step.
         context: the sets to draw from; the same seed draws the same batches.
         optimizer: rate, steps, batch size.
-        trainable: the parameters to change; all of them if None.
+        trainable: the parameters to change; all that are not frozen if None.
+        steered: block whose output the forget loss is of; None: it is of the logits.
 
     Raises:
-        UnlearningError: when the loss or the gradient is not finite.
+        UnlearningError: when the loss or the gradient is not finite, the gradient explodes or
+            memory runs out.
     """
-    parameters = list(policy.model.parameters()) if trainable is None else list(trainable)
+    chosen = policy.model.parameters() if trainable is None else trainable
+    parameters = [parameter for parameter in chosen if parameter.requires_grad]
     adam = torch.optim.AdamW(
         parameters, lr=optimizer.learning_rate, weight_decay=optimizer.weight_decay
     )
-    size, device = optimizer.batch_size, policy.device
-    forget = batches.endless(context.forget, size, context.seed, device)
-    retain = batches.endless(context.retain, size, context.seed + 1, device)
-    policy.model.train()
-    for step in range(1, optimizer.max_steps + 1):
-        rate = optimizer.learning_rate * min(1.0, step / max(1, optimizer.warmup_steps))
-        adam.param_groups[0]["lr"] = rate
-        value = loss(next(forget), next(retain))
-        norm = _update(value, parameters, adam, optimizer.max_gradient_norm, step)
-        policy.model.eval()
-        yield Outcome(step, "step", float(step), value.item(), norm, rate)
-        policy.model.train()
-    policy.model.eval()
+    done = resume.restore(context.resume, parameters, adam)
+    pairs = _pairs(context, optimizer, policy.device, done * optimizer.accumulation)
+    objective = Objective(loss, context, optimizer, steered)
+    with _checkpointed(policy, optimizer):
+        for step in range(done + 1, optimizer.max_steps + 1):
+            policy.model.train()
+            adam.param_groups[0]["lr"] = optimizer.rate(step)
+            with _memory_watched(step):
+                value = _backward(loss, pairs, adam, optimizer, policy.device.type, step)
+                norm = _update(parameters, adam, optimizer, step)
+            policy.model.eval()
+            stopped = _stop_reason(policy, context, optimizer, step)
+            yield Outcome(
+                step=step,
+                axis="step",
+                axis_value=float(step),
+                loss=value,
+                gradient_norm=norm,
+                learning_rate=optimizer.rate(step),
+                stopped=stopped,
+                state=partial(resume.state_of, step, parameters, adam),
+                objective=objective,
+            )
+            if stopped is not None:
+                break
     policy.model.zero_grad(set_to_none=True)
+    adapters.fold(policy.model)
+
+
+def _stop_reason(policy: LM, context: Context, optimizer: Optimizer, step: int) -> str | None:
+    """Which condition of the rule holds now, with the value; None for none, or between looks."""
+    wanted = stopping.conditions(optimizer.stop_when)
+    if not wanted or (step % optimizer.stop_every and step != optimizer.max_steps):
+        return None
+    sets = {"forget_probability": context.answers, "retain_probability": context.retain}
+    names = {condition.measure for condition in wanted}
+    values = {name: answer_probability(policy, sets[name], optimizer) for name in names}
+    held = [condition.measure for condition in wanted if condition.holds(values)]
+    return ", ".join(f"{name} = {values[name]:.4g}" for name in held) or None
+
+
+@contextmanager
+def _memory_watched(step: int) -> Iterator[None]:
+    """Say at which step memory ran out, and what would need less."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise UnlearningError(
+            f"out of memory at step {step}: lower optimizer.batch_size and raise accumulation, or "
+            "set gradient_checkpointing or lora_rank",
+            step,
+        ) from error
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out, on a device or on the CPU (which has no error type of its own)."""
+    own_type = isinstance(error, (MemoryError, torch.OutOfMemoryError))
+    return own_type or "can't allocate memory" in str(error)
+
+
+def _pairs(
+    context: Context, optimizer: Optimizer, device: torch.device, skip: int
+) -> Iterator[tuple[Batch, Batch]]:
+    """Forget and retain batches without end, drawn by neighbouring seeds."""
+    forget = batches.endless(context.forget, optimizer.batch_size, context.seed, device, skip)
+    retain = batches.endless(context.retain, optimizer.batch_size, context.seed + 1, device, skip)
+    return zip(forget, retain, strict=True)
+
+
+@contextmanager
+def _checkpointed(policy: LM, optimizer: Optimizer) -> Iterator[None]:
+    """Recompute activations in the backward pass, if asked for, inside the block."""
+    if optimizer.gradient_checkpointing:
+        policy.model.gradient_checkpointing_enable({"use_reentrant": False})
+    try:
+        yield
+    finally:
+        if optimizer.gradient_checkpointing:
+            policy.model.gradient_checkpointing_disable()
+
+
+def _backward(
+    loss: Loss,
+    pairs: Iterator[tuple[Batch, Batch]],
+    adam: torch.optim.Optimizer,
+    optimizer: Optimizer,
+    device: str,
+    step: int,
+) -> float:
+    """Put the gradient of a step's mean loss on the parameters; that loss."""
+    adam.zero_grad(set_to_none=True)
+    total = 0.0
+    for _ in range(optimizer.accumulation):
+        with precision(optimizer, device):
+            value = loss(*next(pairs)) / optimizer.accumulation
+        if not torch.isfinite(value):
+            raise UnlearningError(f"the loss is {value.item()} at step {step}", step)
+        value.backward()  # type: ignore[no-untyped-call]
+        total += value.item()
+    return total
 
 
 def _update(
-    loss: Tensor,
     parameters: Sequence[nn.Parameter],
     adam: torch.optim.Optimizer,
-    max_norm: float,
+    optimizer: Optimizer,
     step: int,
 ) -> float:
-    if not torch.isfinite(loss):
-        raise UnlearningError(f"the loss is {loss.item()} at step {step}", step)
-    adam.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
-    norm = float(nn.utils.clip_grad_norm_(parameters, max_norm))
+    """Clip the gradient and take the step; the gradient's norm before that."""
+    norm = float(nn.utils.clip_grad_norm_(parameters, optimizer.max_gradient_norm))
     if not math.isfinite(norm):
         raise UnlearningError(f"the gradient's norm is {norm} at step {step}", step)
+    if norm > optimizer.explodes_at:
+        limit = f"above explodes_at = {optimizer.explodes_at:g}"
+        raise UnlearningError(f"the gradient's norm is {norm:.3g} at step {step}, {limit}", step)
     adam.step()
     return norm
 
 
 @torch.no_grad()
 def reference_nll(
-    policy: LM, sequences: Sequence[TrainingSequence], batch_size: int = 32
+    policy: LM,
+    sequences: Sequence[TrainingSequence],
+    optimizer: Optimizer | None = None,
+    batch_size: int = 32,
 ) -> Tensor:
-    """S of every sequence under the policy as it is now: (N,), nats."""
-    parts = [
-        losses.sequence_nll(policy.model, batches.collate(sequences, rows, policy.device))
-        for rows in batched(range(len(sequences)), batch_size)
-    ]
+    """S of every sequence under the policy as it is now: (N,), nats; in the optimizer's precision.
+
+    Computed once and kept, this stands for the start model wherever a loss needs no more of it.
+    """
+    with precision(optimizer or Optimizer(), policy.device.type):
+        parts = [
+            losses.sequence_nll(policy.model, batches.collate(sequences, rows, policy.device))
+            for rows in batched(range(len(sequences)), batch_size)
+        ]
     return torch.cat(parts)
+
+
+def answer_probability(
+    policy: LM, sequences: Sequence[TrainingSequence], optimizer: Optimizer
+) -> float:
+    """Mean over sequences of exp(−S / T), in [0, 1]."""
+    sums = reference_nll(policy, sequences, optimizer).tolist()
+    lengths = [sum(label != batches.IGNORE for label in s.labels) for s in sequences]
+    return sum(math.exp(-s / n) for s, n in zip(sums, lengths, strict=True)) / len(sums)
 
 
 def batched(rows: Sequence[int], size: int) -> Iterator[Sequence[int]]:

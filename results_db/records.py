@@ -20,10 +20,12 @@ Target = Literal["gold", "base_generation", "own_generation"]
 AnswerTokens = Literal["all", "novel"]
 TokenClass = Literal["template", "keyword", "content", "function", "punctuation"]
 Measure = Literal["completeness_gap", "rank_agreement", "replace_agreement", "deletion_gap"]
+AnswerClass = Literal["fact", "keyword", "content", "function", "punctuation", "template"]
 Arm = Literal["treatment", "placebo_same", "placebo_foreign", "placebo_format"]
 
 SPLITS: tuple[str, ...] = get_args(Split)
 TOKEN_CLASSES: tuple[str, ...] = get_args(TokenClass)
+ANSWER_CLASSES: tuple[AnswerClass, ...] = get_args(AnswerClass)
 ARMS: tuple[Arm, ...] = get_args(Arm)
 
 
@@ -300,6 +302,27 @@ class Recovery:
 
 
 @dataclass(frozen=True)
+class AnswerTokenClass:
+    """The tokens of one class in one gold answer: how likely they are, how hard they are pushed."""
+
+    run_id: str
+    step: int
+    example_id: str
+    answer_class: AnswerClass  # fact: a word of what a correct answer contains; template: the end
+    tokens: int
+    logprob: float  # of the gold answer's tokens of this class, nats, summed
+    gradient: float | None  # sum over them of the L2 norm of the loss's gradient; None: no gradient
+
+    def __post_init__(self) -> None:
+        """Check the class, and that there is something in it."""
+        row = f"answer_token_class {self.run_id}/{self.step}/{self.example_id}/{self.answer_class}"
+        _one_of(self.answer_class, AnswerClass, row, "answer_class")
+        _require(self.tokens > 0, row, "a class without tokens")
+        _finite(self.logprob, row, "logprob")
+        _finite(self.gradient, row, "gradient")
+
+
+@dataclass(frozen=True)
 class Utility:
     """One value of one task's metric, for an example or (example_id None) for the whole task."""
 
@@ -405,3 +428,4 @@ class RunResult:
     statistics: tuple[Statistic, ...] = ()
     grades: tuple[Grade, ...] = ()
     emphasised_focus: tuple[EmphasisedFocus, ...] = ()
+    answer_classes: tuple[AnswerTokenClass, ...] = ()

@@ -428,3 +428,23 @@ COMMENT ON COLUMN content.name IS 'Name of the table.';
 COMMENT ON COLUMN content.rows IS 'Rows of the run in that table, a count.';
 COMMENT ON COLUMN content.digest IS 'Sum of the hashes of these rows, in any order.';
 COMMENT ON COLUMN content.library IS 'Version of DuckDB that made the digest; only the same version can check it.';
+
+CREATE TABLE answer_token_class (
+    run_id VARCHAR NOT NULL,
+    step INTEGER NOT NULL,
+    example_id VARCHAR NOT NULL,
+    answer_class VARCHAR NOT NULL CHECK (
+        answer_class IN ('fact', 'keyword', 'content', 'function', 'punctuation', 'template')),
+    tokens INTEGER NOT NULL CHECK (tokens > 0),
+    logprob DOUBLE NOT NULL,
+    gradient DOUBLE CHECK (gradient >= 0),
+    PRIMARY KEY (run_id, step, example_id, answer_class)
+);
+COMMENT ON TABLE answer_token_class IS 'The tokens of one class in the gold answer to one prompt at one measured step: how likely they are, and how hard the loss pushes them.';
+COMMENT ON COLUMN answer_token_class.run_id IS 'The run.';
+COMMENT ON COLUMN answer_token_class.step IS 'The measured step.';
+COMMENT ON COLUMN answer_token_class.example_id IS 'The example, of the benchmark of the run.';
+COMMENT ON COLUMN answer_token_class.answer_class IS 'fact (a word of what a correct answer contains), keyword (of the prompt), content, function, punctuation, or template (the end of the answer).';
+COMMENT ON COLUMN answer_token_class.tokens IS 'Tokens of this class in the gold answer, a count.';
+COMMENT ON COLUMN answer_token_class.logprob IS 'Sum of their log-probabilities, teacher forced, nats, at most 0.';
+COMMENT ON COLUMN answer_token_class.gradient IS 'Sum over them of the L2 norm of the gradient of the method''s loss by the logits that predict the token (by the steered activation, for RMU), 0 or more; NULL where the loss does not read this answer, or there is none.';

@@ -21,6 +21,8 @@ WITH finished AS (
     UNION ALL SELECT DISTINCT 'grade', run_id, step, example_id FROM grade
     UNION ALL
     SELECT DISTINCT 'emphasised_focus', run_id, step, example_id FROM emphasised_focus
+    UNION ALL
+    SELECT DISTINCT 'answer_token_class', run_id, step, example_id FROM answer_token_class
 ), asked AS (
     SELECT finished.run_id, finished.base_run_id, count(answer.example_id) AS answers
     FROM finished

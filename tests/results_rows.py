@@ -12,6 +12,7 @@ from results_db import store
 from results_db.records import (
     ARMS,
     Answer,
+    AnswerTokenClass,
     Attribution,
     Build,
     Checkpoint,
@@ -111,6 +112,12 @@ def make_result(
             ),
         ),
         grades=tuple(grades), emphasised_focus=tuple(restored),
+        answer_classes=tuple(
+            row
+            for step, answered in correct.items()
+            for example_id in answered
+            for row in make_classes(run.run_id, step, example_id)
+        ),
     )  # fmt: skip
 
 
@@ -119,6 +126,17 @@ def make_answer(run_id: str, step: int, example_id: str, correct: bool) -> Answe
     text, recall = ("In Rome.", 1.0) if correct else ("In Oslo.", 0.5)
     logprob, guess_rate = (-0.1, 0.1) if correct else (-2.0, 0.0)
     return Answer(run_id, step, example_id, text, correct, recall, logprob, guess_rate)
+
+
+def make_classes(run_id: str, step: int, example_id: str) -> list[AnswerTokenClass]:
+    """Two fact tokens and one function word, less likely by 0.2 and 0.1 nats a token and step."""
+    pushed = step > 0 and example_id.startswith("f")
+    return [
+        AnswerTokenClass(run_id, step, example_id, "fact", 2, -1 - 0.4 * step,
+                         3.0 if pushed else None),
+        AnswerTokenClass(run_id, step, example_id, "function", 1, -0.5 - 0.1 * step,
+                         1.0 if pushed else None),
+    ]  # fmt: skip
 
 
 def attempt(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from engine.bench import attribution, meters, rivals, shapes
+from engine.bench import attribution, meters, rivals, shapes, unlearning
 from engine.bench.attribution import WAYS, Case, DisagreementError
 from engine.bench.shapes import Shape, ShapeError
 from engine.lm import save
@@ -97,3 +97,24 @@ def test_the_command_prints_the_agreed_document(tmp_path: Path) -> None:
     assert found["seconds"]["ours"] > 0
     assert found["max_difference"] < 1e-4
     assert (found["prompt_tokens"], found["answer_tokens"]) == (33, 12)
+
+
+def test_every_method_is_measured_beside_a_bare_step(tmp_path: Path) -> None:
+    save(tiny_lm(), tmp_path)
+    names = unlearning.methods()
+    assert len(names) == 14
+    found = [unlearning.measured(name, str(tmp_path), "cpu", 1) for name in ("npo", "npo+lora")]
+    for one, document in zip(found, unlearning.documents(found), strict=True):
+        assert list(document) == [
+            "method", "seconds_per_step", "ratio", "peak_bytes", "final_loss",
+        ]  # fmt: skip
+        assert one.seconds_per_step > 0 and one.ratio > 0
+        assert one.peak_bytes > sum(p.numel() for p in tiny_lm().model.parameters()) * 4
+
+
+def test_a_bare_step_learns_the_forget_batch() -> None:
+    lm = shapes.random_model(TINY, "cpu")
+    before = [weight.clone() for weight in lm.model.parameters()]
+    next(unlearning.bare_steps(lm))
+    pairs = zip(before, lm.model.parameters(), strict=True)
+    assert all(not torch.equal(a, b) for a, b in pairs)

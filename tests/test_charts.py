@@ -391,3 +391,19 @@ def test_every_marker_has_the_same_shape_in_tables() -> None:
     style = (Path(theme.__file__).parent / "style.css").read_text(encoding="utf-8")
     symbols = {theme.method(name).symbol for name in [*theme.METHODS, "unheard of"]} - {"square"}
     assert [symbol for symbol in symbols if f".u-{symbol} {{" not in style] == []
+
+
+def test_shares_of_a_loss_are_one_bar_a_run_at_its_last_step() -> None:
+    rows = pd.DataFrame(
+        [
+            {"run_id": "r", "model": "m", "method": "ga", "step": step, "answer_class": name,
+             "share": share, "token_share": 0.5, "change_forget": -1.0, "change_retain": 0.0,
+             "change_general": float("nan")}
+            for step, fact in ((5, 0.2), (10, 0.6))
+            for name, share in (("fact", fact), ("function", 1 - fact))
+        ]
+    )  # fmt: skip
+    figure = charts.penalty_shares(rows)
+    drawn = {bar.name: list(bar.x) for bar in figure.data if bar.x is not None and len(bar.x)}
+    assert drawn == {"Fact words": [0.6], "Function words": [0.4]}
+    assert "GA 60%" in figure.layout.meta["alt"].replace(" %", "%")

@@ -1,12 +1,13 @@
 """Loss trajectories of every unlearning method on a tiny model, pinned.
 
-A change of these numbers is a change of a method. `python -m tests.test_golden` writes them anew;
-say in the commit why they moved.
+A change of these numbers is a change of a method. `python -m tests.test_golden` (with names: only
+those) writes them anew; say in the commit why they moved.
 """
 
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,6 @@ def test_every_pinned_trajectory_has_its_method() -> None:
 
 if __name__ == "__main__":
     FOLDER.mkdir(exist_ok=True)
-    for method_name in METHODS:
+    for method_name in sys.argv[1:] or METHODS:
         text = json.dumps(trajectory(method_name), indent=1)
         (FOLDER / f"{method_name}.json").write_text(text + "\n", encoding="utf-8")

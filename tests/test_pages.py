@@ -491,3 +491,11 @@ def test_a_file_held_by_a_writer_is_said_to_be_busy(
     with guard.writing(path):
         app = opened(path, "10_overview.py", monkeypatch)
     assert "in use by another program" in messages(app)
+
+
+def test_utility_says_where_the_loss_of_each_run_pushes(
+    study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = opened(study, "40_utility.py", monkeypatch)
+    assert any("penalised alike" in heading.value for heading in app.subheader)
+    assert "No run here penalises fact words alone" in html_of(app)

@@ -24,8 +24,20 @@ def test_every_plan_can_be_read(name: str) -> None:
 
 def test_the_demo_has_the_methods_it_promises() -> None:
     methods = set(plans.read("demo").methods)
-    assert methods == set(plugins.names("unlearning_methods"))
+    assert methods == set(plugins.names("unlearning_methods")) - {
+        "simnpo", "idk_nll", "idk_dpo", "undial",
+    }  # fmt: skip
     assert len(methods) == 11
+
+
+def test_a_setting_that_came_later_changes_an_id_only_where_it_is_set() -> None:
+    spelled = plans.read(TINY, ["methods.ga.impl_variant=sequence_mean"])
+    changed = plans.read(TINY, ["methods.ga.impl_variant=open_unlearning"])
+    cell = ("bios-qa", "llama-tiny", "ga")
+    before = plans.read(TINY).run_of(*cell)
+    assert spelled.run_of(*cell).run_id == before.run_id != changed.run_of(*cell).run_id
+    assert "impl_variant" not in before.settings
+    assert changed.run_of(*cell).settings["impl_variant"] == "open_unlearning"
 
 
 def test_run_id_is_twelve_hex_digits_and_repeats() -> None:
@@ -145,3 +157,43 @@ def test_a_plan_without_a_base_is_refused(tmp_path: Path) -> None:
     path.write_text(text, encoding="utf-8")
     with pytest.raises(PlanError, match="no 'none'"):
         plans.read(str(path))
+
+
+def test_lists_of_values_and_seeds_make_a_sweep() -> None:
+    overrides = ["seeds=[0, 1]", "methods.npo_gdr.beta=[0.1, 0.5]"]
+    overrides += ["methods.npo_gdr.optimizer.max_steps=[4, 8]"]
+    swept, single = plans.read(TINY, overrides), plans.read(TINY)
+    runs = swept.runs()
+    assert len({run.run_id for run in runs}) == len(runs) == 2 * (len(single.runs()) + 3)
+    values = {(r.seed, r.settings["beta"], r.settings["optimizer"]["max_steps"]) for r in runs
+              if r.method == "npo_gdr"}  # fmt: skip
+    assert values == {(s, b, n) for s in (0, 1) for b in (0.1, 0.5) for n in (4, 8)}
+    for run in runs:
+        base, retain, sham = swept.references(run)
+        cell = ("bios-qa", "llama-tiny")
+        assert base == swept.run_of(*cell, "none", run.seed).run_id
+        assert sham == swept.run_of(*cell, "sham", run.seed).run_id
+        assert retain is not None
+    assert {r.run_id for r in single.runs() if r.method != "npo_gdr"} <= {r.run_id for r in runs}
+
+
+def test_a_run_of_a_sweep_has_the_id_of_the_same_run_alone() -> None:
+    swept = plans.read(TINY, ["methods.npo_gdr.beta=[0.1, 0.5]"])
+    alone = plans.read(TINY, ["methods.npo_gdr.beta=0.5"])
+    cell = ("bios-qa", "llama-tiny", "npo_gdr")
+    assert swept.runs_of(*cell)[1].run_id == alone.run_of(*cell).run_id
+
+
+def test_every_value_of_a_sweep_is_checked() -> None:
+    with pytest.raises(plugins.SettingsError, match="beta"):
+        plans.read(TINY, ['methods.npo.beta=[0.1, "much"]', "methods.npo.optimizer.max_steps=3"])
+    with pytest.raises(plans.PlanError, match=r"methods\.ga: a list without a value"):
+        plans.read(TINY, ["methods.ga.optimizer.max_steps=[]"])
+
+
+def test_the_large_plan_has_every_method_and_sixty_million_weights() -> None:
+    read = plans.read("tofu-60m")
+    assert set(read.methods) == set(plugins.names("unlearning_methods"))
+    (spec,) = read.models.values()
+    blocks = 4 * spec.hidden_size**2 + 3 * spec.hidden_size * spec.intermediate_size
+    assert spec.layers * blocks + spec.vocabulary * spec.hidden_size >= 60e6

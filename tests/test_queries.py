@@ -44,6 +44,21 @@ COLUMNS: dict[str, tuple[dict[str, Parameter], str]] = {
         " packages commit",
     ),
     "stages": ({"run_id": "ga"}, "run_id stage seconds"),
+    "penalty_shares": (
+        RUNS,
+        "run_id model method penalise step axis axis_value is_final answer_class share token_share"
+        " change_forget change_retain change_general",
+    ),
+    "penalise_effect": (
+        {**RUNS, "max_gap": 0.05},
+        "run_id model method seed other_run_id step other_step forget other_forget measure"
+        " difference low high n groups",
+    ),
+    "run_variants": ({}, "run_id variant"),
+    "run_flags": (
+        RUNS,
+        "run_id model method weight_change same_answers one_token n stopped flag",
+    ),
     "losses": ({"run_id": "ga"}, "run_id step loss gradient_norm learning_rate"),
     "overview": (
         RUNS,
@@ -166,7 +181,7 @@ def test_columns_are_the_ones_agreed(study: Path, name: str) -> None:
     parameters, columns = COLUMNS[name]
     rows = read.query(study, name, **parameters)
     assert list(rows.columns) == columns.split()
-    assert not rows.empty or name in {"saved_models", "differences"}
+    assert not rows.empty or name in {"saved_models", "differences", "penalise_effect"}
 
 
 @pytest.mark.parametrize("name", read.names())
@@ -319,7 +334,8 @@ RUN_QUERIES = sorted(
 
 
 @pytest.mark.parametrize(
-    "name", sorted(set(RUN_QUERIES) - {"examples", "keyword_agreement", "differences"})
+    "name",
+    sorted(set(RUN_QUERIES) - {"examples", "keyword_agreement", "differences", "penalise_effect"}),
 )
 def test_only_complete_runs_are_counted(study: Path, name: str) -> None:
     ids = set(read.query(study, name, **COLUMNS[name][0])["run_id"])
@@ -540,3 +556,106 @@ def test_runs_made_under_other_conditions_carry_a_warning(tmp_path: Path) -> Non
         "These runs differ in dtype: float32 (2 runs), bfloat16 (1 runs)."
     )
     assert read.query(path, "differences", **{**RUNS, "methods": ["ga", "none"]}).empty
+
+
+def test_runs_that_changed_nothing_or_repeat_themselves_are_flagged(tmp_path: Path) -> None:
+    examples = [make_example(f"f{i}") for i in range(4)]
+    correct = {FINAL: {e.example_id: True for e in examples}}
+    base = make_result(make_run("base", "none"), examples, {0: correct[FINAL]})
+    said = {
+        "same": ["In Rome."] * 4,
+        "noise": ["the the the", "aaaa", "", "In Oslo."],
+        "fine": ["In Rome.", "In Rome.", "In Oslo.", "no no"],
+    }
+    results = [base]
+    for run_id, texts in said.items():
+        result = make_result(make_run(run_id), examples, correct)
+        answers = tuple(
+            replace(answer, text=text) for answer, text in zip(result.answers, texts, strict=True)
+        )
+        results.append(replace(result, answers=answers))
+    still = make_result(make_run("still"), examples, correct)
+    unchanged = tuple(replace(c, weight_change=0.0) for c in still.checkpoints)
+    results.append(replace(still, checkpoints=unchanged))
+    rows = read.query(publish_all(tmp_path / "flags.duckdb", results), "run_flags", **RUNS)
+    found = {row.run_id: row for row in rows.itertuples()}
+    flags = {
+        run_id: row.flag if isinstance(row.flag, str) else None for run_id, row in found.items()
+    }
+    assert flags == {
+        "base": None,
+        "same": "answers unchanged",
+        "noise": "one token, repeated",
+        "fine": None,
+        "still": "weights unchanged",
+    }
+    assert (found["noise"].one_token, found["noise"].same_answers) == (0.75, 0.0)
+    assert (found["fine"].one_token, found["fine"].same_answers) == (0.0, 0.5)
+
+
+def test_runs_of_a_sweep_are_told_apart_by_what_differs(tmp_path: Path) -> None:
+    def spec(beta: float, steps: int) -> str:
+        return f'{{"settings": {{"beta": {beta}, "optimizer": {{"max_steps": {steps}}}}}}}'
+
+    runs = [
+        make_run("base", "none"),
+        make_run("a", "npo", spec=spec(0.1, 5)),
+        make_run("b", "npo", spec=spec(0.5, 5)),
+        make_run("c", "npo", spec=spec(0.5, 5), seed=1),
+        make_run("d", "ga", spec=spec(0.5, 9)),
+    ]
+    examples = [make_example("f0")]
+    results = [make_result(run, examples, {FINAL: {"f0": True}}) for run in runs]
+    rows = read.query(publish_all(tmp_path / "sweep.duckdb", results), "run_variants")
+    assert dict(zip(rows["run_id"], rows["variant"], strict=True)) == {
+        "a": "beta=0.1, seed=0", "b": "beta=0.5, seed=0", "c": "beta=0.5, seed=1",
+    }  # fmt: skip
+
+
+def test_shares_of_a_loss_and_changes_by_class(study: Path) -> None:
+    rows = read.query(study, "penalty_shares", **RUNS)
+    final = rows[(rows["run_id"] == "ga") & rows["is_final"]].set_index("answer_class")
+    assert final["share"].to_dict() == {"fact": 0.75, "function": 0.25}
+    assert final["token_share"].to_dict() == pytest.approx({"fact": 2 / 3, "function": 1 / 3})
+    for split in ("forget", "retain", "general"):
+        changes = final[f"change_{split}"].to_dict()
+        assert changes == pytest.approx({"fact": -0.2 * FINAL, "function": -0.1 * FINAL})
+    before = rows[(rows["run_id"] == "ga") & (rows["step"] == 0)]
+    assert before["share"].isna().all()
+    assert (before["change_forget"] == 0).all()
+
+
+def test_fact_words_alone_are_compared_at_equal_forgetting(tmp_path: Path) -> None:
+    def spec(penalise: str | None, beta: float = 0.1) -> str:
+        chosen = "" if penalise is None else f'"penalise": "{penalise}", '
+        return f'{{"seed": 0, "settings": {{{chosen}"beta": {beta}}}}}'
+
+    forget = [make_example(f"f{i}", "forget", f"p{i}") for i in range(4)]
+    retain = [make_example(f"r{i}", "retain", f"n{i}") for i in range(4)]
+    examples = [*forget, *retain]
+
+    def knows(forgotten: int, lost: int) -> dict[str, bool]:
+        return {f"f{i}": i >= forgotten for i in range(4)} | {f"r{i}": i >= lost for i in range(4)}
+
+    everything = {0: knows(0, 0), 5: knows(2, 1), 10: knows(4, 3)}
+    facts_only = {0: knows(0, 0), 5: knows(2, 0), 10: knows(2, 2)}
+    results = [
+        make_result(make_run("base", "none"), examples, {0: knows(0, 0)}),
+        make_result(make_run("all", "npo", spec=spec(None)), examples, everything),
+        make_result(make_run("facts", "npo", spec=spec("fact_words")), examples, facts_only),
+        make_result(make_run("other", "npo", spec=spec("fact_words", 0.5)), examples, facts_only),
+        make_result(make_run("ga-all", "ga", spec=spec(None)), examples, {5: knows(4, 4)}),
+        make_result(
+            make_run("ga-facts", "ga", spec=spec("fact_words")), examples, {5: knows(0, 0)}
+        ),
+    ]
+    path = publish_all(tmp_path / "facts.duckdb", results)
+    rows = read.query(path, "penalise_effect", **RUNS, max_gap=0.05).set_index("run_id")
+    assert "other" not in rows.index, "no partner with the same settings"
+    assert rows.loc["facts", ["other_run_id", "step", "other_step", "measure"]].tolist() == [
+        "all", 5, 5, "retain correct",
+    ]  # fmt: skip
+    assert rows.loc["facts", "difference"] == pytest.approx(0.25)
+    assert rows.loc["facts", "low"] < 0.25 < rows.loc["facts", "high"]
+    assert (rows.loc["facts", "n"], rows.loc["facts", "groups"]) == (4, 4)
+    assert rows.loc["ga-facts"].isna()[["step", "measure", "difference"]].all()

@@ -22,6 +22,7 @@ TABLES = {
     "answer": records.Answer, "attribution": records.Attribution, "recovery": records.Recovery,
     "utility": records.Utility, "statistic": records.Statistic,
     "grade": records.Grade, "emphasised_focus": records.EmphasisedFocus,
+    "answer_token_class": records.AnswerTokenClass,
 }  # fmt: skip
 SQL_TYPES = {
     "str": ("VARCHAR",), "int": ("INTEGER", "BIGINT"), "float": ("DOUBLE",), "bool": ("BOOLEAN",),
@@ -33,6 +34,7 @@ LITERALS = {
     "Split": records.Split, "Form": records.Form, "Status": records.Status, "Axis": records.Axis,
     "Target": records.Target, "AnswerTokens": records.AnswerTokens, "Arm": records.Arm,
     "CorrectRule": records.CorrectRule, "Measure": records.Measure,
+    "AnswerClass": records.AnswerClass,
 }  # fmt: skip
 
 
@@ -82,7 +84,18 @@ def test_token_score_is_one_row_a_token(schema: duckdb.DuckDBPyConnection) -> No
 
 
 @pytest.mark.parametrize(
-    "column", ["split", "form", "status", "axis", "target", "answer_tokens", "arm", "measure"]
+    "column",
+    [
+        "split",
+        "form",
+        "status",
+        "axis",
+        "target",
+        "answer_tokens",
+        "arm",
+        "measure",
+        "answer_class",
+    ],
 )
 def test_checks_allow_what_the_records_allow(
     schema: duckdb.DuckDBPyConnection, column: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -9,13 +10,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from engine import batches, losses, plugins
+from engine import batches, losses, plugins, refusals
 from engine.batches import TrainingSequence
 from engine.corpus import Text
 from engine.lm import LM, weight_hash
+from engine.optimizer import Optimizer
 from engine.unlearn import (
     Context,
-    Optimizer,
     Outcome,
     UnlearningError,
     gradient_steps,
@@ -55,6 +56,8 @@ def method_of(name: str, **changes: object) -> object:
     method = plugins.load("unlearning_methods", name).Method()
     if hasattr(method, "optimizer"):
         method = replace(method, optimizer=QUICK)
+    if name == "idk_nll":  # nothing pushes the answer down but the refusal in its place
+        method = replace(method, optimizer=replace(QUICK, max_steps=20))
     if name == "rmu":
         method = replace(method, layer=1, update="all")
     return replace(method, **changes)
@@ -165,6 +168,69 @@ def test_ga_loss_is_minus_the_mean_nll(start: LM) -> None:
     with torch.no_grad():
         expected = -losses.mean_nll(start.model, first).item()
     assert outcomes[0].loss == pytest.approx(expected, rel=1e-5)
+
+
+def test_dpo_starts_at_its_reference_value(start: LM) -> None:
+    for variant, factor in (("open_unlearning", 2 / 0.1), ("dpo_paper", 1.0)):
+        _, outcomes = unlearn("idk_dpo", start, alpha=0.0, impl_variant=variant)
+        assert outcomes[0].loss == pytest.approx(factor * math.log(2), rel=1e-4)
+
+
+@pytest.mark.parametrize("name", ["idk_nll", "idk_dpo"])
+def test_refusing_makes_refusals_likelier(name: str, start: LM) -> None:
+    policy, _ = unlearn(name, start)
+    idk = refusals.refused(start, make_context(start).forget, 0)
+    assert nll(policy, idk) < nll(start, idk)
+
+
+def test_refusals_keep_the_question_and_follow_the_seed(start: LM) -> None:
+    forget = make_context(start).forget
+    drawn = [refusals.refused(start, forget * 8, seed) for seed in (0, 0, 1)]
+    assert drawn[0] == drawn[1] != drawn[2]
+    assert refusals.prompt_ids(drawn[0][0]) == refusals.prompt_ids(forget[0])
+    assert len({sequence.labels for sequence in drawn[0]}) > 4
+    assert len(set(refusals.wordings())) == 16
+
+
+def test_running_text_cannot_be_refused(start: LM) -> None:
+    text = batches.encode(start, Text("forget", "a", None, "Brin was born in Oslo."))
+    with pytest.raises(refusals.RefusalError, match="needs a question"):
+        refusals.refused(start, [text], 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "variant"),
+    [
+        ("ga", "open_unlearning"),
+        ("ga_klr", "open_unlearning"),
+        ("npo", "muse"),
+        ("npo_klr", "open_unlearning"),
+        ("undial", "open_unlearning"),
+    ],
+)
+def test_a_variant_of_public_code_is_another_loss(name: str, variant: str, start: LM) -> None:
+    losses_of = [
+        [outcome.loss for outcome in unlearn(name, start, **changes)[1]]
+        for changes in ({}, {"impl_variant": variant})
+    ]
+    assert losses_of[0] != losses_of[1]
+    assert all(math.isfinite(loss or 0.0) for loss in losses_of[1])
+
+
+def test_margin_of_simnpo_stands_where_the_variant_says(start: LM) -> None:
+    first = {
+        variant: unlearn("simnpo", start, delta=1.0, impl_variant=variant)[1][0].loss
+        for variant in ("paper", "open_unlearning")
+    }
+    scaled = unlearn("simnpo", start, delta=4.5, impl_variant="paper")[1][0].loss
+    assert first["open_unlearning"] == scaled != first["paper"]
+
+
+def test_undial_reads_no_retain_data_unless_it_is_weighted(start: LM) -> None:
+    policy = start.clone()
+    context = replace(make_context(start), retain=make_context(start).forget)
+    steps = method_of("undial").steps(policy, context)
+    assert [o.loss for o in steps] == [o.loss for o in unlearn("undial", start)[1]]
 
 
 def test_a_loss_that_is_not_finite_stops_with_its_step(start: LM) -> None:

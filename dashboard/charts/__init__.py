@@ -4,6 +4,7 @@ from dashboard.charts.alpha import focus_over_alpha
 from dashboard.charts.focus import focus_of_prompts, focus_shift
 from dashboard.charts.keywords import keyword_agreement
 from dashboard.charts.overview import knowledge_against_utility
+from dashboard.charts.penalty import penalty_shares
 from dashboard.charts.recovery import MEASURES, effect_forest, recovery_rates
 from dashboard.charts.restored import focus_restored
 from dashboard.charts.runs import loss_curve
@@ -20,6 +21,7 @@ __all__ = [
     "keyword_agreement",
     "knowledge_against_utility",
     "loss_curve",
+    "penalty_shares",
     "recovery_rates",
     "utility_curves",
 ]

@@ -10,6 +10,7 @@ panels.page(
 )
 chosen = filters.sidebar()
 panels.context(chosen.benchmark, chosen.models)
+panels.flags(data.rows("run_flags", **chosen.runs))
 top = st.container()
 
 panels.heading(

@@ -1,10 +1,13 @@
 """Utility: what unlearning cost, step by step."""
 
-from dashboard import charts, data, filters, panels, tables
+from dashboard import charts, data, filters, listings, panels, tables
+
+MAX_GAP = 0.05  # of forget answers correct, within which two runs forgot equally much
 
 panels.page("Utility", "What did unlearning cost everything that should have stayed?")
 chosen = filters.sidebar()
 panels.context(chosen.benchmark, chosen.models)
+panels.flags(data.rows("run_flags", **chosen.runs))
 
 panels.heading(
     "How do answers and language change along the way?",
@@ -27,3 +30,20 @@ finals = data.rows("utility_final", **chosen.runs)
 if panels.found(finals):
     panels.markup(tables.utility(finals))
     panels.computed("utility_final")
+
+panels.heading(
+    "Is it because all tokens are penalised alike?",
+    "The share of the loss's gradient that each class of token in the forget answers receives, at "
+    "the last measured step. A run with penalise = fact_words pushes fact words alone; it is "
+    "compared with the run that pushes all tokens, at steps where both forgot equally much.",
+)
+shares = data.rows("penalty_shares", **chosen.runs)
+shares = shares[shares["share"].notna()]
+if panels.found(shares, "No run here has a loss on the forget answers."):
+    panels.chart(charts.penalty_shares(shares), key="penalty")
+    panels.as_table(listings.penalties(shares), key="penalties")
+effects = data.rows("penalise_effect", **chosen.runs, max_gap=MAX_GAP)
+if effects.empty:
+    panels.note("No run here penalises fact words alone beside one that penalises all.")
+panels.markup(tables.penalised(effects) if len(effects) else "")
+panels.computed("penalty_shares", "penalise_effect")

@@ -27,6 +27,8 @@ if not done.empty:
     with left:
         panels.markup(provenance.facts(run))
         panels.error(run)
+        oddities = data.rows("run_flags", benchmark=run["benchmark"], models=(), methods=())
+        panels.flags(oddities[oddities["run_id"] == run["run_id"]])
     with right:
         panels.markup(provenance.stages(data.rows("stages", run_id=run["run_id"])))
     losses = data.rows("losses", run_id=run["run_id"])

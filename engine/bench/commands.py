@@ -59,3 +59,30 @@ def results_db(
         return
     columns = ("query", "median ms", "p95 ms", "rows")
     console.show_table(measured.title(), columns, measured.table())
+
+
+@bench.command()
+def unlearning(
+    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")] = "auto",
+    model: Annotated[
+        str | None, typer.Option("--model", help="A shape (1m, 33m, 110m, 1b, 7b) or a folder.")
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Fewer rounds, on the 1m shape instead of 33m.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document only.")] = False,
+) -> None:
+    """One step of each unlearning method beside a bare training step: seconds, memory, loss."""
+    from engine import console, devices
+    from engine.bench import unlearning as measuring
+
+    where, rounds = devices.resolve(device), measuring.QUICK_ROUNDS if quick else measuring.ROUNDS
+    shape = model or ("1m" if quick else "33m")
+    found = []
+    for name in measuring.methods():
+        found.append(measuring.measured(name, shape, where, rounds))
+        console.err.print(f"{name}: measured")
+    if as_json:
+        console.show_json(measuring.documents(found))
+    else:
+        measuring.show(found)

@@ -2,8 +2,9 @@
 
 Loss: −ℓ_f, mean over sequences of the mean over answer tokens, nats per token. No frozen model.
 Source: Jang et al. 2023, arXiv:2210.01504, eq. (2); as in Maini et al. 2024, arXiv:2401.06121.
-Differs: open-unlearning averages over the tokens of the whole batch; here every sequence weighs the
-same, so that gradient accumulation does not change the result.
+Differs: open-unlearning averages over the tokens of the whole batch, so that long answers weigh
+more and accumulation changes the result: `impl_variant = "open_unlearning"`. Here every sequence
+weighs the same.
 """
 
 from __future__ import annotations
@@ -12,9 +13,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from torch import Tensor
+
 from engine import losses
+from engine.batches import Batch
 from engine.lm import LM
-from engine.unlearn import Context, Optimizer, Outcome, gradient_steps
+from engine.optimizer import Optimizer
+from engine.plugins import later
+from engine.unlearn import Context, Outcome, Penalise, begin, gradient_steps
 from results_db.records import Axis
 
 
@@ -26,6 +32,8 @@ class Method:
     axis: ClassVar[Axis] = "step"
 
     optimizer: Optimizer = Optimizer()
+    impl_variant: Literal["sequence_mean", "open_unlearning"] = later("sequence_mean")
+    penalise: Penalise = later("all")  # which tokens of the forget answers carry the loss
 
     def length(self) -> int:
         """Optimizer steps."""
@@ -33,9 +41,11 @@ class Method:
 
     def steps(self, policy: LM, context: Context) -> Iterator[Outcome]:
         """Minimise −ℓ_f."""
-        return gradient_steps(
-            lambda forget, retain: -losses.mean_nll(policy.model, forget),
-            policy,
-            context,
-            self.optimizer,
-        )
+        context = begin(policy, context, self.optimizer, self.penalise)
+        token_mean = self.impl_variant == "open_unlearning"
+        nll = losses.token_mean_nll if token_mean else losses.mean_nll
+
+        def loss(forget: Batch, retain: Batch) -> Tensor:
+            return -nll(policy.model, forget)
+
+        return gradient_steps(loss, policy, context, self.optimizer)

@@ -3,8 +3,8 @@
 Loss: −ℓ_f + α KL(p_θ₀ ‖ p_θ) on retain answers; both means over sequences of means over answer
 tokens, nats per token. Frozen model: θ₀.
 Source: Maini et al. 2024, arXiv:2401.06121, section 3 (KL minimisation).
-Differs: open-unlearning averages the KL over prompt and padding too, MUSE feeds raw logits; here it
-is over answer tokens, of probabilities.
+Differs: open-unlearning averages the KL over prompt and padding too: `impl_variant =
+"open_unlearning"`. MUSE feeds raw logits to it, which is no divergence and not offered.
 """
 
 from __future__ import annotations
@@ -15,10 +15,12 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from engine import losses
+from engine import adapters, losses
 from engine.batches import Batch
 from engine.lm import LM
-from engine.unlearn import Context, Optimizer, Outcome, gradient_steps
+from engine.optimizer import Optimizer
+from engine.plugins import later
+from engine.unlearn import Context, Outcome, Penalise, begin, gradient_steps
 from results_db.records import Axis
 
 
@@ -31,6 +33,8 @@ class Method:
 
     optimizer: Optimizer = Optimizer()
     alpha: float = 1.0  # weight of the KL
+    impl_variant: Literal["answer_tokens", "open_unlearning"] = later("answer_tokens")
+    penalise: Penalise = later("all")  # which tokens of the forget answers carry the loss
 
     def length(self) -> int:
         """Optimizer steps."""
@@ -38,10 +42,13 @@ class Method:
 
     def steps(self, policy: LM, context: Context) -> Iterator[Outcome]:
         """Minimise −ℓ_f + α KL."""
-        reference = policy.clone()
+        context = begin(policy, context, self.optimizer, self.penalise)
+        reference = adapters.reference(policy)
+        everywhere = self.impl_variant == "open_unlearning"
 
         def loss(forget: Batch, retain: Batch) -> Tensor:
             ascent = -losses.mean_nll(policy.model, forget)
-            return ascent + self.alpha * losses.retain_kl(policy.model, reference.model, retain)
+            kl = losses.retain_kl(policy.model, reference, retain, everywhere=everywhere)
+            return ascent + self.alpha * kl
 
         return gradient_steps(loss, policy, context, self.optimizer)

@@ -3,8 +3,8 @@
 Loss: −(2/β) log σ(β (S_θ − S_θ₀)) on forget answers, S summed over answer tokens, mean over
 sequences. Frozen model: θ₀, whose S on the forget set is computed once.
 Source: Zhang et al. 2024, arXiv:2404.05868, eq. (3).
-Differs: MUSE works elementwise on raw logits; here S is the sequence log-likelihood, as in the
-paper.
+Differs: MUSE works elementwise on raw logits, prompt and padding included: `impl_variant = "muse"`,
+which needs θ₀ in memory. Here S is the sequence's log-likelihood, as in the paper.
 """
 
 from __future__ import annotations
@@ -15,10 +15,12 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from engine import losses
+from engine import adapters, losses
 from engine.batches import Batch
 from engine.lm import LM
-from engine.unlearn import Context, Optimizer, Outcome, gradient_steps, reference_nll
+from engine.optimizer import Optimizer
+from engine.plugins import later
+from engine.unlearn import Context, Loss, Outcome, Penalise, begin, gradient_steps, reference_nll
 from results_db.records import Axis
 
 
@@ -31,6 +33,17 @@ class Method:
 
     optimizer: Optimizer = Optimizer()
     beta: float = 0.1
+    impl_variant: Literal["paper", "muse"] = later("paper")
+    penalise: Penalise = later("all")  # which tokens of the forget answers carry the loss
+
+    def __post_init__(self) -> None:
+        """Check that the variant can tell tokens apart.
+
+        Raises:
+            ValueError: for a variant that averages over all positions, and fact words alone.
+        """
+        if self.impl_variant == "muse" and self.penalise != "all":
+            raise ValueError("impl_variant 'muse' is of all positions: penalise must be 'all'")
 
     def length(self) -> int:
         """Optimizer steps."""
@@ -38,10 +51,28 @@ class Method:
 
     def steps(self, policy: LM, context: Context) -> Iterator[Outcome]:
         """Minimise NPO on forget."""
-        kept = reference_nll(policy, context.forget)  # (N,)
+        context = begin(policy, context, self.optimizer, self.penalise)
+        objective = self.on_logits if self.impl_variant == "muse" else self.on_sequences
+        return gradient_steps(objective(policy, context), policy, context, self.optimizer)
+
+    def on_sequences(self, policy: LM, context: Context) -> Loss:
+        """NPO of sequence log-likelihoods."""
+        kept = reference_nll(policy, context.forget, self.optimizer)  # (N,)
 
         def loss(forget: Batch, retain: Batch) -> Tensor:
             nll = losses.sequence_nll(policy.model, forget)
             return losses.npo(nll, kept[forget.rows], self.beta).mean()
 
-        return gradient_steps(loss, policy, context, self.optimizer)
+        return loss
+
+    def on_logits(self, policy: LM, context: Context) -> Loss:
+        """NPO of raw logits, as MUSE has it."""
+        reference = adapters.reference(policy)
+
+        def loss(forget: Batch, retain: Batch) -> Tensor:
+            logits = policy.model(forget.ids, use_cache=False).logits
+            with reference.frozen() as start:
+                frozen = start.model(forget.ids, use_cache=False).logits
+            return losses.npo_on_logits(logits, frozen, self.beta)
+
+        return loss

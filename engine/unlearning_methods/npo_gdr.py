@@ -16,7 +16,9 @@ from torch import Tensor
 from engine import losses
 from engine.batches import Batch
 from engine.lm import LM
-from engine.unlearn import Context, Optimizer, Outcome, gradient_steps, reference_nll
+from engine.optimizer import Optimizer
+from engine.plugins import later
+from engine.unlearn import Context, Outcome, Penalise, begin, gradient_steps, reference_nll
 from results_db.records import Axis
 
 
@@ -30,6 +32,7 @@ class Method:
     optimizer: Optimizer = Optimizer()
     beta: float = 0.1
     alpha: float = 1.0  # weight of the retain loss
+    penalise: Penalise = later("all")  # which tokens of the forget answers carry the loss
 
     def length(self) -> int:
         """Optimizer steps."""
@@ -37,7 +40,8 @@ class Method:
 
     def steps(self, policy: LM, context: Context) -> Iterator[Outcome]:
         """Minimise NPO + α ℓ_r."""
-        kept = reference_nll(policy, context.forget)  # (N,)
+        context = begin(policy, context, self.optimizer, self.penalise)
+        kept = reference_nll(policy, context.forget, self.optimizer)  # (N,)
 
         def loss(forget: Batch, retain: Batch) -> Tensor:
             nll = losses.sequence_nll(policy.model, forget)

@@ -3,6 +3,8 @@
 Loss: −(2/β) log σ(β (S_θ − S_θ₀)) on forget answers + α KL(p_θ₀ ‖ p_θ) on retain answers; S summed,
 KL averaged over answer tokens, both averaged over sequences. Frozen model: θ₀.
 Source: Zhang et al. 2024, arXiv:2404.05868, eq. (3) and section 4 (NPO+KL).
+Differs: open-unlearning averages the KL over prompt and padding too: `impl_variant =
+"open_unlearning"`.
 """
 
 from __future__ import annotations
@@ -13,10 +15,12 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from engine import losses
+from engine import adapters, losses
 from engine.batches import Batch
 from engine.lm import LM
-from engine.unlearn import Context, Optimizer, Outcome, gradient_steps, reference_nll
+from engine.optimizer import Optimizer
+from engine.plugins import later
+from engine.unlearn import Context, Outcome, Penalise, begin, gradient_steps, reference_nll
 from results_db.records import Axis
 
 
@@ -30,6 +34,8 @@ class Method:
     optimizer: Optimizer = Optimizer()
     beta: float = 0.1
     alpha: float = 1.0  # weight of the KL
+    impl_variant: Literal["answer_tokens", "open_unlearning"] = later("answer_tokens")
+    penalise: Penalise = later("all")  # which tokens of the forget answers carry the loss
 
     def length(self) -> int:
         """Optimizer steps."""
@@ -37,13 +43,15 @@ class Method:
 
     def steps(self, policy: LM, context: Context) -> Iterator[Outcome]:
         """Minimise NPO + α KL."""
-        reference = policy.clone()
-        kept = reference_nll(policy, context.forget)  # (N,)
+        context = begin(policy, context, self.optimizer, self.penalise)
+        reference = adapters.reference(policy)
+        everywhere = self.impl_variant == "open_unlearning"
+        kept = reference_nll(policy, context.forget, self.optimizer)  # (N,)
 
         def loss(forget: Batch, retain: Batch) -> Tensor:
             nll = losses.sequence_nll(policy.model, forget)
             preference = losses.npo(nll, kept[forget.rows], self.beta).mean()
-            kl = losses.retain_kl(policy.model, reference.model, retain)
+            kl = losses.retain_kl(policy.model, reference, retain, everywhere=everywhere)
             return preference + self.alpha * kl
 
         return gradient_steps(loss, policy, context, self.optimizer)

@@ -20,12 +20,15 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
+from engine import adapters
 from engine.batches import IGNORE, Batch
 from engine.lm import LM
-from engine.unlearn import Context, Optimizer, Outcome, gradient_steps
+from engine.optimizer import Optimizer
+from engine.plugins import later
+from engine.unlearn import Context, Outcome, Penalise, begin, gradient_steps
 from results_db.records import Axis
 
-MLP_OUTPUTS = ("mlp.down_proj.weight", "mlp.dense_4h_to_h.weight", "mlp.c_proj.weight")
+MLP_OUTPUTS = ("mlp.down_proj.", "mlp.dense_4h_to_h.", "mlp.c_proj.")
 
 
 class BlockError(ValueError):
@@ -45,6 +48,7 @@ class Method:
     alpha: float = 10.0  # weight of the retain term
     update: Literal["mlp_output", "all"] = "mlp_output"
     tokens: Literal["all", "answer"] = "all"  # over which the means go; never BOS
+    penalise: Penalise = later("all")  # which tokens of the forget answers carry the loss
 
     def length(self) -> int:
         """Optimizer steps."""
@@ -52,22 +56,24 @@ class Method:
 
     def steps(self, policy: LM, context: Context) -> Iterator[Outcome]:
         """Minimise misdirection on forget + α drift on retain."""
-        reference = policy.clone()
+        context = begin(policy, context, self.optimizer, self.penalise)
+        reference = adapters.reference(policy)
         control = control_vector(policy, self.steering_coefficient, context.seed)
 
         def loss(forget: Batch, retain: Batch) -> Tensor:
             steered = hidden_states(policy, forget, self.layer) - control
             drift = hidden_states(policy, retain, self.layer)
-            with torch.no_grad():
-                drift_from = hidden_states(reference, retain, self.layer)
+            with reference.frozen() as frozen:
+                drift_from = hidden_states(frozen, retain, self.layer)
             kept = mean_square(drift - drift_from, self._counted(retain))
-            return mean_square(steered, self._counted(forget)) + self.alpha * kept
+            return mean_square(steered, self._counted(forget, self.penalise)) + self.alpha * kept
 
-        return gradient_steps(loss, policy, context, self.optimizer, self.trainable(policy))
+        trainable = self.trainable(policy)
+        return gradient_steps(loss, policy, context, self.optimizer, trainable, self.layer)
 
-    def _counted(self, batch: Batch) -> Tensor:
+    def _counted(self, batch: Batch, penalise: Penalise = "all") -> Tensor:
         """(B, T), True where a token counts: no padding, no BOS, and no question if so set."""
-        if self.tokens == "answer":
+        if self.tokens == "answer" or penalise == "fact_words":
             return batch.labels != IGNORE
         positions = torch.arange(batch.ids.shape[1], device=batch.ids.device)
         return (positions < batch.lengths[:, None]) & (positions > 0)
@@ -87,11 +93,14 @@ class Method:
         chosen = [
             parameter
             for name, parameter in policy.model.named_parameters()
-            if name.endswith(MLP_OUTPUTS) and window & set(name.split("."))
+            if any(part in name for part in MLP_OUTPUTS)
+            and name.endswith("weight")
+            and parameter.requires_grad
+            and window & set(name.split("."))
         ]
         if not chosen:
             raise BlockError(
-                f"rmu: no weight ends in {' or '.join(MLP_OUTPUTS)}; use update = 'all'"
+                f"rmu: no weight is called {' or '.join(MLP_OUTPUTS)}weight; use update = 'all'"
             )
         return chosen
 

@@ -15,7 +15,8 @@ from typing import ClassVar, Literal
 
 from engine import losses
 from engine.lm import LM
-from engine.unlearn import Context, Optimizer, Outcome, gradient_steps
+from engine.optimizer import Optimizer
+from engine.unlearn import Context, Outcome, begin, gradient_steps
 from results_db.records import Axis
 
 
@@ -34,6 +35,7 @@ class Method:
 
     def steps(self, policy: LM, context: Context) -> Iterator[Outcome]:
         """Minimise ℓ_r."""
+        context = begin(policy, context, self.optimizer)
         return gradient_steps(
             lambda forget, retain: losses.mean_nll(policy.model, retain),
             policy,

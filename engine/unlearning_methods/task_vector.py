@@ -14,10 +14,14 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
+from torch import Tensor
 
 from engine import losses
+from engine.batches import Batch
 from engine.lm import LM
-from engine.unlearn import Context, Optimizer, Outcome, gradient_steps
+from engine.optimizer import Optimizer
+from engine.plugins import later
+from engine.unlearn import Context, Outcome, Penalise, begin, gradient_steps
 from results_db.records import Axis
 
 
@@ -31,6 +35,7 @@ class Method:
     optimizer: Optimizer = Optimizer()  # of the fine-tuning on forget
     alpha: float = 1.0  # where the walk ends
     points: int = 5  # values of α on the way, evenly spaced, the last is `alpha`
+    penalise: Penalise = later("all")  # which tokens of the forget answers carry the loss
 
     def length(self) -> int:
         """Values of α."""
@@ -40,18 +45,22 @@ class Method:
         """Yield at each α."""
         start = {name: weight.clone() for name, weight in policy.model.state_dict().items()}
         tuned = policy.clone()
-        for _ in gradient_steps(
-            lambda forget, retain: losses.mean_nll(tuned.model, forget),
-            tuned,
-            context,
-            self.optimizer,
-        ):
+        for _ in self.tuning(tuned, context):
             pass
         vector = {name: tuned.model.state_dict()[name] - start[name] for name in start}
         for step in range(1, self.points + 1):
             alpha = self.alpha * step / self.points
             subtract(policy, start, vector, alpha)
             yield Outcome(step, "alpha", alpha, None, None, None)
+
+    def tuning(self, tuned: LM, context: Context) -> Iterator[Outcome]:
+        """Minimise ℓ_f."""
+        context = begin(tuned, context, self.optimizer, self.penalise)
+
+        def loss(forget: Batch, retain: Batch) -> Tensor:
+            return losses.mean_nll(tuned.model, forget)
+
+        return gradient_steps(loss, tuned, context, self.optimizer)
 
 
 @torch.no_grad()

@@ -1,0 +1,27 @@
+-- What tells a run from the others of its method, model and benchmark?
+-- Takes no parameters.
+-- One row per run that has such others in the file. variant: the seed and the settings in which
+-- they differ, as 'key=value' parts in the order of the keys; NULL where nothing differs.
+WITH leaf AS (
+    SELECT run_id, benchmark, model, method, 'seed' AS key, seed::VARCHAR AS value FROM run
+    UNION ALL
+    SELECT run_id, benchmark, model, method, replace(tree.fullkey[3:], '"', ''),
+        trim(tree.atom::VARCHAR, '"')
+    FROM run, json_tree(run.spec -> '$.settings') AS tree WHERE tree.atom IS NOT NULL
+), relatives AS (
+    SELECT benchmark, model, method, count(*) AS runs
+    FROM run GROUP BY benchmark, model, method HAVING count(*) > 1
+), differing AS (
+    SELECT benchmark, model, method, key FROM leaf JOIN relatives USING (benchmark, model, method)
+    GROUP BY benchmark, model, method, key
+    HAVING count(DISTINCT value) > 1 OR count(*) < any_value(runs)
+)
+SELECT run_id,
+    string_agg(
+        replace(key, 'optimizer.', '') || '=' || value, ', ' ORDER BY key = 'seed', key
+    ) FILTER (differing.key IS NOT NULL) AS variant
+FROM leaf
+JOIN relatives USING (benchmark, model, method)
+LEFT JOIN differing USING (benchmark, model, method, key)
+GROUP BY run_id
+ORDER BY run_id

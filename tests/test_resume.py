@@ -1,0 +1,191 @@
+"""Runs that are cut off and go on, that stop by a rule, that fail alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from engine import cache, losses, pipeline, resume, stopping, train
+from engine import plan as plans
+from engine.jobs import RunJob
+from engine.lm import LM, save, weight_hash
+from engine.optimizer import Optimizer
+from engine.prompts import PromptFormat
+from engine.unlearn import UnlearningError, gradient_steps, is_out_of_memory
+from results_db.records import RunResult
+from tests.conftest import PLAN
+from tests.test_loop import LORA, METHODS, QUICK, STEPPING, make_context, method_of, run
+from tests.tiny_models import tiny_lm
+
+CELL = ("bios-qa", "llama-tiny")
+
+
+@pytest.mark.parametrize("settings", [QUICK, LORA], ids=["full", "lora"])
+@pytest.mark.parametrize("name", STEPPING)
+def test_a_run_that_goes_on_ends_with_the_same_weights(
+    name: str, settings: Optimizer, tmp_path: Path
+) -> None:
+    settings = replace(settings, accumulation=2, batch_size=3, schedule="cosine")
+    undisturbed, outcomes = run(name, settings)
+    cut = tiny_lm().clone()
+    steps = method_of(name, settings).steps(cut, make_context(cut))
+    for outcome in (next(steps), next(steps)):
+        state = outcome.state()
+    resume.save(tmp_path / "x.pt", resume.Saved(("me",), state, None))
+    kept = resume.load(tmp_path / "x.pt", ("me",))
+    policy = tiny_lm().clone()
+    context = replace(make_context(policy), resume=kept.training)
+    rest = list(method_of(name, settings).steps(policy, context))
+    assert rest == outcomes[2:]
+    assert weight_hash(policy.model) == weight_hash(undisturbed.model)
+
+
+def test_a_state_is_not_changed_by_the_steps_after_it() -> None:
+    policy = tiny_lm().clone()
+    steps = method_of("ga", QUICK).steps(policy, make_context(policy))
+    state = next(steps).state()
+    before = [weight.clone() for weight in state.weights]
+    list(steps)
+    assert all(torch.equal(a, b) for a, b in zip(before, state.weights, strict=True))
+    assert {int(each["step"]) for each in state.optimizer["state"].values()} == {1}
+
+
+def test_a_state_made_by_other_means_is_not_taken(tmp_path: Path) -> None:
+    path = tmp_path / "states" / "x.pt"
+    assert resume.load(path, ("me",)) is None
+    resume.save(path, resume.Saved(("you",), resume.TrainingState(1, (), {}), None))
+    assert resume.load(path, ("me",)) is None
+    assert resume.load(path, ("you",)) is not None
+
+
+@pytest.fixture(scope="module")
+def job_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., RunJob]:
+    """Jobs on an untrained model of the shrunken study: nothing is known, everything is real."""
+    folder = tmp_path_factory.mktemp("cache") / "models" / "untrained"
+    base = plans.read(str(PLAN)).run_of(*CELL, "none")
+    corpus = cache.benchmark(base.benchmark).corpus
+    tokenizer = train.build_tokenizer(corpus, base.model.vocabulary)
+    save(LM(train.build_model(base.model, tokenizer, 0), tokenizer, PromptFormat()), folder)
+
+    def make(method: str, *overrides: str, save_every: int = 3) -> RunJob:
+        small = ["probe.retain_groups=1", "probe.general_questions=1", "probe.max_new_tokens=4"]
+        run = plans.read(str(PLAN), [*small, *overrides]).run_of(*CELL, method)
+        return RunJob(run, folder, folder, "base", None, None, {}, save_every)
+
+    return make
+
+
+def rows_of(result: RunResult) -> tuple[object, ...]:
+    """What a run measured, without clocks."""
+    recoveries = tuple(replace(row, seconds=None) for row in result.recoveries)
+    rows = (result.steps, result.checkpoints, result.answers, result.attributions, recoveries)
+    return (*rows, result.utilities, result.statistics)
+
+
+class Killed(BaseException):
+    """Stands for the end of the process."""
+
+
+def test_a_killed_run_goes_on_inside_and_measures_the_same(job_of: Callable[..., RunJob]) -> None:
+    job = job_of("npo_gdr")
+    file = resume.file(job.cache, job.spec.run_id)
+
+    def killing(stage: str, done: int, _: int) -> None:
+        if stage == "unlearn" and done == 8:
+            raise Killed
+
+    with pytest.raises(Killed):
+        pipeline.execute(job, "cpu", killing)
+    assert file.is_file()
+    said: list[int] = []
+    result = pipeline.execute(
+        job, "cpu", lambda stage, done, _: said.append(done) if stage == "unlearn" else None
+    )
+    assert said[0] == 6, "not from the start"
+    assert not file.exists()
+    undisturbed = pipeline.execute(replace(job, save_every=1000), "cpu", lambda *_: None)
+    assert rows_of(result) == rows_of(undisturbed)
+    assert [step.step for step in result.steps] == list(range(1, 13))
+
+
+def test_a_rule_ends_a_run_and_is_recorded(job_of: Callable[..., RunJob]) -> None:
+    rule = "methods.ga.optimizer.stop_when=forget_probability < 0.5"
+    stopped = pipeline.execute(
+        job_of("ga", rule, "methods.ga.optimizer.stop_every=3"), "cpu", lambda *_: None
+    )
+    assert stopped.run.status == "complete"
+    assert [c.step for c in stopped.checkpoints if c.is_final] == [3]
+    (note,) = [row for row in stopped.statistics if row.name == "early_stop"]
+    assert (note.estimate, note.scope) == (3.0, "forget_probability < 0.5")
+    assert "forget_probability = " in note.definition
+    never = "methods.ga.optimizer.stop_when=retain_probability > 0.999"
+    went_on = pipeline.execute(job_of("ga", never), "cpu", lambda *_: None)
+    (note,) = [row for row in went_on.statistics if row.name == "early_stop"]
+    assert note.estimate is None
+    assert note.reason == "the rule did not hold in 10 steps"
+
+
+@pytest.mark.parametrize("rule", ["forget < 0.1", "forget_probability = 1", "utility", "or"])
+def test_a_rule_that_cannot_be_read_names_the_measures(rule: str) -> None:
+    with pytest.raises(stopping.StopRuleError, match="forget_probability and retain_probability"):
+        Optimizer(stop_when=rule)
+
+
+def test_a_plan_says_that_a_rule_cannot_be_read() -> None:
+    with pytest.raises(ValueError, match="stop_when has 'forget'"):
+        plans.read(str(PLAN), ["methods.ga.optimizer.stop_when=forget"])
+
+
+def test_a_gradient_that_explodes_fails_the_run_alone(job_of: Callable[..., RunJob]) -> None:
+    result = pipeline.execute(
+        job_of("ga", "methods.ga.optimizer.explodes_at=1e-3"), "cpu", lambda *_: None
+    )
+    assert result.run.status == "failed"
+    assert result.run.failed_step == 1
+    assert "at step 1, above explodes_at = 0.001" in str(result.run.error)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory."),
+        MemoryError(),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+    ],
+)
+def test_memory_that_runs_out_is_said_with_its_step(error: Exception) -> None:
+    policy, taken = tiny_lm().clone(), []
+
+    def loss(forget: object, retain: object) -> torch.Tensor:
+        taken.append(forget)
+        if len(taken) == 3:
+            raise error
+        return losses.mean_nll(policy.model, forget)  # type: ignore[arg-type]
+
+    steps = gradient_steps(loss, policy, make_context(policy), QUICK)
+    with pytest.raises(UnlearningError, match="out of memory at step 3: lower") as caught:
+        list(steps)
+    assert caught.value.step == 3
+    assert is_out_of_memory(error)
+
+
+def test_another_error_in_a_step_is_not_taken_for_memory() -> None:
+    policy = tiny_lm().clone()
+
+    def loss(forget: object, retain: object) -> torch.Tensor:
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    with pytest.raises(RuntimeError, match="mat1") as caught:
+        list(gradient_steps(loss, policy, make_context(policy), QUICK))
+    assert not isinstance(caught.value, UnlearningError)
+
+
+def test_only_a_walk_along_a_vector_cannot_go_on() -> None:
+    for name in METHODS:
+        policy = tiny_lm().clone()
+        outcome = next(method_of(name, QUICK).steps(policy, make_context(policy)))
+        assert (outcome.state is None) == (name == "task_vector")
