@@ -43,7 +43,7 @@ WITH chosen AS MATERIALIZED (
     WHERE abs(own.forget - other.forget) <= $max_gap
     QUALIFY row_number() OVER (PARTITION BY pair.run_id ORDER BY own.forget + other.forget,
         abs(own.forget - other.forget), own.step, other.step) = 1
-), compared AS (
+), paired AS (
     SELECT {
             'run_id': pair.run_id,
             'measure': if(own.is_nll, 'plain-text nll', example.split || ' correct')
@@ -52,8 +52,8 @@ WITH chosen AS MATERIALIZED (
         own.value - other.value AS value, 1 AS weight
     FROM matched
     JOIN pair ON pair.run_id = matched.run_id
-    JOIN measurement AS own ON own.run_id = pair.run_id AND own.step = matched.step
-    JOIN measurement AS other ON other.run_id = pair.other_run_id
+    JOIN measurements() AS own ON own.run_id = pair.run_id AND own.step = matched.step
+    JOIN measurements() AS other ON other.run_id = pair.other_run_id
         AND other.step = matched.other_step AND other.example_id = own.example_id
         AND other.is_nll = own.is_nll
     JOIN example ON example.benchmark = pair.benchmark AND example.example_id = own.example_id
@@ -64,5 +64,5 @@ SELECT pair.run_id, pair.model, pair.method, pair.seed, pair.other_run_id, match
     found.estimate AS difference, found.low, found.high, found.n, found.groups
 FROM pair
 LEFT JOIN matched ON matched.run_id = pair.run_id
-LEFT JOIN estimates('compared') AS found ON found.cell.run_id = pair.run_id
+LEFT JOIN estimates('paired') AS found ON found.cell.run_id = pair.run_id
 ORDER BY pair.model, pair.method, pair.run_id, measure DESC
