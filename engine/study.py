@@ -26,7 +26,7 @@ Job = RunSpec | TrainJob
 POLL_SECONDS = 0.3
 COMMIT_SECONDS = 10.0  # to wait for the results file before a run is spooled beside it
 NOTE_SECONDS = 1.0  # to wait before a note of progress is left out
-LAST_SECONDS = 600.0  # to wait, at the end of a study, for spooled runs to be taken in
+LONG_SECONDS = 600.0  # to wait before the first run, and after the last for what is spooled
 
 
 class Executor(Protocol):
@@ -94,9 +94,10 @@ def run_study(
     """
     for name, benchmark in plan.benchmarks.items():
         cache.benchmark(benchmark.spec(name))  # what cannot be had is said before a file is written
-    store.create(path)
-    store.plan_study(path, Study(plan.name, plan.model_dump_json(indent=2), now()), plan.planned())
-    finished = store.finished_runs(path)
+    store.create(path, LONG_SECONDS)
+    study = Study(plan.name, plan.model_dump_json(indent=2), now())
+    store.plan_study(path, study, plan.planned(), LONG_SECONDS)
+    finished = store.finished_runs(path, LONG_SECONDS)
     todo = [run for run in plan.runs() if run.run_id not in finished]
     done_before = len(plan.runs()) - len(todo)
     if not todo:
@@ -245,7 +246,7 @@ class _Loop:
 
     def _take_in(self) -> None:
         """Wait, at the end, for the file to be free for what was spooled."""
-        deadline = time.monotonic() + LAST_SECONDS
+        deadline = time.monotonic() + LONG_SECONDS
         while spool.waiting(self.path):
             try:
                 store.create(self.path, COMMIT_SECONDS)

@@ -1,6 +1,7 @@
 -- The tables of a results file, one for each record of records.py: same columns, same order.
 -- Not measured is NULL, and `reason` says why. Fractions lie in [0, 1]; logarithms are natural.
 -- There are no foreign keys: a run is added or replaced in one transaction; verify.py finds orphans.
+-- No CHECK may call a function: DuckDB replays the log of a killed process before it has any.
 -- What is computed from these tables, so that pages are quick, stands in summaries/.
 
 CREATE TABLE meta (
@@ -230,12 +231,10 @@ CREATE TABLE attribution (
     completeness_gap DOUBLE,
     path VARCHAR NOT NULL,
     token_ids INTEGER[] NOT NULL,
-    tokens VARCHAR[] NOT NULL CHECK (len(tokens) = len(token_ids)),
-    token_classes VARCHAR[] NOT NULL CHECK (
-        len(token_classes) = len(token_ids) AND list_has_all(
-            ['template', 'keyword', 'content', 'function', 'punctuation'], token_classes)),
-    scores FLOAT[] NOT NULL CHECK (len(scores) = len(token_ids)),
-    is_key BOOLEAN[] NOT NULL CHECK (len(is_key) = len(token_ids))
+    tokens VARCHAR[] NOT NULL,
+    token_classes VARCHAR[] NOT NULL,
+    scores FLOAT[] NOT NULL,
+    is_key BOOLEAN[] NOT NULL
 );
 COMMENT ON TABLE attribution IS 'One answer attributed to its prompt by one method; lists have one entry a token, in the order of the encoded prompt. The view token_score has one row a token.';
 COMMENT ON COLUMN attribution.run_id IS 'The run.';

@@ -51,12 +51,14 @@ def create(path: str | Path, timeout_s: float = WAIT_SECONDS) -> None:
         pass
 
 
-def plan_study(path: str | Path, study: Study, planned: Sequence[PlannedRun]) -> None:
+def plan_study(
+    path: str | Path, study: Study, planned: Sequence[PlannedRun], timeout_s: float = WAIT_SECONDS
+) -> None:
     """Write down what a study asks for, replacing an earlier plan of the same name.
 
     Nothing of it runs yet: progress that a killed study left is dropped.
     """
-    with writing_results(path) as connection:
+    with writing_results(path, timeout_s) as connection:
         for table in ("study", "planned_run"):
             connection.execute(f"DELETE FROM {table} WHERE study = ?", [study.study])
         stale = [[run.run_id] for run in planned]
@@ -107,11 +109,11 @@ def publish_tables(path: str | Path, tables: RunTables, timeout_s: float = WAIT_
         add_run(connection, tables, Path(path))
 
 
-def finished_runs(path: str | Path) -> set[str]:
+def finished_runs(path: str | Path, timeout_s: float = WAIT_SECONDS) -> set[str]:
     """Ids of the complete runs; none when there is no file."""
     if not Path(path).exists():
         return set()
-    with reading(path, timeout_s=WAIT_SECONDS) as connection:
+    with reading(path, timeout_s) as connection:
         require_schema(connection)
         rows = connection.execute("SELECT run_id FROM run WHERE status = 'complete'").fetchall()
     return {row[0] for row in rows}

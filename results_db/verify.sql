@@ -77,8 +77,12 @@ WITH finished AS (
     SELECT 'answers', run_id, format('run {}: no final answers', run_id)
     FROM asked WHERE answers = 0
     UNION ALL
-    SELECT 'tokens', run_id, format('run {}: {} attributions without a token', run_id, count(*))
-    FROM attribution WHERE len(token_ids) = 0 GROUP BY run_id
+    SELECT 'tokens', run_id,
+        format('run {}: {} attributions whose lists are empty or differ in length', run_id, count(*))
+    FROM attribution
+    WHERE len(token_ids) = 0 OR len(tokens) <> len(token_ids) OR len(scores) <> len(token_ids)
+        OR len(token_classes) <> len(token_ids) OR len(is_key) <> len(token_ids)
+    GROUP BY run_id
     UNION ALL
     SELECT 'recovery', run_id, format('run {}: no recovery was tried on its final weights', run_id)
     FROM finished

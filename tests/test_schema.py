@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
@@ -123,6 +124,14 @@ def test_every_table_and_column_has_a_comment(tmp_path: Path) -> None:
         tables = {row[0] for row in connection.execute("SHOW TABLES").fetchall()}
     assert silent == []
     assert set(summaries.names()) <= tables
+
+
+def test_no_check_calls_a_function(schema: duckdb.DuckDBPyConnection) -> None:
+    rows = schema.execute(
+        "SELECT expression FROM duckdb_constraints() WHERE constraint_type = 'CHECK'"
+    ).fetchall()
+    assert rows
+    assert [text for (text,) in rows if re.search(r"\b(?!IN\b|AND\b|OR\b|NOT\b)\w+\(", text)] == []
 
 
 def test_every_list_of_a_run_result_has_its_table() -> None:

@@ -283,7 +283,7 @@ DAMAGE = [
     (
         f"UPDATE attribution SET token_ids = [], tokens = [], token_classes = [], scores = [],"
         f" is_key = [] WHERE {F0A}",
-        "run ga: 4 attributions without a token",
+        "run ga: 4 attributions whose lists are empty",
     ),
     (f"DELETE FROM attribution WHERE {F0A}", "run ga: attribution holds 156 rows, published 160"),
     (
