@@ -7,6 +7,7 @@ copy of both; where that is of another version, the program's own is made for th
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import astuple, fields
 from functools import cache
@@ -18,6 +19,7 @@ import pandas as pd
 
 from results_db import summaries
 from results_db.guard import DamagedFileError, reading
+from results_db.library import CONFIG
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -106,13 +108,35 @@ def query_records(
     """
     sql = sql_of(name)
     _check_parameters(name, set(parameters))
-    with duckdb.connect() as connection:
-        connection.execute((HERE / "schema.sql").read_text(encoding="utf-8")).fetchall()
-        summaries.define(connection)
-        for record in records:
-            marks = ", ".join("?" for _ in fields(record))
-            connection.execute(f"INSERT INTO {table} VALUES ({marks})", list(astuple(record)))
-        return connection.execute(sql, parameters).df()
+    with _in_memory.lock:
+        connection = _in_memory.empty_file()
+        connection.begin()
+        try:
+            for record in records:
+                marks = ", ".join("?" for _ in fields(record))
+                connection.execute(f"INSERT INTO {table} VALUES ({marks})", list(astuple(record)))
+            return connection.execute(sql, parameters).df()
+        finally:
+            connection.rollback()
+
+
+class _InMemory:
+    """Empty tables in memory, made once a process: making them takes longer than a question."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self._connection: duckdb.DuckDBPyConnection | None = None
+
+    def empty_file(self) -> duckdb.DuckDBPyConnection:
+        """A connection that sees the tables and the shared definitions; for one thread a time."""
+        if self._connection is None:
+            self._connection = duckdb.connect(config=CONFIG)
+            self._connection.execute((HERE / "schema.sql").read_text(encoding="utf-8")).fetchall()
+            self._connection.execute(summaries.macros()).fetchall()
+        return self._connection
+
+
+_in_memory = _InMemory()
 
 
 def version(path: str | Path) -> Version | None:

@@ -132,11 +132,12 @@ def test_every_recovered_attempt_is_attributed_and_as_many_others(tiny_study: Ti
         SELECT count(*) FILTER (v.correct), count(*) FILTER (v.correct AND f.run_id IS NOT NULL),
             count(*) FILTER (NOT v.correct AND f.run_id IS NOT NULL),
             count(*) FILTER (NOT v.correct), v.strategy
-        FROM final_attempt v JOIN run USING (run_id)
+        FROM recovery v JOIN run USING (run_id)
+        JOIN checkpoint c ON c.run_id = v.run_id AND c.step = v.step AND c.is_final
         JOIN answer a ON a.run_id = v.run_id AND a.step = v.step AND a.example_id = v.example_id
         LEFT JOIN emphasised_focus f ON f.run_id = v.run_id AND f.step = v.step
             AND f.example_id = v.example_id AND f.strategy = v.strategy
-        WHERE v.arm = 'treatment' AND v.correct IS NOT NULL AND NOT a.correct
+        WHERE v.arm = 'treatment' AND v.draw = 0 AND v.correct IS NOT NULL AND NOT a.correct
             AND run.method <> 'none'
         GROUP BY v.run_id, v.strategy
     """

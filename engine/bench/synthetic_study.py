@@ -41,6 +41,9 @@ BUILD = Build("synthetic", "3.11", "linux", "cpu", 1, json.dumps({"torch": "2.13
 Integers = NDArray[np.int64]
 
 
+NOT_MADE = ("grade", "emphasised_focus", "answer_token_class")  # samples of a study: few rows
+
+
 @dataclass(frozen=True)
 class Shape:
     """How large a study is: runs are models x benchmarks x methods x seeds."""
@@ -109,8 +112,9 @@ def _runs(shape: Shape) -> Iterator[Run]:
 
 def _spec(benchmark: str, model: str, method: str, seed: int) -> str:
     settings = {f"setting_{number}": number / 7 for number in range(40)}
+    rule = {"alpha": 0.2, "beta": 3, "normalisation": "max"}
     return json.dumps({"benchmark": benchmark, "method": method, "model": model, "seed": seed,
-                       "settings": settings})  # fmt: skip
+                       "settings": settings, "probe": {"key_tokens": rule}})  # fmt: skip
 
 
 def _questions(benchmark: str, forget: int) -> _Questions:
@@ -156,6 +160,7 @@ def _example_table(
 def _tables(run: Run, questions: _Questions, generator: np.random.Generator) -> RunTables:
     steps = (0,) if run.method == "none" else STEPS
     return {
+        **{name: of_records(name, []) for name in NOT_MADE},
         "run": of_records("run", [run]),
         "build": of_records("build", [BUILD]),
         "example": questions.table,
