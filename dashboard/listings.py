@@ -86,6 +86,19 @@ def penalties(rows: pd.DataFrame) -> pd.DataFrame:
     )
 
 
+def unpushed(rows: pd.DataFrame) -> list[str]:
+    """Runs whose loss pushes no token that is looked at, one line for each reason.
+
+    Args:
+        rows: of `penalty_shares`.
+    """
+    silent = theme.labelled(rows[rows["reason"].notna()])
+    return [
+        f"No share for {', '.join(dict.fromkeys(of_reason['label']))}: {reason}."
+        for reason, of_reason in silent.groupby("reason", sort=False)
+    ]
+
+
 def attempt(row: pd.Series) -> str:
     """One attempt in full, as HTML.
 

@@ -51,6 +51,11 @@ class Benchmark:
             of_group[example.group] = (*of_group.get(example.group, ()), *example.facts)
         return tuple(of_group.get(text.group, ()) for text in self.unlearning_texts(split))
 
+    def keywords_of(self, group: str) -> tuple[str, ...]:
+        """Words that the questions of a group ask with: planted ones, each once."""
+        found = (word for e in self.examples if e.group == group for word in e.keywords)
+        return tuple(dict.fromkeys(found))
+
     def questions(self, *splits: Split) -> tuple[Example, ...]:
         """The questions of these splits, in the benchmark's order."""
         return tuple(e for e in self.examples if e.form == "question" and e.split in splits)

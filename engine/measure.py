@@ -33,6 +33,7 @@ from results_db.records import (
     Statistic,
     Step,
     Target,
+    TextTokenClass,
     Utility,
 )
 
@@ -54,6 +55,7 @@ class Rows:
     grades: list[Grade] = field(default_factory=list)
     emphasised_focus: list[EmphasisedFocus] = field(default_factory=list)
     answer_classes: list[AnswerTokenClass] = field(default_factory=list)
+    text_classes: list[TextTokenClass] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
 
 
@@ -87,7 +89,7 @@ class Measurement:
         """Everything that is measured at a step; contributions at the last one alone."""
         self.step = step
         self.evaluate()
-        self.look_into(objective)
+        self.look_into(objective, is_final=is_final)
         if is_final:
             self.attribute()
         self.recover(is_final=is_final)
@@ -103,16 +105,23 @@ class Measurement:
                 self.lm, self.benchmark.texts("general"), self.place, self.probe.tokens_per_batch
             )
 
-    def look_into(self, objective: Objective | None) -> None:
+    def look_into(self, objective: Objective | None, *, is_final: bool) -> None:
         """How likely each class of answer token is, and how hard the objective pushes it."""
         splits: tuple[Split, ...] = ("forget", "retain", "general")
         with self.timed("look into the loss", 0, 1):
+            pushed = {} if objective is None else penalty.gradients(self.lm, objective)
             self.rows.answer_classes += penalty.rows(
                 self.lm,
                 probed(self.benchmark, self.probe, self.spec.seed, splits),
                 self.place,
                 self.probe.tokens_per_batch,
-                objective,
+                pushed,
+            )
+            self.rows.text_classes += penalty.text_rows(self.lm, self.benchmark, self.place, pushed)
+        if is_final and self.step > 0:
+            minimised = objective is not None
+            self.rows.statistics.append(
+                statistics.pushed_texts(self.spec.run_id, len(pushed), minimised=minimised)
             )
 
     def attribute(self) -> None:

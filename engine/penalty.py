@@ -2,11 +2,13 @@
 
 Claim 3 of Zhang et al. 2025, arXiv:2509.24675, is that harm comes from penalising all tokens alike.
 Per answer and class: the sum of log-probabilities, and the sum of ‖∂L/∂z_t‖, L the loss of a step
-and z the logits that predict token t (for RMU the steered activation at t).
+and z the logits that predict token t (for RMU the steered activation at t). Where documents are
+unlearned the loss reads no answer: the norms are those of the documents' own tokens.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,12 +19,20 @@ from torch import Tensor
 
 from engine import batches, optimizer
 from engine.batches import IGNORE, Batch, TrainingSequence
+from engine.corpus import Benchmark
 from engine.lm import LM
 from engine.logprobs import Pair, answer_logprobs
 from engine.unlearn import Objective, batched
-from results_db.records import ANSWER_CLASSES, AnswerTokenClass, Example
+from results_db.records import (
+    ANSWER_CLASSES,
+    AnswerClass,
+    AnswerTokenClass,
+    Example,
+    TextTokenClass,
+)
 
 MOST_SEQUENCES = 64  # of the forget set whose gradient is looked into
+Pushed = Mapping[tuple[int, ...], Tensor]  # ids of a sequence -> ‖∂L/∂z_t‖ of its answer, (A,)
 
 
 def rows(
@@ -30,7 +40,7 @@ def rows(
     examples: Sequence[Example],
     place: tuple[str, int],
     tokens_per_batch: int,
-    objective: Objective | None,
+    pushed: Pushed,
 ) -> list[AnswerTokenClass]:
     """One row for each example and class of token in its gold answer.
 
@@ -39,14 +49,13 @@ def rows(
         examples: questions.
         place: run id and step.
         tokens_per_batch: see `logprobs.answer_logprobs`.
-        objective: what the run minimises; None where it minimises nothing.
+        pushed: of `gradients`; answers that it does not have get no gradient.
     """
     end = lm.tokenizer.eos_token_id
     pairs = [
         Pair(lm.encode_prompt(e.prompt).ids, (*lm.encode_answer(e.answer), end)) for e in examples
     ]
     logprobs = answer_logprobs(lm, pairs, tokens_per_batch)
-    pushed = {} if objective is None else gradients(lm, objective)
     return [
         row
         for example, pair, logprob in zip(examples, pairs, logprobs, strict=True)
@@ -73,6 +82,39 @@ def _of_example(
                 logprob=logprob[mask].double().sum().item(),
                 gradient=None if gradient is None else gradient[mask].double().sum().item(),
             )
+
+
+def text_rows(
+    lm: LM, benchmark: Benchmark, place: tuple[str, int], pushed: Pushed
+) -> list[TextTokenClass]:
+    """One row for each unlearned document that the loss reads, and class of token in it.
+
+    Args:
+        lm: the weights that were measured.
+        benchmark: whose documents are unlearned; one that has questions unlearned gives no rows.
+        place: run id and step.
+        pushed: of `gradients`.
+    """
+    if benchmark.unlearns != "documents":
+        return []
+    texts, facts = benchmark.unlearning_texts("forget"), benchmark.unlearning_facts("forget")
+    found = []
+    for number, (text, of_text) in enumerate(zip(texts, facts, strict=True)):
+        gradient = pushed.get(batches.encode(lm, text).ids)
+        if gradient is not None:
+            classes = lm.answer_classes(text.answer, of_text, benchmark.keywords_of(text.group))
+            found += _of_text((*place, number), classes, gradient)
+    return found
+
+
+def _of_text(
+    place: tuple[str, int, int], classes: Sequence[AnswerClass], gradient: Tensor
+) -> Iterator[TextTokenClass]:
+    summed: Counter[AnswerClass] = Counter()
+    for name, norm in zip(classes, gradient.double().tolist(), strict=True):
+        summed[name] += norm
+    for name, tokens in Counter(classes).items():
+        yield TextTokenClass(*place, answer_class=name, tokens=tokens, gradient=summed[name])
 
 
 def gradients(lm: LM, objective: Objective) -> dict[tuple[int, ...], Tensor]:

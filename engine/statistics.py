@@ -133,6 +133,35 @@ def early_stop(run_id: str, rule: str, step: int, reason: str | None) -> Statist
     )
 
 
+def pushed_texts(run_id: str, texts: int, *, minimised: bool) -> Statistic:
+    """How many forget answers or documents the loss was looked into for; why, where in none.
+
+    Args:
+        run_id: of the run.
+        texts: whose tokens the loss pushes, at the last step.
+        minimised: whether the last step minimised a loss.
+    """
+    reason = (
+        "the loss reads no forget answer: it is of the retain set, or of refusals in their place"
+        if minimised
+        else "no loss is minimised at the measured steps: the curve runs over alpha"
+    )
+    return Statistic(
+        run_id=run_id,
+        name="pushed_texts",
+        scope="split=forget",
+        estimate=float(texts) if texts else None,
+        low=None,
+        high=None,
+        n=texts,
+        groups=0,
+        seed=None,
+        definition="forget answers (documents, where those are unlearned) whose tokens the loss of "
+        "the last step pushes, among those that were looked at",
+        reason=None if texts else reason,
+    )
+
+
 def attribution_shift(
     base: Sequence[Attribution],
     after: Sequence[Attribution],

@@ -344,6 +344,25 @@ class Utility:
 
 
 @dataclass(frozen=True)
+class TextTokenClass:
+    """The tokens of one class in one unlearned document: how hard they are pushed."""
+
+    run_id: str
+    step: int
+    text: int  # among the documents of the forget set, from 0
+    answer_class: AnswerClass  # keyword: a word that the questions about it ask with
+    tokens: int
+    gradient: float  # sum over them of the L2 norm of the loss's gradient
+
+    def __post_init__(self) -> None:
+        """Check the class, and that there is something in it."""
+        row = f"text_token_class {self.run_id}/{self.step}/{self.text}/{self.answer_class}"
+        _one_of(self.answer_class, AnswerClass, row, "answer_class")
+        _require(self.tokens > 0, row, "a class without tokens")
+        _finite(self.gradient, row, "gradient")
+
+
+@dataclass(frozen=True)
 class Statistic:
     """What engine/statistics.py computed over one run's examples at publish time."""
 
@@ -429,3 +448,4 @@ class RunResult:
     grades: tuple[Grade, ...] = ()
     emphasised_focus: tuple[EmphasisedFocus, ...] = ()
     answer_classes: tuple[AnswerTokenClass, ...] = ()
+    text_classes: tuple[TextTokenClass, ...] = ()

@@ -447,3 +447,21 @@ COMMENT ON COLUMN answer_token_class.answer_class IS 'fact (a word of what a cor
 COMMENT ON COLUMN answer_token_class.tokens IS 'Tokens of this class in the gold answer, a count.';
 COMMENT ON COLUMN answer_token_class.logprob IS 'Sum of their log-probabilities, teacher forced, nats, at most 0.';
 COMMENT ON COLUMN answer_token_class.gradient IS 'Sum over them of the L2 norm of the gradient of the method''s loss by the logits that predict the token (by the steered activation, for RMU), 0 or more; NULL where the loss does not read this answer, or there is none.';
+
+CREATE TABLE text_token_class (
+    run_id VARCHAR NOT NULL,
+    step INTEGER NOT NULL,
+    text INTEGER NOT NULL CHECK (text >= 0),
+    answer_class VARCHAR NOT NULL CHECK (
+        answer_class IN ('fact', 'keyword', 'content', 'function', 'punctuation', 'template')),
+    tokens INTEGER NOT NULL CHECK (tokens > 0),
+    gradient DOUBLE NOT NULL CHECK (gradient >= 0),
+    PRIMARY KEY (run_id, step, text, answer_class)
+);
+COMMENT ON TABLE text_token_class IS 'The tokens of one class in one document that is unlearned, at one measured step: how hard the loss pushes them. No rows where questions are unlearned, or where the loss does not read the documents.';
+COMMENT ON COLUMN text_token_class.run_id IS 'The run.';
+COMMENT ON COLUMN text_token_class.step IS 'The measured step.';
+COMMENT ON COLUMN text_token_class.text IS 'The document, by its place among those of the forget set, from 0.';
+COMMENT ON COLUMN text_token_class.answer_class IS 'fact (a fact about whom the document is), keyword (a word that the questions about it ask with), content, function, punctuation, or template (the end of the document).';
+COMMENT ON COLUMN text_token_class.tokens IS 'Tokens of this class in the document, a count.';
+COMMENT ON COLUMN text_token_class.gradient IS 'Sum over them of the L2 norm of the gradient of the method''s loss by the logits that predict the token (by the steered activation, for RMU), 0 or more.';

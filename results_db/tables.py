@@ -26,6 +26,7 @@ RUN_TABLES = {  # table -> field of RunResult
     "grade": "grades",
     "emphasised_focus": "emphasised_focus",
     "answer_token_class": "answer_classes",
+    "text_token_class": "text_classes",
 }
 OWN_TABLES = ("run", *RUN_TABLES)  # whose rows belong to one run
 KEYS = {  # columns that name a row within its run
@@ -41,6 +42,7 @@ KEYS = {  # columns that name a row within its run
     "grade": ("step", "example_id", "method", "target", "answer_tokens", "measure"),
     "emphasised_focus": ("step", "example_id", "strategy"),
     "answer_token_class": ("step", "example_id", "answer_class"),
+    "text_token_class": ("step", "text", "answer_class"),
 }
 ORDERS = {  # in which a run's rows are stored, so that one question reads few of them
     "attribution": "method, target, answer_tokens, step, example_id",

@@ -13,6 +13,7 @@ WITH finished AS (
     UNION ALL SELECT 'recovery', run_id FROM recovery
     UNION ALL SELECT 'utility', run_id FROM utility
     UNION ALL SELECT 'statistic', run_id FROM statistic
+    UNION ALL SELECT 'text_token_class', run_id FROM text_token_class
 ), measured AS (
     SELECT DISTINCT 'answer' AS source, run_id, step, example_id FROM answer
     UNION ALL SELECT DISTINCT 'attribution', run_id, step, example_id FROM attribution

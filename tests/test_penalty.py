@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
-from engine import batches, penalty, plugins, refusals
+from engine import batches, penalty, plugins, refusals, statistics
 from engine.batches import IGNORE
-from engine.corpus import Text
+from engine.corpus import Benchmark, Text
 from engine.lm import LM
 from engine.optimizer import Optimizer
-from engine.unlearn import Context, Outcome, UnlearningError
+from engine.unlearn import Context, Outcome, UnlearningError, context
 from results_db.records import ANSWER_CLASSES, Example
 from tests.tiny_models import tiny_lm
 
@@ -104,7 +106,9 @@ def test_gradient_of_ascent_is_that_of_the_closed_form() -> None:
 @pytest.mark.parametrize("name", [*PUSHING, "rmu"])
 def test_with_fact_words_alone_nothing_else_is_pushed(name: str) -> None:
     policy, outcome = one_step(name, "fact_words")
-    found = penalty.rows(policy, EXAMPLES, ("r", 1), 512, outcome.objective)
+    found = penalty.rows(
+        policy, EXAMPLES, ("r", 1), 512, penalty.gradients(policy, outcome.objective)
+    )
     pushed = {(row.example_id, row.answer_class): row.gradient for row in found}
     assert pushed["f0", "fact"] > 0
     rest = [g for (example, name), g in pushed.items() if example != "f2" and name != "fact"]
@@ -124,7 +128,7 @@ def test_looking_into_a_loss_changes_nothing() -> None:
     policy, outcome = one_step("npo_gdr")
     before = {name: weight.clone() for name, weight in policy.model.state_dict().items()}
     gradients = [p.grad.clone() for p in policy.model.parameters()]
-    penalty.rows(policy, EXAMPLES, ("r", 1), 512, outcome.objective)
+    penalty.rows(policy, EXAMPLES, ("r", 1), 512, penalty.gradients(policy, outcome.objective))
     assert all(torch.equal(w, before[n]) for n, w in policy.model.state_dict().items())
     after = [p.grad for p in policy.model.parameters()]
     assert all(torch.equal(a, b) for a, b in zip(gradients, after, strict=True))
@@ -133,7 +137,7 @@ def test_looking_into_a_loss_changes_nothing() -> None:
 
 def test_log_probabilities_of_the_classes_sum_to_that_of_the_answer() -> None:
     of = tiny_lm()
-    found = penalty.rows(of, EXAMPLES, ("r", 0), 512, None)
+    found = penalty.rows(of, EXAMPLES, ("r", 0), 512, {})
     context = make_context(of)
     from engine.unlearn import reference_nll
 
@@ -164,3 +168,56 @@ def test_a_variant_over_all_positions_cannot_choose_tokens() -> None:
         method = plugins.load("unlearning_methods", name).Method
         with pytest.raises(ValueError, match="penalise must be 'all'"):
             method(impl_variant=variant, penalise="fact_words")
+
+
+DOCUMENTS = Benchmark(
+    "b",
+    (
+        replace(EXAMPLES[0], group="anna", keywords=("Anna",)),
+        replace(EXAMPLES[1], group="otto", keywords=("Otto",)),
+    ),
+    (
+        Text("forget", "anna", None, "Anna was born in Quillport."),
+        Text("forget", "otto", None, "Otto collects brass lanterns in Dunmere."),
+        Text("forget", "otto", "Who is Otto?", "Nobody."),
+        Text("retain", "mira", None, "Mira likes plum dumplings best."),
+    ),
+    unlearns="documents",
+)
+
+
+@pytest.mark.parametrize("name", ["ga", "npo_gdr", "simnpo", "undial", "rmu"])
+def test_a_document_s_own_tokens_are_pushed_where_documents_are_unlearned(name: str) -> None:
+    policy = tiny_lm().clone()
+    settings = {"layer": 1} if name == "rmu" else {}
+    method = plugins.load("unlearning_methods", name).Method(optimizer=QUICK, **settings)
+    outcome = next(method.steps(policy, context(policy, DOCUMENTS, 0)))
+    pushed = penalty.gradients(policy, outcome.objective)
+    found = penalty.text_rows(policy, DOCUMENTS, ("r", 1), pushed)
+    texts = DOCUMENTS.unlearning_texts("forget")
+    assert {row.text for row in found} == {0, 1} == set(range(len(texts)))
+    for number, text in enumerate(texts):
+        rows = {row.answer_class: row for row in found if row.text == number}
+        sequence = batches.encode(policy, text)
+        assert sum(row.tokens for row in rows.values()) == len(sequence.ids) - 1  # no BOS
+        total = pushed[sequence.ids].double().sum().item()
+        assert sum(row.gradient for row in rows.values()) == pytest.approx(total, rel=1e-12)
+        assert {"fact", "keyword", "template"} <= rows.keys()
+        assert rows["fact"].gradient > 0
+    assert all(row.gradient is None for row in penalty.rows(
+        policy, DOCUMENTS.questions("forget"), ("r", 1), 512, pushed
+    ))  # fmt: skip
+
+
+def test_a_benchmark_of_questions_gives_no_rows_of_documents() -> None:
+    questions = replace(DOCUMENTS, unlearns="questions")
+    assert penalty.text_rows(tiny_lm(), questions, ("r", 1), {}) == []
+
+
+def test_why_a_loss_pushes_nothing_is_kept() -> None:
+    counted = statistics.pushed_texts("r", 3, minimised=True)
+    assert (counted.estimate, counted.reason) == (3.0, None)
+    silent = statistics.pushed_texts("r", 0, minimised=True)
+    assert silent.estimate is None and "refusals in their place" in str(silent.reason)
+    walked = statistics.pushed_texts("r", 0, minimised=False)
+    assert walked.estimate is None and "over alpha" in str(walked.reason)

@@ -12,7 +12,14 @@ import pytest
 from results_db import read, store, summaries
 from results_db.guard import writing
 from results_db.read import Parameter
-from results_db.records import PlannedRun, Progress, RunResult, Study
+from results_db.records import (
+    PlannedRun,
+    Progress,
+    RunResult,
+    Statistic,
+    Study,
+    TextTokenClass,
+)
 from tests.results_rows import (
     BUILD,
     FINAL,
@@ -47,7 +54,7 @@ COLUMNS: dict[str, tuple[dict[str, Parameter], str]] = {
     "penalty_shares": (
         RUNS,
         "run_id model method penalise step axis axis_value is_final answer_class share token_share"
-        " change_forget change_retain change_general",
+        " change_forget change_retain change_general pushed reason",
     ),
     "penalise_effect": (
         {**RUNS, "max_gap": 0.05},
@@ -623,6 +630,34 @@ def test_shares_of_a_loss_and_changes_by_class(study: Path) -> None:
     before = rows[(rows["run_id"] == "ga") & (rows["step"] == 0)]
     assert before["share"].isna().all()
     assert (before["change_forget"] == 0).all()
+
+
+def test_shares_are_those_of_documents_where_they_are_unlearned(tmp_path: Path) -> None:
+    examples = [make_example("f0"), make_example("r0", "retain")]
+    knows = {0: {"f0": True, "r0": True}, FINAL: {"f0": False, "r0": True}}
+    base = make_result(make_run("base", "none"), examples, {0: knows[0]})
+    documents = tuple(
+        TextTokenClass("ga", FINAL, text, name, tokens, gradient)
+        for text in range(2)
+        for name, tokens, gradient in (("fact", 1, 3.0), ("content", 4, 1.0))
+    )
+    reason = Statistic(
+        "sham", "pushed_texts", "split=forget", None, None, None, 0, 0, None, "d", "reads none"
+    )
+    silent = make_result(make_run("sham", "sham"), examples, knows)
+    results = [
+        base,
+        replace(make_result(make_run("ga"), examples, knows), text_classes=documents),
+        replace(silent, statistics=(reason,)),
+    ]
+    rows = read.query(publish_all(tmp_path / "documents.duckdb", results), "penalty_shares", **RUNS)
+    final = rows[(rows["run_id"] == "ga") & rows["is_final"]].set_index("answer_class")
+    assert final["share"].dropna().to_dict() == {"fact": 0.75, "content": 0.25}
+    assert final["token_share"].dropna().to_dict() == {"fact": 0.2, "content": 0.8}
+    assert set(final["pushed"]) == {"documents"}
+    assert final.loc["fact", "change_forget"] == pytest.approx(-0.2 * FINAL), "of the answers"
+    assert isnan(final.loc["content", "change_forget"]), "no answer has such a token"
+    assert set(rows[rows["run_id"] == "sham"]["reason"]) == {"reads none"}
 
 
 def test_fact_words_alone_are_compared_at_equal_forgetting(tmp_path: Path) -> None:

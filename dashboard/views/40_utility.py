@@ -33,15 +33,19 @@ if panels.found(finals):
 
 panels.heading(
     "Is it because all tokens are penalised alike?",
-    "The share of the loss's gradient that each class of token in the forget answers receives, at "
-    "the last measured step. A run with penalise = fact_words pushes fact words alone; it is "
-    "compared with the run that pushes all tokens, at steps where both forgot equally much.",
+    "The share of the loss's gradient that each class of token in the forget answers receives (in "
+    "the forget documents, where those are unlearned), at the last measured step. A run with "
+    "penalise = fact_words pushes fact words alone; it is compared with the run that pushes all "
+    "tokens, at steps where both forgot equally much.",
 )
 shares = data.rows("penalty_shares", **chosen.runs)
+unshared = listings.unpushed(shares)
 shares = shares[shares["share"].notna()]
 if panels.found(shares, "No run here has a loss on the forget answers."):
     panels.chart(charts.penalty_shares(shares), key="penalty")
     panels.as_table(listings.penalties(shares), key="penalties")
+for line in unshared:
+    panels.note(line)
 effects = data.rows("penalise_effect", **chosen.runs, max_gap=MAX_GAP)
 if effects.empty:
     panels.note("No run here penalises fact words alone beside one that penalises all.")

@@ -41,7 +41,12 @@ BUILD = Build("synthetic", "3.11", "linux", "cpu", 1, json.dumps({"torch": "2.13
 Integers = NDArray[np.int64]
 
 
-NOT_MADE = ("grade", "emphasised_focus", "answer_token_class")  # samples of a study: few rows
+NOT_MADE = (  # samples of a study: few rows
+    "grade",
+    "emphasised_focus",
+    "answer_token_class",
+    "text_token_class",
+)
 
 
 @dataclass(frozen=True)
