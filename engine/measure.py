@@ -18,7 +18,7 @@ from engine.jobs import BaseScores, Report
 from engine.lm import LM
 from engine.plan import AttributionSpec, ProbeSpec, RunSpec
 from engine.tasks import plain_text
-from engine.unlearn import Objective
+from engine.unlearn import Objective, UnlearningError
 from results_db.records import (
     ARMS,
     Answer,
@@ -85,10 +85,30 @@ class Measurement:
         known = self.base_scores or {}
         self.keys: Keys = {key: mask for key, (_, mask) in known.items() if mask is not None}
 
-    def measure(self, step: int, *, is_final: bool, objective: Objective | None = None) -> None:
-        """Everything that is measured at a step; contributions at the last one alone."""
+    def answer(self, step: int) -> None:
+        """What is measured first at a step, on which it may depend whether that is the last."""
         self.step = step
         self.evaluate()
+
+    def correct(self, split: Split) -> float:
+        """Fraction of a split's questions that were answered correctly at this step, in [0, 1].
+
+        Raises:
+            UnlearningError: if the benchmark has no question of this split.
+        """
+        asked = {example.example_id for example in self.benchmark.questions(split)}
+        of_split = [
+            a.correct for a in self.rows.answers if a.step == self.step and a.example_id in asked
+        ]
+        if not of_split:
+            raise UnlearningError(
+                f"stop_when names {split}_correct, and the benchmark asks no such question",
+                self.step,
+            )
+        return sum(of_split) / len(of_split)
+
+    def measure(self, *, is_final: bool, objective: Objective | None = None) -> None:
+        """The rest of what is measured at a step; contributions at the last one alone."""
         self.look_into(objective, is_final=is_final)
         if is_final:
             self.attribute()

@@ -33,7 +33,7 @@ class Optimizer:
     lora_alpha: float = later(16.0)  # adapters are weighted with lora_alpha / lora_rank
     lora_targets: str = later("all-linear")  # or names of linear layers, between commas
     stop_when: str = later("")  # a rule that ends the run before max_steps: see stopping.py
-    stop_every: int = later(5)  # steps between two looks at the rule, each over both sets
+    stop_every: int = later(5)  # steps between two looks at a rule's probabilities
     explodes_at: float = later(1e6)  # the run has failed when its gradient's norm is above this
 
     def __post_init__(self) -> None:

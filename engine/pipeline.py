@@ -10,7 +10,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from engine import adapters, cache, plugins, provenance, resume, statistics
+from engine import adapters, cache, plugins, provenance, resume, statistics, stopping
 from engine import train as training
 from engine.jobs import Report, RunJob, TrainJob, now
 from engine.lm import load, save, weight_hash
@@ -102,24 +102,47 @@ class _Execution:
         planned = measured_steps(method.length(), self.spec.probe.trajectory_points)
         saved = self.go_on()
         if saved is None:
+            self.measurement.answer(0)
             self.measure("step" if not planned else method.axis, 0.0, is_final=not planned)
         sets = context(self.lm, self.benchmark, self.spec.seed)
         outcomes = method.steps(self.lm, replace(sets, resume=saved))
         while (outcome := self.advance(outcomes, method.length())) is not None:
             is_final = outcome.stopped is not None or outcome.step == planned[-1]
             if is_final or outcome.step in planned:
+                outcome = self.answer(outcome)
+                is_final = is_final or outcome.stopped is not None
                 self.measure(
                     outcome.axis, outcome.axis_value, is_final=is_final, objective=outcome.objective
                 )
             if is_final:
                 self.note_stop(outcome)
-            elif outcome.state is not None and outcome.step % self.job.save_every == 0:
+                adapters.fold(self.lm.model)  # the method does it after its own last step alone
+                break
+            if outcome.state is not None and outcome.step % self.job.save_every == 0:
                 self.keep(outcome.state())
+
+    @property
+    def rule(self) -> str:
+        """What may end the run early; empty if nothing."""
+        rule: str = self.spec.settings.get("optimizer", {}).get("stop_when", "")
+        return rule
+
+    def answer(self, outcome: Outcome) -> Outcome:
+        """Ask the questions; the outcome, stopped if the rule says so of the answers."""
+        self.measurement.answer(self.step)
+        if outcome.stopped is not None or outcome.axis != "step":
+            return outcome
+        named = {condition.measure for condition in stopping.conditions(self.rule)}
+        values = {
+            name: self.measurement.correct(split)
+            for name, split in stopping.CORRECT.items()
+            if name in named
+        }
+        return replace(outcome, stopped=stopping.held(self.rule, values))
 
     def note_stop(self, last: Outcome) -> None:
         """Record a rule that may end the run early, and whether it did."""
-        rule = self.spec.settings.get("optimizer", {}).get("stop_when", "")
-        if rule:
+        if rule := self.rule:
             self.rows.statistics.append(
                 statistics.early_stop(self.spec.run_id, rule, last.step, last.stopped)
             )
@@ -157,9 +180,9 @@ class _Execution:
     def measure(
         self, axis: Axis, axis_value: float, *, is_final: bool, objective: Objective | None = None
     ) -> None:
-        """Everything that is measured on the weights as they are now."""
+        """The weights as they are now, and what is measured on them beside answers."""
         self.rows.checkpoints.append(self.checkpoint(axis, axis_value, is_final=is_final))
-        self.measurement.measure(self.step, is_final=is_final, objective=objective)
+        self.measurement.measure(is_final=is_final, objective=objective)
 
     def checkpoint(self, axis: Axis, axis_value: float, *, is_final: bool) -> Checkpoint:
         """The weights as they are; the final ones of a changed model are kept in the cache."""

@@ -128,7 +128,8 @@ def early_stop(run_id: str, rule: str, step: int, reason: str | None) -> Statist
         groups=0,
         seed=None,
         definition=f"step at which the rule ended the run{where}; n: steps taken. "
-        "Probabilities are means over a set of exp(mean log-probability of answer tokens)",
+        "Probabilities are means over a set of exp(mean log-probability of answer tokens), looked "
+        "at every stop_every steps; fractions correct are looked at where answers are measured",
         reason=None if held else f"the rule did not hold in {step} steps",
     )
 

@@ -1,4 +1,9 @@
-"""When to stop before the last step: rules such as `forget_probability < 0.05`."""
+"""When to stop before the last step: rules such as `forget_probability < 0.05`.
+
+A rule may name what was reached, or what must not be lost: `retain_correct < 0.9`. Probabilities
+are computed every `stop_every` steps. Greedy answers take long: whether they are correct is
+known at the measured steps alone (`probe.trajectory_points`), so a rule on them acts there.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +11,16 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-MEASURES = ("forget_probability", "retain_probability")
+PROBABILITIES = (
+    "forget_probability",
+    "retain_probability",
+    "general_probability",
+    "text_probability",  # of the general plain texts
+)
 # means over a set of exp(−ℓ), the geometric mean probability of an answer's tokens, in [0, 1]
+CORRECT = {"forget_correct": "forget", "retain_correct": "retain", "general_correct": "general"}
+# measure -> split: fraction of its questions that are answered correctly, in [0, 1]
+MEASURES = (*PROBABILITIES, *CORRECT)
 
 
 class StopRuleError(ValueError):
@@ -41,11 +54,17 @@ def conditions(rule: str) -> tuple[Condition, ...]:
     return tuple(_condition(part) for part in rule.split(" or ")) if rule.strip() else ()
 
 
+def held(rule: str, values: Mapping[str, float]) -> str | None:
+    """Which conditions hold among those of the given measures, with the value; None for none."""
+    found = [c.measure for c in conditions(rule) if c.measure in values and c.holds(values)]
+    return ", ".join(f"{name} = {values[name]:.4g}" for name in found) or None
+
+
 def _condition(text: str) -> Condition:
     match = re.fullmatch(r"(\w+)\s*([<>])\s*(\d*\.?\d+)", text.strip())
     if match is None or match[1] not in MEASURES:
         raise StopRuleError(
             f"stop_when has {text.strip()!r}; write MEASURE < NUMBER or MEASURE > NUMBER, joined "
-            f"by 'or'; the measures are {' and '.join(MEASURES)}"
+            f"by 'or'; the measures are {', '.join(MEASURES)}"
         )
     return Condition(match[1], match[2] == "<", float(match[3]))

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from engine import adapters, batches, losses, resume, stopping
 from engine.batches import Batch, TrainingSequence
-from engine.corpus import Benchmark
+from engine.corpus import Benchmark, Text
 from engine.lm import LM
 from engine.optimizer import Optimizer, precision
 from engine.resume import TrainingState
@@ -43,6 +43,8 @@ class Context:
     resume: TrainingState | None = None  # where a run that was cut off goes on
     facts: Sequence[TrainingSequence | None] = ()  # forget, only fact words labelled; None: no such
     whole: Sequence[TrainingSequence] = ()  # forget, all of the answer labelled, if it is not there
+    general: Sequence[TrainingSequence] = ()  # questions about neither set, for rules alone
+    texts: Sequence[TrainingSequence] = ()  # plain texts, for rules alone
 
     @property
     def answers(self) -> Sequence[TrainingSequence]:
@@ -61,7 +63,14 @@ def context(lm: LM, benchmark: Benchmark, seed: int) -> Context:
         batches.only(sequence, lm.fact_positions(text.answer, of_text))
         for sequence, text, of_text in zip(forget, texts, facts, strict=True)
     ]
-    return Context(forget, retain, seed, facts=factual)
+    general, plain = (
+        [batches.encode(lm, Text("general", e.group, prompt(e), e.answer)) for e in examples]
+        for examples, prompt in (
+            (benchmark.questions("general"), lambda e: e.prompt),
+            (benchmark.texts("general"), lambda _: None),
+        )
+    )
+    return Context(forget, retain, seed, facts=factual, general=general, texts=plain)
 
 
 Loss = Callable[[Batch, Batch], Tensor]  # forget batch, retain batch -> scalar
@@ -197,14 +206,18 @@ def gradient_steps(
 
 def _stop_reason(policy: LM, context: Context, optimizer: Optimizer, step: int) -> str | None:
     """Which condition of the rule holds now, with the value; None for none, or between looks."""
-    wanted = stopping.conditions(optimizer.stop_when)
+    named = {condition.measure for condition in stopping.conditions(optimizer.stop_when)}
+    wanted = [name for name in stopping.PROBABILITIES if name in named]
     if not wanted or (step % optimizer.stop_every and step != optimizer.max_steps):
         return None
-    sets = {"forget_probability": context.answers, "retain_probability": context.retain}
-    names = {condition.measure for condition in wanted}
-    values = {name: answer_probability(policy, sets[name], optimizer) for name in names}
-    held = [condition.measure for condition in wanted if condition.holds(values)]
-    return ", ".join(f"{name} = {values[name]:.4g}" for name in held) or None
+    sets = (context.answers, context.retain, context.general, context.texts)
+    of_name = dict(zip(stopping.PROBABILITIES, sets, strict=True))
+    if empty := [name for name in wanted if not of_name[name]]:
+        raise UnlearningError(
+            f"stop_when names {empty[0]}, and the benchmark has nothing to measure it on", step
+        )
+    values = {name: answer_probability(policy, of_name[name], optimizer) for name in wanted}
+    return stopping.held(optimizer.stop_when, values)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -129,9 +130,49 @@ def test_a_rule_ends_a_run_and_is_recorded(job_of: Callable[..., RunJob]) -> Non
     assert note.reason == "the rule did not hold in 10 steps"
 
 
+@pytest.mark.parametrize("measure", ["general_probability", "text_probability"])
+def test_a_rule_may_be_a_floor_of_what_must_stay(
+    measure: str, job_of: Callable[..., RunJob]
+) -> None:
+    """Weights drawn at random give a token a probability of a thousandth: the first look stops."""
+    rule = f"methods.ga.optimizer.stop_when={measure} < 0.5"
+    stopped = pipeline.execute(
+        job_of("ga", rule, "methods.ga.optimizer.stop_every=2"), "cpu", lambda *_: None
+    )
+    assert [c.step for c in stopped.checkpoints if c.is_final] == [2]
+    (note,) = [row for row in stopped.statistics if row.name == "early_stop"]
+    value = float(re.search(rf"{measure} = ([\d.e-]+)", note.definition)[1])  # type: ignore[index]
+    assert 0 < value < 0.05
+
+
+def test_a_rule_on_correct_answers_acts_where_they_are_measured(
+    job_of: Callable[..., RunJob],
+) -> None:
+    rule = "methods.ga.optimizer.stop_when=retain_correct < 0.9 or retain_probability > 0.999"
+    stopped = pipeline.execute(job_of("ga", rule), "cpu", lambda *_: None)
+    assert [(c.step, c.is_final) for c in stopped.checkpoints] == [(0, False), (5, True)]
+    assert [step.step for step in stopped.steps] == [1, 2, 3, 4, 5]
+    (note,) = [row for row in stopped.statistics if row.name == "early_stop"]
+    retain = {
+        e.example_id for e in stopped.examples if e.split == "retain" and e.form == "question"
+    }
+    given = [a.correct for a in stopped.answers if a.step == 5 and a.example_id in retain]
+    assert f"(retain_correct = {sum(given) / len(given):.4g})" in note.definition
+    assert {a.step for a in stopped.attributions} == {5}, "measured as a last step is"
+    keys = [(a.step, a.example_id) for a in stopped.answers]
+    assert len(keys) == len(set(keys)), "asked once"
+
+
+def test_a_rule_on_what_a_benchmark_lacks_fails_with_its_name() -> None:
+    policy = tiny_lm().clone()
+    quick = replace(QUICK, stop_when="text_probability < 0.5", stop_every=1)
+    with pytest.raises(UnlearningError, match="stop_when names text_probability, and the bench"):
+        list(method_of("ga", quick).steps(policy, make_context(policy)))
+
+
 @pytest.mark.parametrize("rule", ["forget < 0.1", "forget_probability = 1", "utility", "or"])
 def test_a_rule_that_cannot_be_read_names_the_measures(rule: str) -> None:
-    with pytest.raises(stopping.StopRuleError, match="forget_probability and retain_probability"):
+    with pytest.raises(stopping.StopRuleError, match=r"are forget_probability, .*_correct"):
         Optimizer(stop_when=rule)
 
 
