@@ -125,6 +125,23 @@ def npo_on_logits(policy_logits: Tensor, reference_logits: Tensor, beta: float) 
     return -(2.0 / beta) * F.logsigmoid(beta * (reference_logits - policy_logits)).mean()
 
 
+def forget_npo_on_logits(
+    model: PreTrainedModel, reference: Reference, batch: Batch, beta: float
+) -> Tensor:
+    """`npo_on_logits` of a batch of forget sequences: a scalar.
+
+    Args:
+        model: the policy.
+        reference: the frozen start model.
+        batch: of forget sequences.
+        beta: > 0.
+    """
+    logits = model(batch.ids, use_cache=False).logits
+    with reference.frozen() as start:
+        frozen = start.model(batch.ids, use_cache=False).logits
+    return npo_on_logits(logits, frozen, beta)
+
+
 def simnpo(mean_nll: Tensor, beta: float, margin: float) -> Tensor:
     """NPO without a reference: −(2/β)·log σ(β ℓ_θ − margin).
 
@@ -215,3 +232,36 @@ def retain_kl(
         reference_logits, _ = read(start.model, batch)
     counted = torch.zeros_like(labels) if everywhere else labels
     return kl_to_reference(logits, reference_logits, counted).mean()
+
+
+def kl_on_logits(policy_logits: Tensor, reference_logits: Tensor) -> Tensor:
+    """What MUSE puts in the place of a KL: Σ exp(z_θ₀) (z_θ₀ − z_θ), raw logits for log p.
+
+    No divergence: it may be below 0, grows with the length of a sequence, and overflows where a
+    logit is above 88.
+    Source: Shi et al. 2024, arXiv:2407.06460, its code.
+
+    Args:
+        policy_logits: (B, T, V), z_θ, prompt and padding included.
+        reference_logits: (B, T, V), z_θ₀.
+
+    Returns:
+        A scalar, summed over positions and vocabulary, averaged over sequences.
+    """
+    return F.kl_div(
+        wide(policy_logits), wide(reference_logits), reduction="batchmean", log_target=True
+    )
+
+
+def retain_kl_on_logits(model: PreTrainedModel, reference: Reference, batch: Batch) -> Tensor:
+    """`kl_on_logits` of a batch of retain sequences: a scalar.
+
+    Args:
+        model: the policy.
+        reference: the frozen start model.
+        batch: of retain sequences.
+    """
+    logits = model(batch.ids, use_cache=False).logits
+    with reference.frozen() as start:
+        frozen = start.model(batch.ids, use_cache=False).logits
+    return kl_on_logits(logits, frozen)

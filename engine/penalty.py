@@ -98,7 +98,7 @@ def text_rows(
     if benchmark.unlearns != "documents":
         return []
     texts, facts = benchmark.unlearning_texts("forget"), benchmark.unlearning_facts("forget")
-    found = []
+    found: list[TextTokenClass] = []
     for number, (text, of_text) in enumerate(zip(texts, facts, strict=True)):
         gradient = pushed.get(batches.encode(lm, text).ids)
         if gradient is not None:

@@ -11,6 +11,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from results_db.records import Split
+
 PROBABILITIES = (
     "forget_probability",
     "retain_probability",
@@ -18,7 +20,11 @@ PROBABILITIES = (
     "text_probability",  # of the general plain texts
 )
 # means over a set of exp(−ℓ), the geometric mean probability of an answer's tokens, in [0, 1]
-CORRECT = {"forget_correct": "forget", "retain_correct": "retain", "general_correct": "general"}
+CORRECT: dict[str, Split] = {
+    "forget_correct": "forget",
+    "retain_correct": "retain",
+    "general_correct": "general",
+}
 # measure -> split: fraction of its questions that are answered correctly, in [0, 1]
 MEASURES = (*PROBABILITIES, *CORRECT)
 

@@ -14,7 +14,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from engine import batches, plugins, refusals
+from engine import adapters, batches, losses, plugins, refusals
 from engine.batches import IGNORE, TrainingSequence
 from engine.lm import LM
 from engine.optimizer import Optimizer
@@ -201,3 +201,25 @@ def test_a_task_vector_is_subtracted_by_its_formula() -> None:
             before, after = (lm.model.state_dict()[name].numpy() for lm in (start, tuned))
             by_hand = before - alpha * (after - before)
             assert np.abs(weight.numpy() - by_hand).max() <= 1e-6
+
+
+def test_raw_logits_in_the_place_of_a_kl_are_summed_over_all_positions() -> None:
+    policy = float64_lm()
+    context, alpha = make_context(policy), 1e-6
+    outcomes = [
+        next(
+            plugins.load("unlearning_methods", "ga_klr")
+            .Method(optimizer=QUICK, alpha=alpha, impl_variant=variant)
+            .steps(policy.clone(), context)
+        )
+        for variant in ("answer_tokens", "muse")
+    ]
+    assert outcomes[0].loss == pytest.approx(outcomes[1].loss, abs=1e-9), "0 at the reference"
+    changed = float64_lm()
+    list(plugins.load("unlearning_methods", "ga").Method(optimizer=QUICK).steps(changed, context))
+    batch = batches.collate(context.retain, [1, 1], policy.device)
+    found = losses.retain_kl_on_logits(changed.model, adapters.reference(policy), batch).item()
+    now, start = (outputs(lm, context.retain[1])[0] for lm in (changed, policy))
+    by_hand = float((np.exp(start) * (start - now)).sum())
+    assert found == pytest.approx(by_hand, rel=1e-9)
+    assert abs(by_hand) > 1

@@ -209,6 +209,18 @@ def test_npo_on_logits_equals_its_formula(beta: float) -> None:
     assert narrow == pytest.approx(found, rel=1e-6)
 
 
+def test_kl_on_logits_equals_its_formula_and_may_be_below_zero() -> None:
+    logits, _ = random_answers()
+    reference = logits.flip(0)
+    terms = [
+        math.exp(r) * (r - p)
+        for p, r in zip(logits.flatten().tolist(), reference.flatten().tolist(), strict=True)
+    ]
+    found = losses.kl_on_logits(logits, reference).item()
+    assert found == pytest.approx(sum(terms) / len(logits), abs=1e-6)
+    assert losses.kl_on_logits(logits + 1, logits).item() < 0, "no divergence"
+
+
 def test_half_precision_is_widened_and_nothing_else() -> None:
     narrow = torch.zeros(1, dtype=torch.bfloat16)
     assert losses.wide(narrow).dtype == torch.float32

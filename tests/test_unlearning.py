@@ -202,7 +202,9 @@ def test_running_text_cannot_be_refused(start: LM) -> None:
     ("name", "variant"),
     [
         ("ga", "open_unlearning"),
+        ("ga_gdr", "open_unlearning"),
         ("ga_klr", "open_unlearning"),
+        ("npo_gdr", "open_unlearning"),
         ("npo", "muse"),
         ("npo_klr", "open_unlearning"),
         ("undial", "open_unlearning"),

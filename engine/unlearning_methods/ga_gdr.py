@@ -3,6 +3,8 @@
 Loss: −ℓ_f + α ℓ_r, each the mean over sequences of the mean over answer tokens, nats per token. No
 frozen model.
 Source: Liu et al. 2022, arXiv:2203.12817; as in Maini et al. 2024, arXiv:2401.06121, section 3.
+Differs: open-unlearning and MUSE average both terms over the tokens of the whole batch, so that
+long answers weigh more and accumulation changes the result: `impl_variant = "open_unlearning"`.
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ class Method:
 
     optimizer: Optimizer = Optimizer()
     alpha: float = 1.0  # weight of the retain loss
+    impl_variant: Literal["sequence_mean", "open_unlearning"] = later("sequence_mean")
     penalise: Penalise = later("all")  # which tokens of the forget answers carry the loss
 
     def length(self) -> int:
@@ -40,9 +43,10 @@ class Method:
     def steps(self, policy: LM, context: Context) -> Iterator[Outcome]:
         """Minimise −ℓ_f + α ℓ_r."""
         context = begin(policy, context, self.optimizer, self.penalise)
+        token_mean = self.impl_variant == "open_unlearning"
+        nll = losses.token_mean_nll if token_mean else losses.mean_nll
 
         def loss(forget: Batch, retain: Batch) -> Tensor:
-            ascent = -losses.mean_nll(policy.model, forget)
-            return ascent + self.alpha * losses.mean_nll(policy.model, retain)
+            return -nll(policy.model, forget) + self.alpha * nll(policy.model, retain)
 
         return gradient_steps(loss, policy, context, self.optimizer)

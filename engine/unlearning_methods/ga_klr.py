@@ -4,7 +4,8 @@ Loss: −ℓ_f + α KL(p_θ₀ ‖ p_θ) on retain answers; both means over sequ
 tokens, nats per token. Frozen model: θ₀.
 Source: Maini et al. 2024, arXiv:2401.06121, section 3 (KL minimisation).
 Differs: open-unlearning averages the KL over prompt and padding too: `impl_variant =
-"open_unlearning"`. MUSE feeds raw logits to it, which is no divergence and not offered.
+"open_unlearning"`. MUSE feeds raw logits to it and sums over positions, which is no divergence:
+`impl_variant = "muse"`.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ class Method:
 
     optimizer: Optimizer = Optimizer()
     alpha: float = 1.0  # weight of the KL
-    impl_variant: Literal["answer_tokens", "open_unlearning"] = later("answer_tokens")
+    impl_variant: Literal["answer_tokens", "open_unlearning", "muse"] = later("answer_tokens")
     penalise: Penalise = later("all")  # which tokens of the forget answers carry the loss
 
     def length(self) -> int:
@@ -48,6 +49,9 @@ class Method:
 
         def loss(forget: Batch, retain: Batch) -> Tensor:
             ascent = -losses.mean_nll(policy.model, forget)
+            if self.impl_variant == "muse":
+                drift = losses.retain_kl_on_logits(policy.model, reference, retain)
+                return ascent + self.alpha * drift
             kl = losses.retain_kl(policy.model, reference, retain, everywhere=everywhere)
             return ascent + self.alpha * kl
 

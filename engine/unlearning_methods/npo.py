@@ -70,9 +70,6 @@ class Method:
         reference = adapters.reference(policy)
 
         def loss(forget: Batch, retain: Batch) -> Tensor:
-            logits = policy.model(forget.ids, use_cache=False).logits
-            with reference.frozen() as start:
-                frozen = start.model(forget.ids, use_cache=False).logits
-            return losses.npo_on_logits(logits, frozen, self.beta)
+            return losses.forget_npo_on_logits(policy.model, reference, forget, self.beta)
 
         return loss

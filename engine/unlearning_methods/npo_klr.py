@@ -4,7 +4,7 @@ Loss: −(2/β) log σ(β (S_θ − S_θ₀)) on forget answers + α KL(p_θ₀ 
 KL averaged over answer tokens, both averaged over sequences. Frozen model: θ₀.
 Source: Zhang et al. 2024, arXiv:2404.05868, eq. (3) and section 4 (NPO+KL).
 Differs: open-unlearning averages the KL over prompt and padding too: `impl_variant =
-"open_unlearning"`.
+"open_unlearning"`. MUSE works on raw logits, which `npo` and `ga_klr` offer, not this.
 """
 
 from __future__ import annotations

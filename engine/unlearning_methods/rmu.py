@@ -8,7 +8,9 @@ Differs: the block, c and α are for models of this size. BOS is left out of the
 attention sink its activations are a hundred times larger than those of words. `tokens = "answer"`
 leaves the question out too, as open-unlearning does. As in the source only the MLPs' output weights
 of the block and the two before it change (`update = "mlp_output"`); open-unlearning's TOFU setting
-changes all weights (`update = "all"`).
+changes all weights (`update = "all"`). Not offered is FailureLLMUnlearning's variant: it draws
+another u from [-1, 1)^d at every step, steers the last block, has one number for c and α, and does
+not divide the retain term by d.
 """
 
 from __future__ import annotations
