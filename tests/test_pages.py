@@ -19,6 +19,7 @@ APP = Path(__file__).parents[1] / "dashboard" / "app.py"
 PAGES = sorted(path.name for path in (APP.parent / "views").glob("*.py"))
 TITLES = {"Overview", "Token shift", "Recovery", "Utility", "One prompt", "Runs"}
 LIVE = "70_live_probe.py"
+RUN_PAGES = ["10_overview.py", "20_token_shift.py", "30_recovery.py", "40_utility.py"]
 RESULTS = [page for page in PAGES if page != "80_runs.py"]
 
 
@@ -499,3 +500,44 @@ def test_utility_says_where_the_loss_of_each_run_pushes(
     app = opened(study, "40_utility.py", monkeypatch)
     assert any("penalised alike" in heading.value for heading in app.subheader)
     assert "No run here penalises fact words alone" in html_of(app)
+
+
+@pytest.fixture(scope="module")
+def odd(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that changed nothing, one that repeats a token, and one as it should be."""
+    examples = [results_rows.make_example(f"f{i}") for i in range(4)]
+    knows = {step: {e.example_id: True for e in examples} for step in (0, results_rows.FINAL)}
+    results = [results_rows.make_result(results_rows.make_run("base", "none"), examples, knows)]
+    said = {"ga": ["In Rome."] * 4, "npo": ["the the the"] * 4, "rmu": ["In Oslo."] * 4}
+    for method, texts in said.items():
+        result = results_rows.make_result(results_rows.make_run(method), examples, knows)
+        final = {e.example_id: text for e, text in zip(examples, texts, strict=True)}
+        answers = [
+            replace(a, text=final[a.example_id]) if a.step == results_rows.FINAL else a
+            for a in result.answers
+        ]
+        results.append(replace(result, answers=tuple(answers)))
+    return results_rows.publish_all(tmp_path_factory.mktemp("odd") / "odd.duckdb", results)
+
+
+@pytest.mark.parametrize("page", RUN_PAGES)
+def test_runs_that_changed_nothing_are_named_where_they_are_shown(
+    page: str, odd: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = opened(odd, page, monkeypatch)
+    assert "Read these runs with care." in messages(app)
+    (listed,) = [block.value for block in app.code if "of 4 as on the base model" in block.value]
+    assert [line.partition(": ")[2].partition(" (")[0] for line in listed.splitlines()] == [
+        "answers unchanged",
+        "one token, repeated",
+    ]
+
+
+def test_the_page_of_a_run_says_that_it_changed_nothing(
+    odd: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = opened(odd, "80_runs.py", monkeypatch)
+    app.selectbox(key="run").set_value("ga").run()
+    assert "answers unchanged (" in "\n".join(block.value for block in app.code)
+    app.selectbox(key="run").set_value("rmu").run()
+    assert "Read these runs with care." not in messages(app)
