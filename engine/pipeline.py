@@ -143,8 +143,9 @@ class _Execution:
     def note_stop(self, last: Outcome) -> None:
         """Record a rule that may end the run early, and whether it did."""
         if rule := self.rule:
+            walks = last.axis == "alpha"
             self.rows.statistics.append(
-                statistics.early_stop(self.spec.run_id, rule, last.step, last.stopped)
+                statistics.early_stop(self.spec.run_id, rule, last.step, last.stopped, walks=walks)
             )
 
     def go_on(self) -> TrainingState | None:

@@ -106,7 +106,9 @@ MEASURES = (
 )
 
 
-def early_stop(run_id: str, rule: str, step: int, reason: str | None) -> Statistic:
+def early_stop(
+    run_id: str, rule: str, step: int, reason: str | None, *, walks: bool = False
+) -> Statistic:
     """The step at which a rule ended a run; without an estimate where it never did.
 
     Args:
@@ -114,8 +116,14 @@ def early_stop(run_id: str, rule: str, step: int, reason: str | None) -> Statist
         rule: `stop_when` of its optimizer.
         step: the last one.
         reason: which condition held, with its value; None: none did.
+        walks: whether the measured steps are values of alpha, on which the rule has no say.
     """
     held = reason is not None
+    never = (
+        "the rule is of the fine-tuning before the walk along alpha, whose steps are not kept"
+        if walks
+        else f"the rule did not hold in {step} steps"
+    )
     where = f" ({reason})" if held else ""
     return Statistic(
         run_id=run_id,
@@ -130,7 +138,7 @@ def early_stop(run_id: str, rule: str, step: int, reason: str | None) -> Statist
         definition=f"step at which the rule ended the run{where}; n: steps taken. "
         "Probabilities are means over a set of exp(mean log-probability of answer tokens), looked "
         "at every stop_every steps; fractions correct are looked at where answers are measured",
-        reason=None if held else f"the rule did not hold in {step} steps",
+        reason=None if held else never,
     )
 
 

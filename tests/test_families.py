@@ -133,3 +133,20 @@ def test_a_prompt_with_an_option_that_is_too_long_does_not_fit(families: TinyStu
     assert evaluate.fits(lm, asked, ProbeSpec(max_new_tokens=1))
     lm.model.config.max_position_embeddings -= 1
     assert not evaluate.fits(lm, asked, ProbeSpec(max_new_tokens=1))
+
+
+def test_the_loss_on_documents_is_looked_into_token_by_token(families: TinyStudy) -> None:
+    with duckdb.connect(str(families.database), read_only=True) as connection:
+        rows = connection.sql("""
+            SELECT run.method, count(DISTINCT own.text) AS texts, sum(own.gradient) AS gradient
+            FROM text_token_class AS own JOIN run USING (run_id)
+            WHERE run.benchmark = 'bios-docs' GROUP BY run.method
+        """).fetchall()
+        counted = connection.sql("""
+            SELECT estimate FROM statistic JOIN run USING (run_id)
+            WHERE name = 'pushed_texts' AND method = 'ga' AND benchmark = 'bios-docs'
+        """).fetchall()
+    ((method, texts, gradient),) = rows
+    assert (method, texts) == ("ga", 8), "one document a person to forget"
+    assert gradient > 0
+    assert counted == [(8.0,)]

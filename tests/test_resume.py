@@ -130,6 +130,15 @@ def test_a_rule_ends_a_run_and_is_recorded(job_of: Callable[..., RunJob]) -> Non
     assert note.reason == "the rule did not hold in 10 steps"
 
 
+def test_a_rule_of_a_task_vector_is_of_its_fine_tuning(job_of: Callable[..., RunJob]) -> None:
+    rule = "methods.task_vector.optimizer.stop_when=retain_correct < 0.9 or forget_probability > 0"
+    walked = pipeline.execute(job_of("task_vector", rule), "cpu", lambda *_: None)
+    assert [c.axis_value for c in walked.checkpoints if c.is_final] == [3.0], "to the end of alpha"
+    (note,) = [row for row in walked.statistics if row.name == "early_stop"]
+    assert note.estimate is None
+    assert "of the fine-tuning" in str(note.reason)
+
+
 @pytest.mark.parametrize("measure", ["general_probability", "text_probability"])
 def test_a_rule_may_be_a_floor_of_what_must_stay(
     measure: str, job_of: Callable[..., RunJob]

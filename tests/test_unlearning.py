@@ -142,6 +142,25 @@ def test_rmu_control_vector_has_norm_c(start: LM) -> None:
     assert not torch.equal(control, rmu.control_vector(start, 6.5, seed=2))
 
 
+def test_rmu_is_zero_where_it_steers_to_and_where_nothing_drifted() -> None:
+    counted = torch.tensor([[True, True, False], [True, False, False]])
+    assert rmu.mean_square(torch.zeros(2, 3, 4), counted).item() == 0
+    off = torch.zeros(2, 3, 4)
+    off[:, 2] = 9.0  # not counted
+    assert rmu.mean_square(off, counted).item() == 0
+    off[0, 0] = 2.0  # ‖·‖² / d is 4 at one token of two, of one sequence of two
+    assert rmu.mean_square(off, counted).item() == pytest.approx(1.0)
+
+
+def test_rmu_pulls_the_activation_towards_its_control() -> None:
+    control = torch.tensor([1.0, -2.0])
+    states = torch.zeros(1, 3, 2, requires_grad=True)
+    rmu.mean_square(states - control, torch.ones(1, 3, dtype=torch.bool)).backward()
+    assert states.grad is not None
+    for slope in states.grad[0]:
+        torch.testing.assert_close(slope, -control / 3)  # descent goes to the control
+
+
 def test_rmu_changes_only_the_mlp_outputs_of_its_window(start: LM) -> None:
     policy, _ = unlearn("rmu", start, update="mlp_output", layer=0)
     before = start.model.state_dict()
