@@ -28,12 +28,9 @@ WITH chosen AS MATERIALIZED (
     WHERE own.penalise = 'fact_words'
     GROUP BY own.run_id, own.model, own.method, own.seed, own.benchmark
 ), level AS (
-    SELECT answer.run_id, answer.step, avg(answer.correct::INTEGER) AS forget
-    FROM chosen
-    JOIN answer ON answer.run_id = chosen.run_id AND answer.step > 0
-    JOIN example ON example.benchmark = chosen.benchmark AND example.example_id = answer.example_id
-        AND example.split = 'forget'
-    GROUP BY answer.run_id, answer.step
+    SELECT run_id, step, value AS forget
+    FROM utility_measure SEMI JOIN chosen USING (run_id)
+    WHERE measure = 'forget correct' AND step > 0
 ), matched AS (
     SELECT pair.run_id, own.step, other.step AS other_step, own.forget,
         other.forget AS other_forget
