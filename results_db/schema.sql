@@ -144,7 +144,7 @@ CREATE TABLE stage (
     seconds DOUBLE NOT NULL CHECK (seconds >= 0),
     PRIMARY KEY (run_id, stage)
 );
-COMMENT ON TABLE stage IS 'Wall time of one stage of a run.';
+COMMENT ON TABLE stage IS 'Wall time of one stage of a run; of the methods none and retrain also the training of their model, which run.seconds leaves out.';
 COMMENT ON COLUMN stage.run_id IS 'The run.';
 COMMENT ON COLUMN stage.stage IS 'Name of the stage.';
 COMMENT ON COLUMN stage.seconds IS 'Wall time, seconds.';
