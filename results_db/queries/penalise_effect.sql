@@ -40,6 +40,10 @@ WITH chosen AS MATERIALIZED (
     WHERE abs(own.forget - other.forget) <= $max_gap
     QUALIFY row_number() OVER (PARTITION BY pair.run_id ORDER BY own.forget + other.forget,
         abs(own.forget - other.forget), own.step, other.step) = 1
+), measured AS MATERIALIZED (
+    FROM measurements() SEMI JOIN (
+        SELECT run_id FROM matched UNION ALL SELECT other_run_id FROM pair
+    ) AS compared_pair USING (run_id)
 ), paired AS (
     SELECT {
             'run_id': pair.run_id,
@@ -49,8 +53,8 @@ WITH chosen AS MATERIALIZED (
         own.value - other.value AS value, 1 AS weight
     FROM matched
     JOIN pair ON pair.run_id = matched.run_id
-    JOIN measurements() AS own ON own.run_id = pair.run_id AND own.step = matched.step
-    JOIN measurements() AS other ON other.run_id = pair.other_run_id
+    JOIN measured AS own ON own.run_id = pair.run_id AND own.step = matched.step
+    JOIN measured AS other ON other.run_id = pair.other_run_id
         AND other.step = matched.other_step AND other.example_id = own.example_id
         AND other.is_nll = own.is_nll
     JOIN example ON example.benchmark = pair.benchmark AND example.example_id = own.example_id

@@ -13,25 +13,6 @@ WITH chosen AS MATERIALIZED (
     SELECT chosen.*, run.seed, run.spec
     FROM chosen_runs($benchmark, $models::VARCHAR[], $methods::VARCHAR[]) AS chosen
     JOIN run ON run.run_id = chosen.run_id
-), summed AS (
-    SELECT chosen.run_id, own.step, own.answer_class, example.split,
-        sum(own.tokens) AS tokens, sum(own.gradient) AS gradient,
-        sum(own.logprob - base.logprob) / sum(own.tokens) AS change
-    FROM chosen
-    JOIN answer_token_class AS own ON own.run_id = chosen.run_id
-    JOIN example ON example.benchmark = chosen.benchmark AND example.example_id = own.example_id
-    LEFT JOIN answer_token_class AS base ON base.run_id = chosen.base_run_id
-        AND base.step = chosen.base_step AND base.example_id = own.example_id
-        AND base.answer_class = own.answer_class
-    GROUP BY chosen.run_id, own.step, own.answer_class, example.split
-), classes AS (
-    SELECT run_id, step, answer_class,
-        any_value(gradient) FILTER (split = 'forget') AS gradient,
-        any_value(tokens) FILTER (split = 'forget') AS tokens,
-        any_value(change) FILTER (split = 'forget') AS change_forget,
-        any_value(change) FILTER (split = 'retain') AS change_retain,
-        any_value(change) FILTER (split = 'general') AS change_general
-    FROM summed GROUP BY run_id, step, answer_class
 )
 SELECT chosen.run_id, chosen.model, chosen.method,
     coalesce(chosen.spec ->> '$.settings.penalise', 'all') AS penalise,
@@ -39,7 +20,7 @@ SELECT chosen.run_id, chosen.model, chosen.method,
     gradient / nullif(sum(gradient) OVER of_step, 0) AS share,
     tokens / sum(tokens) OVER of_step AS token_share, change_forget, change_retain, change_general
 FROM chosen
-JOIN classes ON classes.run_id = chosen.run_id
+JOIN answer_class_step AS classes ON classes.run_id = chosen.run_id
 JOIN checkpoint ON checkpoint.run_id = classes.run_id AND checkpoint.step = classes.step
 WINDOW of_step AS (PARTITION BY chosen.run_id, classes.step)
 ORDER BY chosen.model, chosen.method, chosen.run_id, classes.step, answer_class
