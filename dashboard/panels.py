@@ -166,6 +166,18 @@ def flags(rows: pd.DataFrame) -> None:
     st.code("\n".join(lines), language=None, wrap_lines=True)
 
 
+def conditions(rows: pd.DataFrame) -> None:
+    """One line that names the conditions under which the shown runs differ, and what was found.
+
+    Args:
+        rows: of `differences`.
+    """
+    if rows.empty:
+        return
+    st.warning("These runs were not all made under the same conditions.", icon="⚠️")
+    st.code("\n".join(rows["warning"]), language=None, wrap_lines=True)
+
+
 def refused(what: str, reason: str) -> None:
     """Something that could not be done, and the reason in one line, as plain text."""
     st.warning(what, icon="⚠️")

@@ -499,3 +499,27 @@ def test_utility_says_where_the_loss_of_each_run_pushes(
     app = opened(study, "40_utility.py", monkeypatch)
     assert any("penalised alike" in heading.value for heading in app.subheader)
     assert "No run here penalises fact words alone" in html_of(app)
+
+
+def test_pages_name_the_conditions_under_which_runs_differ(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    examples = [results_rows.make_example(f"f{i}") for i in range(4)]
+    known = {example.example_id: True for example in examples}
+    runs = [
+        results_rows.make_run("base", "none", dtype="float32"),
+        results_rows.make_run("ga", "ga", dtype="bfloat16"),
+    ]
+    results = [results_rows.make_result(run, examples, {0: known}) for run in runs]
+    path = results_rows.publish_all(tmp_path / "mixed.duckdb", results)
+    for page in ("10_overview.py", "40_utility.py"):
+        said = [block.value for block in opened(path, page, monkeypatch).code]
+        warning = "These runs differ in dtype: bfloat16 (1 runs), float32 (1 runs)."
+        assert any(warning in text for text in said), page
+
+
+def test_pages_say_nothing_of_conditions_that_are_the_same(
+    study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = [warning.value for warning in opened(study, "10_overview.py", monkeypatch).warning]
+    assert not [text for text in said if "same conditions" in text]

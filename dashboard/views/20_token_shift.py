@@ -9,6 +9,7 @@ panels.page(
 chosen = filters.one_model(filters.sidebar())
 model = chosen.models[0]
 panels.context(chosen.benchmark, chosen.models)
+panels.conditions(data.rows("differences", **chosen.runs))
 
 panels.heading(
     "What does each word of one prompt contribute?",

@@ -10,6 +10,7 @@ panels.page(
 )
 chosen = filters.one_model(filters.sidebar())
 panels.context(chosen.benchmark, chosen.models)
+panels.conditions(data.rows("differences", **chosen.runs))
 
 panels.heading(
     "How often is the answer right, by strategy and placebo?",
