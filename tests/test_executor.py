@@ -8,7 +8,7 @@ import sys
 
 from tests.conftest import ROOT
 
-kept = []
+kept: list[object] = []
 PROGRAM = """
 from engine.executors.local import LocalExecutor
 from tests.test_executor import hold_a_lock
