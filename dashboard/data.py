@@ -11,7 +11,7 @@ import streamlit as st
 
 from results_db import read
 
-Parameter = str | float | bool | tuple[str, ...]
+Parameter = str | float | bool | tuple[str, ...] | None
 MOST_SEEN = 256  # frames kept for the moment when a writer holds the file
 State = Literal["missing", "empty", "running", "ready", "other_schema"]
 

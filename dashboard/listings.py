@@ -17,8 +17,6 @@ def attempts(rows: pd.DataFrame) -> pd.DataFrame:
         rows: of `recovery_attempts`.
     """
     rows = theme.labelled(rows)
-    later = rows["method"].isin(theme.REFERENCE_ARMS)  # first what unlearning hid
-    rows = rows.assign(_later=later).sort_values("_later", kind="stable")
     return pd.DataFrame(
         {
             "Run": rows["label"],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -13,6 +13,7 @@ from streamlit.elements.lib.column_types import ColumnConfig
 
 from dashboard import benchmarks, cards, data, filters, formats, picker, theme
 
+PAGE = 200  # lines of a long list that are fetched at a time
 NOTHING = "Nothing matches these filters. Choose other ones in the sidebar."
 CHART_CONFIG = {
     "displaylogo": False,
@@ -93,6 +94,25 @@ def choose(frame: pd.DataFrame, key: str) -> pd.Series | None:
     return frame.iloc[chosen[0]] if chosen and chosen[0] < len(frame) else None
 
 
+def page_of(total: int, key: str) -> int:
+    """Lines before the page that the reader wants; says which part of how many that is."""
+    pages = -(-total // PAGE)
+    if pages <= 1:
+        return 0
+    page = int(st.number_input(f"Page of {pages}", 1, pages, key=key, width=filters.NARROW))
+    first, last = PAGE * (page - 1) + 1, min(total, PAGE * page)
+    note(f"Lines {first:,} to {last:,} of {total:,}.")
+    return first - 1
+
+
+def download(label: str, name: str, frame: Callable[[], pd.DataFrame]) -> None:
+    """A button that hands over a whole list as CSV, made when it is pressed."""
+    st.download_button(
+        label, lambda: frame().to_csv(index=False).encode(), f"{name}.csv", "text/csv",
+        key=f"{name}_csv", icon=":material/download:", on_click="ignore",
+    )  # fmt: skip
+
+
 def _table_alt(frame: pd.DataFrame) -> str:
     return f"Table of {len(frame)} lines: {', '.join(map(str, frame.columns))}"
 
@@ -144,6 +164,18 @@ def flags(rows: pd.DataFrame) -> None:
     st.warning("Read these runs with care.", icon="⚠️")
     lines = [f"{row['label']}: {formats.flag(row)}" for row in flagged.to_dict("records")]
     st.code("\n".join(lines), language=None, wrap_lines=True)
+
+
+def conditions(rows: pd.DataFrame) -> None:
+    """One line that names the conditions under which the shown runs differ, and what was found.
+
+    Args:
+        rows: of `differences`.
+    """
+    if rows.empty:
+        return
+    st.warning("These runs were not all made under the same conditions.", icon="⚠️")
+    st.code("\n".join(rows["warning"]), language=None, wrap_lines=True)
 
 
 def refused(what: str, reason: str) -> None:

@@ -35,6 +35,7 @@ from results_db.records import (
     Step,
 )
 
+TRAINED = {"none": "train the base model", "retrain": "train the retain model"}  # whose stage it is
 RunFailure = (UnlearningError, NonFiniteLogitsError, training.TrainingError)
 
 
@@ -44,7 +45,7 @@ def train(job: TrainJob, device: str, report: Report) -> Path:
     Raises:
         TrainingError: if the model does not learn its facts.
     """
-    stage = "train the base model" if job.with_forget else "train the retain model"
+    stage = TRAINED["none" if job.with_forget else "retrain"]
     report(stage, 0, 1)
     return training.train_from_scratch(
         job.folder,
@@ -203,6 +204,12 @@ class _Execution:
             weight_change=relative_change(self.base_weights, changed),
         )
 
+    def trained(self) -> dict[str, float]:
+        """Wall time of the training of the model that this run is about; not in the run's own."""
+        stage = TRAINED.get(self.spec.method)
+        seconds = training.seconds_of(self.job.folder) if stage else None
+        return {} if stage is None or seconds is None else {stage: seconds}
+
     def result(
         self, started_at: str, seconds: float, error: str | None, failed_step: int | None
     ) -> RunResult:
@@ -231,7 +238,8 @@ class _Execution:
             data_hash=provenance.data_hash(self.benchmark.examples),
         )
         rows = self.rows
-        stages = tuple(Stage(run.run_id, name, spent) for name, spent in rows.seconds.items())
+        spent = {**self.trained(), **rows.seconds}
+        stages = tuple(Stage(run.run_id, name, of_stage) for name, of_stage in spent.items())
         if error is not None:
             return RunResult(run, build, (), stages, (), tuple(rows.steps))
         return RunResult(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import math
 import random
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -22,6 +24,7 @@ from engine.prompts import PromptFormat
 from results_db.records import Example
 
 SPECIAL_TOKENS = ("<|pad|>", "<|bos|>", "<|eos|>", "<|user|>", "<|assistant|>")
+TRAINING = "training.json"  # beside the weights: how long they took
 Report = Callable[[int, int], None]  # done, total
 
 
@@ -183,6 +186,7 @@ def train_from_scratch(
     """
     if (folder / "config.json").is_file():
         return folder
+    begun = time.monotonic()
     tokenizer = build_tokenizer(benchmark.corpus, spec.vocabulary)
     lm = LM(build_model(spec, tokenizer, seed).to(device), tokenizer, PromptFormat())
     forget = benchmark.questions("forget") if with_forget else ()
@@ -190,7 +194,13 @@ def train_from_scratch(
     corpus = [text for text in benchmark.corpus if with_forget or text.split != "forget"]
     train(lm, corpus, spec.training, seed, report)
     _check(reached(lm, benchmark, questions, spec.training.criterion, probe), spec.training)
-    return _publish(lm, folder)
+    return _publish(lm, folder, time.monotonic() - begun)
+
+
+def seconds_of(folder: Path) -> float | None:
+    """Wall time that training the model of a folder took; None where that is not noted."""
+    noted = folder / TRAINING
+    return float(json.loads(noted.read_text())["seconds"]) if noted.is_file() else None
 
 
 def _check(value: float, spec: TrainingSpec) -> None:
@@ -202,10 +212,11 @@ def _check(value: float, spec: TrainingSpec) -> None:
         )
 
 
-def _publish(lm: LM, folder: Path) -> Path:
+def _publish(lm: LM, folder: Path, seconds: float) -> Path:
     folder.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".staging-"))
     save(lm, staging)
+    (staging / TRAINING).write_text(json.dumps({"seconds": seconds}))
     try:
         staging.rename(folder)
     except OSError:  # another process trained the same model meanwhile

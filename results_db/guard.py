@@ -22,7 +22,7 @@ from typing import TypeVar
 
 import duckdb
 
-from results_db.library import CONFIG, attached, is_attached
+from results_db.library import CONFIG, QUIET, attached, is_attached
 
 T = TypeVar("T")
 POLL_SECONDS = 0.002
@@ -199,6 +199,7 @@ def _opened(file: Path, deadline: float) -> Iterator[duckdb.DuckDBPyConnection]:
     """Connect for writing, waiting for programs that know nothing of the side files."""
     connection = _unhindered(file, deadline, lambda: duckdb.connect(file, config=CONFIG))
     try:
+        connection.execute(QUIET)
         yield connection
     finally:
         connection.close()

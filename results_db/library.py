@@ -19,6 +19,7 @@ import duckdb
 CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "threads": 1
 }  # must not differ in a process
+QUIET = "SET enable_progress_bar = false"  # a bar would break up a study's lines
 Connection = duckdb.DuckDBPyConnection
 
 
@@ -49,7 +50,7 @@ def attached(file: Path, retry: Callable[[Callable[[], None]], None]) -> Iterato
     retry(lambda: _attach(library, file))
     connection = library.main.cursor()
     try:
-        connection.execute(f"USE {library.names[file]}")
+        connection.execute(f"{QUIET}; USE {library.names[file]}")
         yield connection
     finally:
         connection.close()

@@ -105,6 +105,14 @@ CREATE OR REPLACE VIEW compared_run AS
 -- Whether a method is a reference and not unlearning.
 CREATE OR REPLACE MACRO is_reference(of_method) AS of_method IN ('none', 'retrain', 'sham');
 
+-- The seed and each setting of the method that has a value, as text, one row per run and key.
+CREATE OR REPLACE MACRO settings_of(of_runs) AS TABLE
+    SELECT run_id, 'seed' AS key, seed::VARCHAR AS value FROM query_table(of_runs)
+    UNION ALL
+    SELECT run_id, replace(tree.fullkey[3:], '"', ''), trim(tree.atom::VARCHAR, '"')
+    FROM query_table(of_runs) AS chosen, json_tree(chosen.spec -> '$.settings') AS tree
+    WHERE tree.atom IS NOT NULL;
+
 -- Plain answers on the final weights beside the answer of the base model. base_correct is NULL
 -- where that was not asked.
 CREATE OR REPLACE MACRO final_answers(of_runs) AS TABLE

@@ -144,7 +144,7 @@ CREATE TABLE stage (
     seconds DOUBLE NOT NULL CHECK (seconds >= 0),
     PRIMARY KEY (run_id, stage)
 );
-COMMENT ON TABLE stage IS 'Wall time of one stage of a run.';
+COMMENT ON TABLE stage IS 'Wall time of one stage of a run; of the methods none and retrain also the training of their model, which run.seconds leaves out.';
 COMMENT ON COLUMN stage.run_id IS 'The run.';
 COMMENT ON COLUMN stage.stage IS 'Name of the stage.';
 COMMENT ON COLUMN stage.seconds IS 'Wall time, seconds.';
@@ -436,8 +436,7 @@ CREATE TABLE answer_token_class (
         answer_class IN ('fact', 'keyword', 'content', 'function', 'punctuation', 'template')),
     tokens INTEGER NOT NULL CHECK (tokens > 0),
     logprob DOUBLE NOT NULL,
-    gradient DOUBLE CHECK (gradient >= 0),
-    PRIMARY KEY (run_id, step, example_id, answer_class)
+    gradient DOUBLE CHECK (gradient >= 0)
 );
 COMMENT ON TABLE answer_token_class IS 'The tokens of one class in the gold answer to one prompt at one measured step: how likely they are, and how hard the loss pushes them.';
 COMMENT ON COLUMN answer_token_class.run_id IS 'The run.';

@@ -149,9 +149,9 @@ def add_run(connection: Connection, tables: RunTables, path: Path) -> None:
     _add_examples(connection, tables["example"], path)
     _insert(connection, "build", tables["build"], verb="INSERT OR IGNORE")
     for name in OWN_TABLES:
-        _refuse_doubled(connection, run_id, name, tables[name])
+        _refuse_doubled(run_id, name, tables[name])
         _insert(connection, name, tables[name])
-        _note_content(connection, run_id, name, tables[name])
+    _note_content(connection, run_id, tables)
     summaries.refresh(connection, run_id)
 
 
@@ -211,23 +211,26 @@ def _insert(connection: Connection, table: str, rows: Any, verb: str = "INSERT")
     connection.unregister("incoming")
 
 
-def _refuse_doubled(connection: Connection, run_id: str, table: str, rows: Any) -> None:  # noqa: ANN401
+def _refuse_doubled(run_id: str, table: str, rows: Any) -> None:  # noqa: ANN401
     """Check what a primary key would: on the large tables one costs more than all else."""
-    key = ", ".join(f'"{name}"' for name in ("run_id", *KEYS[table]))
-    connection.register("incoming", rows)
-    found = connection.execute(
-        f"SELECT {key} FROM incoming GROUP BY {key} HAVING count(*) > 1 LIMIT 1"
-    ).fetchall()
-    connection.unregister("incoming")
-    if found:
-        raise DoubledRowError(f"run {run_id} brings two rows of {table} with the key {found[0]}")
+    key = ["run_id", *KEYS[table]]
+    counted = rows.select(key).group_by(key).aggregate([([], "count_all")])
+    if counted.num_rows < rows.num_rows:
+        doubled = counted.sort_by([("count_all", "descending")]).select(key).slice(0, 1)
+        found = tuple(doubled.to_pylist()[0].values())
+        raise DoubledRowError(f"run {run_id} brings two rows of {table} with the key {found}")
 
 
-def _note_content(connection: Connection, run_id: str, table: str, rows: Any) -> None:  # noqa: ANN401
-    """Write down how many rows the run has in a table, and their digest."""
-    connection.register("incoming", rows)
-    connection.execute(
-        f"INSERT INTO content SELECT ?, ?, count(*), {DIGEST}, version() FROM incoming AS t",
-        [run_id, table],
+def _note_content(connection: Connection, run_id: str, tables: RunTables) -> None:
+    """Write down how many rows the run has in each of its tables, and their digest."""
+    for name in OWN_TABLES:
+        connection.register(f"incoming_{name}", tables[name])
+    counted = " UNION ALL ".join(
+        f"SELECT '{name}' AS name, count(*) AS rows, {DIGEST} AS digest FROM incoming_{name} AS t"
+        for name in OWN_TABLES
     )
-    connection.unregister("incoming")
+    connection.execute(
+        f"INSERT INTO content SELECT ?, name, rows, digest, version() FROM ({counted})", [run_id]
+    )
+    for name in OWN_TABLES:
+        connection.unregister(f"incoming_{name}")

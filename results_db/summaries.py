@@ -18,7 +18,9 @@ from pathlib import Path
 import duckdb
 
 HERE = Path(__file__).parent
-LARGE = ("answer", "attribution", "recovery", "utility")
+LARGE = (
+    "answer", "answer_token_class", "attribution", "emphasised_focus", "recovery", "utility"
+)  # fmt: skip
 
 
 def names() -> list[str]:

@@ -1,7 +1,7 @@
 """Kills a shrunken study again and again, and lets it finish: python -m tests.crash_study -h.
 
 Torch is loaded once; each attempt is a fork of this process that runs the whole study, every stage
-and every commit of it, in its own process and is killed at a random moment.
+and every commit of it, in its own process and is killed at a random moment of its work.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 
 from engine import pipeline, plan, study
@@ -26,6 +27,7 @@ from results_db.guard import only_study
 from results_db.records import RunResult
 
 PLAN = Path(__file__).parent / "fixtures" / "crumb.toml"
+MODELS = 2  # that the plan trains: base and retain
 
 
 class InlineExecutor:
@@ -79,36 +81,44 @@ def run(path: Path, cache: Path) -> None:
 def kill_often(folder: Path, kills: int, seed: int) -> int:
     """Kill the study so often, letting it go on from where it stands; then let it finish.
 
+    A moment is drawn from the first 0.6 of the work that a new study has to do, so that most
+    attempts end with a kill and yet the study gets on: it is killed at every stage of every run.
+
     Returns:
         How many times it was killed after its file was there.
     """
     moments = random.Random(seed)
     path, cache = folder / "killed.duckdb", folder / "cache"
-    length = _length(folder)
+    training, kept = _lengths(folder)
     done = late = 0
     while done < kills:
-        child = _fork(path, cache)
-        if _ended_within(child, moments.uniform(0, 0.6 * length)):
+        work = kept if len(list((cache / "models").glob("[!.]*"))) == MODELS else training + kept
+        if _killed(_fork(path, cache), moments.uniform(0, 0.6 * work), moments.uniform(0, 0.02)):
+            done += 1
+            late += path.exists()
+        else:
             path.unlink()  # it finished between two kills: begin again, models kept
-            continue
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-        done += 1
-        late += path.exists()
     os.waitpid(_fork(path, cache), 0)
     return late
 
 
-def _length(folder: Path) -> float:
-    """Seconds that a study takes; it is kept as undisturbed.duckdb, with models of its own.
+def _lengths(folder: Path) -> tuple[float, float]:
+    """Processor seconds of a study's trainings, and of all else; undisturbed.duckdb is kept.
 
-    It runs once in this process, so that forks find everything loaded, and once in a fork.
+    It runs once in this process, so that forks find everything loaded, then in forks: with models
+    of its own, and again with these.
     """
-    for name in ("warm", "undisturbed"):
-        path, cache = folder / f"{name}.duckdb", folder / f"cache of {name}"
-        start = time.monotonic()
-        run(path, cache) if name == "warm" else os.waitpid(_fork(path, cache), 0)
-    return time.monotonic() - start
+    run(folder / "warm.duckdb", folder / "cache of warm")
+    path, cache = folder / "undisturbed.duckdb", folder / "cache of undisturbed"
+    whole = _spent(_fork(path, cache))
+    kept = _spent(_fork(folder / "again.duckdb", cache))
+    return max(0.0, whole - kept), kept
+
+
+def _spent(child: int) -> float:
+    """Processor seconds of a child, once it has ended."""
+    _, _, usage = os.wait4(child, 0)
+    return usage.ru_utime + usage.ru_stime
 
 
 def _fork(path: Path, cache: Path) -> int:
@@ -124,12 +134,23 @@ def _fork(path: Path, cache: Path) -> int:
     return child
 
 
-def _ended_within(child: int, seconds: float) -> bool:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if os.waitpid(child, os.WNOHANG) != (0, 0):
-            return True
-        time.sleep(0.01)
+def _killed(child: int, work: float, pause: float) -> bool:
+    """Kill -9 a child when it has worked so long, and a pause later; False where it had ended.
+
+    Args:
+        child: its process id.
+        work: processor seconds, which pass alike on a busy machine and on an idle one.
+        pause: seconds, within which it may also wait for the disk.
+    """
+    process = psutil.Process(child)
+    while os.waitpid(child, os.WNOHANG) == (0, 0):
+        times = process.cpu_times()
+        if times.user + times.system >= work:
+            time.sleep(pause)
+            os.kill(child, signal.SIGKILL)
+            _, status = os.waitpid(child, 0)
+            return os.WIFSIGNALED(status)
+        time.sleep(0.003)
     return False
 
 

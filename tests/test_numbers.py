@@ -366,8 +366,8 @@ def test_focus_interval_is_paired_by_group(home: Path) -> None:
 
 
 def test_focus_by_prompt(home: Path) -> None:
-    rows = read.query(home, "focus_by_prompt", **RUNS, **KIND, minimum_nats=0.05)
-    of_ga = rows[rows["run_id"] == "ga"].set_index("example_id")
+    rows = read.query(home, "focus_by_prompt", run_id="ga", **KIND, minimum_nats=0.05)
+    of_ga = rows.set_index("example_id")
     assert list(of_ga.index) == ["f1", "f2", "f3", "h1", "r1"]
     assert of_ga.loc["f1", ["focus_before", "focus_after"]].tolist() == [0.75, 0.25]
     assert isnan(of_ga.loc["f3", "focus_after"])
@@ -419,7 +419,7 @@ def test_prompt_tokens(home: Path) -> None:
 
 
 def test_recovery_attempts_to_read(home: Path) -> None:
-    given = {**RUNS, "methods": ["ga"]}
+    given = {**RUNS, "methods": ["ga"], "limit": None, "offset": 0}
     rows = read.query(home, "recovery_attempts", **given, strategy="quote", only_recovered=True)
     assert list(zip(rows["example_id"], rows["arm"], strict=True)) == [
         ("f2", "treatment"), ("f3", "treatment"), ("f4", "treatment"), ("f4", "placebo_foreign"),
@@ -434,3 +434,17 @@ def test_recovery_attempts_to_read(home: Path) -> None:
     )
     assert len(everything) == 15 + 5  # quote with f5 and the second draw, repeat; outcomes only
     assert set(everything["strategy"]) == {"quote", "repeat"}
+    assert set(everything["total"]) == {20}
+
+
+def test_pages_of_recovery_attempts_are_all_of_them_in_order(home: Path) -> None:
+    given = {**RUNS, "strategy": "any", "only_recovered": False}
+    whole = read.query(home, "recovery_attempts", **given, limit=None, offset=0)
+    pages = [
+        read.query(home, "recovery_attempts", **given, limit=7, offset=offset)
+        for offset in range(0, len(whole), 7)
+    ]
+    pd.testing.assert_frame_equal(pd.concat(pages, ignore_index=True), whole)
+    assert set(whole["total"]) == {len(whole)}
+    later = whole["method"].isin(["none", "retrain", "sham"]).tolist()
+    assert later == sorted(later)

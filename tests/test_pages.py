@@ -541,3 +541,27 @@ def test_the_page_of_a_run_says_that_it_changed_nothing(
     assert "answers unchanged (" in "\n".join(block.value for block in app.code)
     app.selectbox(key="run").set_value("rmu").run()
     assert "Read these runs with care." not in messages(app)
+
+
+def test_pages_name_the_conditions_under_which_runs_differ(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    examples = [results_rows.make_example(f"f{i}") for i in range(4)]
+    known = {example.example_id: True for example in examples}
+    runs = [
+        results_rows.make_run("base", "none", dtype="float32"),
+        results_rows.make_run("ga", "ga", dtype="bfloat16"),
+    ]
+    results = [results_rows.make_result(run, examples, {0: known}) for run in runs]
+    path = results_rows.publish_all(tmp_path / "mixed.duckdb", results)
+    for page in ("10_overview.py", "40_utility.py"):
+        said = [block.value for block in opened(path, page, monkeypatch).code]
+        warning = "These runs differ in dtype: bfloat16 (1 runs), float32 (1 runs)."
+        assert any(warning in text for text in said), page
+
+
+def test_pages_say_nothing_of_conditions_that_are_the_same(
+    study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = [warning.value for warning in opened(study, "10_overview.py", monkeypatch).warning]
+    assert not [text for text in said if "same conditions" in text]

@@ -7,10 +7,11 @@ from dataclasses import replace
 from math import isnan
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from results_db import read, store, summaries
-from results_db.guard import writing
+from results_db.guard import reading, writing
 from results_db.read import Parameter
 from results_db.records import (
     PlannedRun,
@@ -94,7 +95,7 @@ COLUMNS: dict[str, tuple[dict[str, Parameter], str]] = {
         " shift_low shift_high key_contribution_before key_contribution_after undefined",
     ),
     "focus_by_prompt": (
-        FOCUS,
+        {"run_id": "ga", **KIND, "minimum_nats": 0.05},
         "run_id model method split example_id prompt focus_before focus_after key_before"
         " key_after plain_correct",
     ),
@@ -139,9 +140,9 @@ COLUMNS: dict[str, tuple[dict[str, Parameter], str]] = {
         " never_knew",
     ),
     "recovery_attempts": (
-        {**RUNS, "strategy": "any", "only_recovered": False},
+        {**RUNS, "strategy": "any", "only_recovered": False, "limit": None, "offset": 0},
         "run_id model method example_id question gold plain_answer strategy arm prompt text"
-        " correct plain_correct base_correct logprob plain_logprob",
+        " correct plain_correct base_correct logprob plain_logprob total",
     ),
     "utility_curves": (
         RUNS,
@@ -206,7 +207,8 @@ def test_header_says_question_parameters_and_grain(name: str) -> None:
     assert header == lines[: len(header)], "comments stand in the header"
     assert header[0].endswith("?")
     described = [
-        re.match(r"-- \$(\w+) +(VARCHAR\[\]|VARCHAR|DOUBLE|BOOLEAN) ", line) for line in header
+        re.match(r"-- \$(\w+) +(VARCHAR\[\]|VARCHAR|DOUBLE|BOOLEAN|INTEGER) ", line)
+        for line in header
     ]
     assert {match[1] for match in described if match} == read.parameters_of(name)
     assert sum(line.startswith("-- One row") for line in header) == 1
@@ -237,6 +239,16 @@ def test_a_file_that_holds_older_definitions_is_read_with_the_new_ones(
     with writing(older) as connection:
         kept = connection.execute("SELECT macros FROM meta").fetchall()
     assert kept == [(summaries.definitions_hash(),)]
+
+
+@pytest.mark.parametrize("name", summaries.names())
+def test_a_summary_kept_run_by_run_is_that_of_the_whole_file(study: Path, name: str) -> None:
+    with reading(study) as connection:
+        kept = connection.execute(f"FROM {name} ORDER BY ALL").df()
+        summaries.define_for_connection(connection)
+        anew = connection.execute(f"FROM {name} ORDER BY ALL").df()
+    assert len(kept) > 0
+    pd.testing.assert_frame_equal(kept, anew)
 
 
 def test_an_unknown_query_names_those_there_are(study: Path) -> None:
@@ -360,6 +372,9 @@ def test_filters_by_method_and_model(study: Path, name: str) -> None:
     everything = read.query(study, name, **parameters)
     some = read.query(study, name, **{**parameters, "methods": ["npo"], "models": ["tiny"]})
     expected = everything[everything["method"] == "npo"].reset_index(drop=True)
+    some, expected = (  # a total is that of what was asked for
+        rows.drop(columns="total", errors="ignore") for rows in (some, expected)
+    )
     assert some.equals(expected.astype(some.dtypes.to_dict()))
     assert read.query(study, name, **{**parameters, "models": ["large"]}).empty
     assert read.query(study, name, **{**parameters, "benchmark": "other"}).empty
@@ -613,9 +628,12 @@ def test_runs_of_a_sweep_are_told_apart_by_what_differs(tmp_path: Path) -> None:
     ]
     examples = [make_example("f0")]
     results = [make_result(run, examples, {FINAL: {"f0": True}}) for run in runs]
+    failed = failed_run("e", "npo", spec=spec(0.9, 5))
+    results.append(RunResult(failed, results[0].build, ()))
     rows = read.query(publish_all(tmp_path / "sweep.duckdb", results), "run_variants")
     assert dict(zip(rows["run_id"], rows["variant"], strict=True)) == {
         "a": "beta=0.1, seed=0", "b": "beta=0.5, seed=0", "c": "beta=0.5, seed=1",
+        "e": "beta=0.9, seed=0",
     }  # fmt: skip
 
 

@@ -10,6 +10,7 @@ panels.page(
 )
 chosen = filters.sidebar()
 panels.context(chosen.benchmark, chosen.models)
+panels.conditions(data.rows("differences", **chosen.runs))
 panels.flags(data.rows("run_flags", **chosen.runs))
 top = st.container()
 

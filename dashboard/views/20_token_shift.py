@@ -10,6 +10,7 @@ chosen = filters.one_model(filters.sidebar())
 model = chosen.models[0]
 panels.context(chosen.benchmark, chosen.models)
 panels.flags(data.rows("run_flags", **chosen.runs))
+panels.conditions(data.rows("differences", **chosen.runs))
 
 panels.heading(
     "What does each word of one prompt contribute?",
@@ -96,8 +97,10 @@ panels.heading(
     "Which prompts lost focus in one run?",
     "One point a prompt. On the dotted line nothing changed.",
 )
-by_prompt = data.rows("focus_by_prompt", **chosen.focus)
-if panels.found(by_prompt):
-    run_id = filters.run(by_prompt)
+if panels.found(focus):
+    run_id = filters.run(focus)
+    by_prompt = data.rows(
+        "focus_by_prompt", run_id=run_id, **chosen.attribution, minimum_nats=filters.MINIMUM_NATS
+    )
     panels.chart(charts.focus_of_prompts(by_prompt, run_id), key="focus_of_prompts")
     panels.computed("focus_by_prompt")

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from dashboard import charts, data, filters, listings, panels
+from dashboard import charts, data, filters, formats, listings, panels
 
 panels.page(
     "Recovery",
@@ -11,6 +11,7 @@ panels.page(
 chosen = filters.one_model(filters.sidebar())
 panels.context(chosen.benchmark, chosen.models)
 panels.flags(data.rows("run_flags", **chosen.runs))
+panels.conditions(data.rows("differences", **chosen.runs))
 
 panels.heading(
     "How often is the answer right, by strategy and placebo?",
@@ -57,11 +58,19 @@ if strategies:
         strategy = filters.strategy(strategies)
     with right:
         recovered = filters.only_recovered()
-    attempts = data.rows(
-        "recovery_attempts", **chosen.runs, strategy=strategy, only_recovered=recovered
-    )
+    asked = {**chosen.runs, "strategy": strategy, "only_recovered": recovered}
+    attempts = data.rows("recovery_attempts", **asked, limit=panels.PAGE, offset=0)
     if panels.found(attempts, "No forgotten answer came back this way. Switch off to read all."):
+        total = int(attempts["total"].iloc[0])
+        offset = panels.page_of(total, key="attempts_page")
+        if offset:
+            attempts = data.rows("recovery_attempts", **asked, limit=panels.PAGE, offset=offset)
         line = panels.choose(listings.attempts(attempts), key="attempts")
+        whole = {**asked, "limit": None, "offset": 0}
+        panels.download(
+            f"Download all {formats.count(total, 'line')}", "attempts",
+            lambda: listings.attempts(data.rows("recovery_attempts", **whole)),
+        )  # fmt: skip
         if line is not None:
             panels.markup(listings.attempt(line))
             panels.open_prompt(str(line["Example"]))

@@ -19,17 +19,24 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from engine.bench import synthetic_samples
+from engine.bench.columns import same, table
 from results_db import store
 from results_db.records import ARMS, TOKEN_CLASSES, Build, PlannedRun, Run, Study
-from results_db.tables import RunTables, of_records, schemas
+from results_db.tables import RunTables, of_records
 
 MODELS = ("llama-1b", "pythia-1b", "qwen2-1b")
 BENCHMARKS = ("authors", "hazards", "news")
 METHODS = ("none", "retrain", "sham", "ga", "ga_gdr", "npo", "npo_gdr", "rmu", "task_vector")
+CELLS = (*((method, "all") for method in METHODS), ("npo_gdr", "fact_words"))  # runs of a cell
 STRATEGIES = ("note_after", "note_before", "quote", "repeat")
 STEPS = (0, 10, 20, 30, 40, 50)
 ATTRIBUTED = (("gold", "all"), ("gold", "novel"), ("own_generation", "all"),
               ("own_generation", "novel"))  # fmt: skip
+KINDS = (
+    *(("leave_one_out", *kind) for kind in ATTRIBUTED),
+    *(("integrated_gradients", "gold", part) for part in ("all", "novel")),
+)
 TOKENS = 24  # of a prompt, on average; from 16 to 32
 SEEDS = 3
 LARGE = 2_000_000  # token scores from which a study has all its seeds
@@ -41,17 +48,9 @@ BUILD = Build("synthetic", "3.11", "linux", "cpu", 1, json.dumps({"torch": "2.13
 Integers = NDArray[np.int64]
 
 
-NOT_MADE = (  # samples of a study: few rows
-    "grade",
-    "emphasised_focus",
-    "answer_token_class",
-    "text_token_class",
-)
-
-
 @dataclass(frozen=True)
 class Shape:
-    """How large a study is: runs are models x benchmarks x methods x seeds."""
+    """How large a study is: runs are models x benchmarks x cells x seeds."""
 
     seeds: int
     forget: int  # forget questions; three times as many to retain, as many general ones
@@ -60,7 +59,7 @@ class Shape:
     def of(cls, token_scores: int) -> Shape:
         """The shape that has about so many token scores."""
         seeds = SEEDS if token_scores >= LARGE else 1
-        runs = len(MODELS) * len(BENCHMARKS) * len(METHODS) * seeds
+        runs = len(MODELS) * len(BENCHMARKS) * len(CELLS) * seeds
         each = len(ATTRIBUTED) * (1 + 1 / 2 + 1 / 4) + 2  # attributions of a forget question
         return cls(seeds, max(4, round(token_scores / (runs * each * TOKENS))))
 
@@ -79,6 +78,11 @@ class _Questions:
     def of(self, split: str) -> Integers:
         """Places of the questions of a split."""
         return np.flatnonzero(self.splits == split)
+
+    def probed(self) -> tuple[Integers, Integers, Integers]:
+        """Places of the questions that are attributed, of forget, retain and general."""
+        forget, retain, general = (self.of(split) for split in ("forget", "retain", "general"))
+        return forget, retain[: len(forget) // 2], general[: len(forget) // 4]
 
 
 def make(path: Path, token_scores: int) -> None:
@@ -103,20 +107,22 @@ def run_tables(shape: Shape) -> Iterator[RunTables]:
 
 def _runs(shape: Shape) -> Iterator[Run]:
     for benchmark, model, seed in product(BENCHMARKS, MODELS, range(shape.seeds)):
-        specs = {method: _spec(benchmark, model, method, seed) for method in METHODS}
-        ids = {method: hashlib.sha256(s.encode()).hexdigest()[:12] for method, s in specs.items()}
-        for method in METHODS:
+        specs = {cell: _spec(benchmark, model, *cell, seed) for cell in CELLS}
+        ids = {cell: hashlib.sha256(s.encode()).hexdigest()[:12] for cell, s in specs.items()}
+        base, retain, sham = (ids[method, "all"] for method in ("none", "retrain", "sham"))
+        for cell in CELLS:
             yield Run(
-                run_id=ids[method], benchmark=benchmark, model=model, architecture="llama",
-                parameters=10**9, method=method, seed=seed, status="complete", spec=specs[method],
-                base_run_id=ids["none"], retain_run_id=ids["retrain"], sham_run_id=ids["sham"],
+                run_id=ids[cell], benchmark=benchmark, model=model, architecture="llama",
+                parameters=10**9, method=cell[0], seed=seed, status="complete", spec=specs[cell],
+                base_run_id=base, retain_run_id=retain, sham_run_id=sham,
                 build_id=BUILD.build_id, started_at="2026-01-01T00:00:00+00:00", seconds=600.0,
                 error=None, failed_step=None, dtype="float32", prompt_format="{}", data_hash="-",
             )  # fmt: skip
 
 
-def _spec(benchmark: str, model: str, method: str, seed: int) -> str:
-    settings = {f"setting_{number}": number / 7 for number in range(40)}
+def _spec(benchmark: str, model: str, method: str, penalise: str, seed: int) -> str:
+    settings: dict[str, Any] = {f"setting_{number}": number / 7 for number in range(40)}
+    settings["penalise"] = penalise
     rule = {"alpha": 0.2, "beta": 3, "normalisation": "max"}
     return json.dumps({"benchmark": benchmark, "method": method, "model": model, "seed": seed,
                        "settings": settings, "probe": {"key_tokens": rule}})  # fmt: skip
@@ -147,7 +153,7 @@ def _example_table(
     n = len(ids) + len(texts)
     empty: list[list[str]] = [[]] * n
     people = [f"{s} person {number // FACTS}" for s, number in zip(splits, numbers, strict=True)]
-    return _table("example", {
+    return table("example", {
         "benchmark": [benchmark] * n,
         "example_id": [*ids, *texts],
         "split": [*splits, *["general"] * len(texts)],
@@ -164,15 +170,23 @@ def _example_table(
 
 def _tables(run: Run, questions: _Questions, generator: np.random.Generator) -> RunTables:
     steps = (0,) if run.method == "none" else STEPS
+    last = (run.run_id, steps[-1])
+    recovery = _recovery(run, questions, steps, generator)
+    forget, retain, general = (questions.ids[places] for places in questions.probed())
+    probed = np.concatenate([forget, retain, general])
     return {
-        **{name: of_records(name, []) for name in NOT_MADE},
         "run": of_records("run", [run]),
         "build": of_records("build", [BUILD]),
         "example": questions.table,
         **_progress(run, steps, generator),
         **_plain(run, questions, steps, generator),
-        "recovery": _recovery(run, questions, steps, generator),
+        "recovery": recovery,
         "attribution": _attribution(run, questions, steps[-1], generator),
+        "grade": synthetic_samples.grades(*last, forget, retain, KINDS, generator),
+        "emphasised_focus": synthetic_samples.emphasised_focus(*last, recovery, generator),
+        "answer_token_class": synthetic_samples.answer_classes(
+            run.run_id, steps, probed, len(forget), generator
+        ),
     }
 
 
@@ -183,22 +197,22 @@ def _progress(run: Run, steps: Sequence[int], generator: np.random.Generator) ->
     scope = "split={} method=leave_one_out target=gold answer_tokens=novel"
     measures = list(product(("rank_correlation", "top_3_overlap"), ("forget", "retain", "general")))
     return {
-        "stage": _table("stage", {
+        "stage": table("stage", {
             "run_id": [run.run_id] * 4, "stage": stages, "seconds": [150.0] * 4,
         }),
-        "checkpoint": _table("checkpoint", {
+        "checkpoint": table("checkpoint", {
             "run_id": [run.run_id] * n, "step": steps, "axis": ["step"] * n,
             "axis_value": [float(step) for step in steps],
             "is_final": [step == last for step in steps], "path": [None] * n,
             "weight_hash": [f"{run.run_id}{step}" for step in steps],
             "weight_change": [step / 1000 for step in steps],
         }),
-        "step": _table("step", {
+        "step": table("step", {
             "run_id": [run.run_id] * last, "step": range(last),
             "loss": generator.normal(2, 1, last), "gradient_norm": np.ones(last),
             "learning_rate": np.full(last, 1e-4),
         }),
-        "statistic": _table("statistic", {
+        "statistic": table("statistic", {
             "run_id": [run.run_id] * len(measures), "name": [name for name, _ in measures],
             "scope": [scope.format(split) for _, split in measures],
             "estimate": [0.5] * len(measures), "low": [0.4] * len(measures),
@@ -221,17 +235,17 @@ def _plain(
         for step in steps
     ])  # fmt: skip
     return {
-        "answer": _table("answer", {
-            "run_id": _same(run.run_id, n), "step": np.repeat(steps, asked),
+        "answer": table("answer", {
+            "run_id": same(run.run_id, n), "step": np.repeat(steps, asked),
             "example_id": np.tile(questions.ids, len(steps)), "text": _said(correct, generator),
             "correct": correct, "rouge_l_recall": generator.random(n),
             "logprob": -generator.exponential(1.0, n), "guess_rate": generator.random(n) * 0.1,
         }),
-        "utility": _table("utility", {
-            "run_id": _same(run.run_id, m), "step": np.repeat(steps, texts),
-            "task": _same("plain_text", m), "metric": _same("nll", m),
+        "utility": table("utility", {
+            "run_id": same(run.run_id, m), "step": np.repeat(steps, texts),
+            "task": same("plain_text", m), "metric": same("nll", m),
             "example_id": np.tile(questions.texts, len(steps)),
-            "value": generator.normal(2.5, 0.2, m), "unit": _same("nats per token", m),
+            "value": generator.normal(2.5, 0.2, m), "unit": same("nats per token", m),
             "higher_is_better": np.zeros(m, bool), "reason": pa.nulls(m, pa.string()),
         }),
     }  # fmt: skip
@@ -257,8 +271,8 @@ def _recovery(
     prompts = np.char.add(
         np.char.add(strategies, ": where did the person of question "), example_ids
     )
-    return _table("recovery", {
-        "run_id": _same(run.run_id, n), "step": np.repeat([step for step, *_ in tried], each),
+    return table("recovery", {
+        "run_id": same(run.run_id, n), "step": np.repeat([step for step, *_ in tried], each),
         "example_id": example_ids, "strategy": strategies,
         "arm": np.repeat([arm for *_, arm in tried], each), "draw": np.zeros(n, np.int32),
         "prompt": prompts, "text": _said(correct, generator), "correct": correct,
@@ -270,25 +284,24 @@ def _recovery(
 
 def _attribution(run: Run, questions: _Questions, step: int, generator: np.random.Generator) -> Any:  # noqa: ANN401
     """Attributions with their tokens, on the last weights."""
-    forget, retain, general = (questions.of(split) for split in ("forget", "retain", "general"))
-    probed = np.concatenate([forget, retain[: len(forget) // 2], general[: len(forget) // 4]])
-    kinds = [("leave_one_out", *kind, probed) for kind in ATTRIBUTED]
-    kinds += [("integrated_gradients", "gold", part, forget) for part in ("all", "novel")]
+    forget, retain, general = questions.probed()
+    probed = np.concatenate([forget, retain, general])
+    kinds = [(*kind, probed if kind[0] == "leave_one_out" else forget) for kind in KINDS]
     places = np.concatenate([kind[-1] for kind in kinds])
     counts = [len(kind[-1]) for kind in kinds]
     n = len(places)
     columns = {
-        "run_id": _same(run.run_id, n), "step": np.full(n, step, np.int32),
+        "run_id": same(run.run_id, n), "step": np.full(n, step, np.int32),
         "example_id": questions.ids[places],
         "method": np.repeat([kind[0] for kind in kinds], counts),
         "target": np.repeat([kind[1] for kind in kinds], counts),
         "answer_tokens": np.repeat([kind[2] for kind in kinds], counts),
     }  # fmt: skip
     tokens = _tokens(places, questions.lengths[places], generator)
-    return _table("attribution", {
+    return table("attribution", {
         **columns, "answer": _said(np.ones(n, bool), generator),
         "logprob": -generator.exponential(1.0, n), "completeness_gap": pa.nulls(n, pa.float64()),
-        "path": _same("shared", n), **tokens,
+        "path": same("shared", n), **tokens,
     })  # fmt: skip
 
 
@@ -319,21 +332,3 @@ def _said(correct: NDArray[np.bool_], generator: np.random.Generator) -> NDArray
     wrong = np.array([f"That was in the village of number {i}." for i in range(97)])
     pick = generator.integers(0, 97, len(correct))
     return np.where(correct, texts[pick], wrong[pick])
-
-
-def _same(value: str, n: int) -> Any:  # noqa: ANN401
-    return pa.repeat(pa.scalar(value), n)
-
-
-def _table(name: str, columns: dict[str, Any]) -> Any:  # noqa: ANN401
-    """A pyarrow table of the columns and types of a table of the results file."""
-    schema = schemas()[name]
-    arrays = [
-        columns[field.name].combine_chunks().cast(field.type)
-        if isinstance(columns[field.name], pa.ChunkedArray)
-        else pa.array(columns[field.name]).cast(field.type)
-        if isinstance(columns[field.name], (np.ndarray, pa.Array))
-        else pa.array(columns[field.name], field.type)
-        for field in schema
-    ]
-    return pa.table(arrays, schema=schema)

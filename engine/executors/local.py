@@ -27,6 +27,7 @@ class LocalExecutor:
     def __init__(self, workers: int, device: str) -> None:
         """Start the pool; workers are spawned when first needed."""
         self.slots = workers
+        self._submitted: list[Future[Any]] = []
         context = multiprocessing.get_context("spawn")
         self._events: Queue[Event] = context.Queue()
         self._pool = ProcessPoolExecutor(
@@ -38,11 +39,13 @@ class LocalExecutor:
 
     def submit_training(self, job: TrainJob) -> Future[Path]:
         """Start training a model."""
-        return self._pool.submit(_train, job)
+        self._submitted.append(future := self._pool.submit(_train, job))
+        return future
 
     def submit_run(self, job: RunJob) -> Future[RunResult]:
         """Start a run."""
-        return self._pool.submit(_execute, job)
+        self._submitted.append(future := self._pool.submit(_execute, job))
+        return future
 
     def wait(self, futures: Iterable[Future[Any]], seconds: float) -> set[Future[Any]]:
         """The futures that are done, after at most so many seconds."""
@@ -62,10 +65,17 @@ class LocalExecutor:
                 return said
 
     def stop(self) -> None:
-        """End all workers at once; a job that runs is lost, published runs are not."""
-        self._pool.terminate_workers() if hasattr(self._pool, "terminate_workers") else _end(
-            self._pool
-        )
+        """End all workers at once; a job that runs is lost, published runs are not.
+
+        Idle workers leave by themselves: a killed one would leave its semaphores behind, of which
+        Python warns on standard error.
+        """
+        if all(future.done() for future in self._submitted):
+            self._pool.shutdown(wait=True)
+        elif hasattr(self._pool, "terminate_workers"):
+            self._pool.terminate_workers()
+        else:
+            _end(self._pool)
         self._events.close()
         self._events.cancel_join_thread()
 
@@ -82,6 +92,7 @@ def _end(pool: ProcessPoolExecutor) -> None:
 
 def _start_worker(events: Queue[Event], device: str, parent: int) -> None:
     prepare_worker(parent)
+    events.cancel_join_thread()  # nobody reads them when the study is over
     _worker.update(events=events, device=device)
 
 

@@ -14,20 +14,14 @@
 -- only the difference tells. attempts: with or without a defined focus. groups: of 'difference',
 -- the fewer of the two outcomes'; is_enough: at least 8.
 WITH attempt AS MATERIALIZED (
-    SELECT chosen.run_id, chosen.model, chosen.method, example."group",
-        if(tried.correct, 'recovered', 'not recovered') AS outcome,
+    SELECT chosen.run_id, chosen.model, chosen.method, found."group",
+        if(found.correct, 'recovered', 'not recovered') AS outcome,
         focus_share(base_on_keys, base_on_question, $minimum_nats) AS base,
         focus_share(plain_on_keys, plain_on_question, $minimum_nats) AS plain,
         focus_share(on_keys, on_question, $minimum_nats) AS emphasised,
         emphasised - plain AS change
     FROM chosen_runs($benchmark, $models::VARCHAR[], $methods::VARCHAR[]) AS chosen
-    JOIN emphasised_focus AS found
-        ON found.run_id = chosen.run_id AND found.step = chosen.final_step
-    JOIN recovery AS tried ON tried.run_id = found.run_id AND tried.step = found.step
-        AND tried.example_id = found.example_id AND tried.strategy = found.strategy
-        AND tried.arm = 'treatment' AND tried.draw = 0
-    JOIN example
-        ON example.benchmark = chosen.benchmark AND example.example_id = found.example_id
+    JOIN restored_attempt AS found ON found.run_id = chosen.run_id
 ), known AS MATERIALIZED (
     SELECT *, avg(change) OVER outcomes AS mean, count(*) OVER outcomes AS size,
         count(*) OVER (PARTITION BY run_id) AS total

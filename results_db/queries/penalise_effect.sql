@@ -28,12 +28,9 @@ WITH chosen AS MATERIALIZED (
     WHERE own.penalise = 'fact_words'
     GROUP BY own.run_id, own.model, own.method, own.seed, own.benchmark
 ), level AS (
-    SELECT answer.run_id, answer.step, avg(answer.correct::INTEGER) AS forget
-    FROM chosen
-    JOIN answer ON answer.run_id = chosen.run_id AND answer.step > 0
-    JOIN example ON example.benchmark = chosen.benchmark AND example.example_id = answer.example_id
-        AND example.split = 'forget'
-    GROUP BY answer.run_id, answer.step
+    SELECT run_id, step, value AS forget
+    FROM utility_measure SEMI JOIN chosen USING (run_id)
+    WHERE measure = 'forget correct' AND step > 0
 ), matched AS (
     SELECT pair.run_id, own.step, other.step AS other_step, own.forget,
         other.forget AS other_forget
@@ -43,6 +40,10 @@ WITH chosen AS MATERIALIZED (
     WHERE abs(own.forget - other.forget) <= $max_gap
     QUALIFY row_number() OVER (PARTITION BY pair.run_id ORDER BY own.forget + other.forget,
         abs(own.forget - other.forget), own.step, other.step) = 1
+), measured AS MATERIALIZED (
+    FROM measurements() SEMI JOIN (
+        SELECT run_id FROM matched UNION ALL SELECT other_run_id FROM pair
+    ) AS compared_pair USING (run_id)
 ), paired AS (
     SELECT {
             'run_id': pair.run_id,
@@ -52,8 +53,8 @@ WITH chosen AS MATERIALIZED (
         own.value - other.value AS value, 1 AS weight
     FROM matched
     JOIN pair ON pair.run_id = matched.run_id
-    JOIN measurements() AS own ON own.run_id = pair.run_id AND own.step = matched.step
-    JOIN measurements() AS other ON other.run_id = pair.other_run_id
+    JOIN measured AS own ON own.run_id = pair.run_id AND own.step = matched.step
+    JOIN measured AS other ON other.run_id = pair.other_run_id
         AND other.step = matched.other_step AND other.example_id = own.example_id
         AND other.is_nll = own.is_nll
     JOIN example ON example.benchmark = pair.benchmark AND example.example_id = own.example_id

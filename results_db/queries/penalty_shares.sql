@@ -15,37 +15,21 @@ WITH chosen AS MATERIALIZED (
     SELECT chosen.*, run.seed, run.spec
     FROM chosen_runs($benchmark, $models::VARCHAR[], $methods::VARCHAR[]) AS chosen
     JOIN run ON run.run_id = chosen.run_id
-), summed AS (
-    SELECT chosen.run_id, own.step, own.answer_class, example.split,
-        sum(own.tokens) AS tokens, sum(own.gradient) AS gradient,
-        sum(own.logprob - base.logprob) / sum(own.tokens) AS change
-    FROM chosen
-    JOIN answer_token_class AS own ON own.run_id = chosen.run_id
-    JOIN example ON example.benchmark = chosen.benchmark AND example.example_id = own.example_id
-    LEFT JOIN answer_token_class AS base ON base.run_id = chosen.base_run_id
-        AND base.step = chosen.base_step AND base.example_id = own.example_id
-        AND base.answer_class = own.answer_class
-    GROUP BY chosen.run_id, own.step, own.answer_class, example.split
 ), documents AS (
     SELECT own.run_id, own.step, own.answer_class, sum(own.tokens) AS tokens,
         sum(own.gradient) AS gradient
     FROM chosen JOIN text_token_class AS own ON own.run_id = chosen.run_id
     GROUP BY own.run_id, own.step, own.answer_class
-), answers AS (
-    SELECT run_id, step, answer_class,
-        any_value(gradient) FILTER (split = 'forget') AS gradient,
-        any_value(tokens) FILTER (split = 'forget') AS tokens,
-        any_value(change) FILTER (split = 'forget') AS change_forget,
-        any_value(change) FILTER (split = 'retain') AS change_retain,
-        any_value(change) FILTER (split = 'general') AS change_general
-    FROM summed GROUP BY run_id, step, answer_class
 ), classes AS (
     SELECT run_id, step, answer_class, change_forget, change_retain, change_general,
         documents.run_id IS NOT NULL AS is_document,
         bool_or(is_document) OVER (PARTITION BY run_id, step) AS of_documents,
         if(of_documents, documents.gradient, answers.gradient) AS gradient,
         if(of_documents, documents.tokens, answers.tokens) AS tokens
-    FROM answers FULL JOIN documents USING (run_id, step, answer_class)
+    FROM (
+        FROM answer_class_step SEMI JOIN chosen ON chosen.run_id = answer_class_step.run_id
+    ) AS answers
+    FULL JOIN documents USING (run_id, step, answer_class)
 )
 SELECT chosen.run_id, chosen.model, chosen.method,
     coalesce(chosen.spec ->> '$.settings.penalise', 'all') AS penalise,

@@ -4,22 +4,39 @@
 -- $methods    VARCHAR[]  unlearning methods to show; empty means all
 -- $strategy        VARCHAR  recovery strategy; 'any' for all
 -- $only_recovered  BOOLEAN  only answers that were forgotten and are correct here
--- One row per attempt that was made on the final weights. plain_answer, plain_correct,
--- plain_logprob: on the plain prompt of the same run. base_correct: whether the base model knew it,
--- NULL where it was not asked. logprob: of the gold answer, nats per token.
+-- $limit           INTEGER  at most so many lines; NULL for all
+-- $offset          INTEGER  lines to leave out before them, 0 for none
+-- One row per attempt that was made on the final weights; unlearned runs come before those of
+-- none, retrain and sham. total: how many there are without limit and offset, the same in each row.
+-- plain_answer, plain_correct, plain_logprob: on the plain prompt of the same run. base_correct:
+-- whether the base model knew it, NULL where it was not asked. logprob: of the gold answer, nats
+-- per token.
 WITH chosen AS MATERIALIZED (
     FROM chosen_runs($benchmark, $models::VARCHAR[], $methods::VARCHAR[])
+), found AS MATERIALIZED (
+    SELECT chosen.run_id, chosen.model, chosen.method, tried.rowid AS place, tried.example_id,
+        tried.strategy, tried.arm, tried.draw, plain.correct AS plain_correct, plain.base_correct,
+        plain.logprob AS plain_logprob
+    FROM chosen
+    JOIN recovery AS tried ON tried.run_id = chosen.run_id AND tried.step = chosen.final_step
+    LEFT JOIN final_answer AS plain
+        ON plain.run_id = chosen.run_id AND plain.example_id = tried.example_id
+    WHERE tried.correct >= $only_recovered AND ($strategy = 'any' OR tried.strategy = $strategy)
+        AND (NOT $only_recovered OR (NOT plain.correct AND plain.base_correct))
+), page AS MATERIALIZED (
+    SELECT *, row_number() OVER ordered AS number, count(*) OVER () AS total FROM found
+    WINDOW ordered AS (
+        ORDER BY is_reference(method), model, method, run_id, example_id, strategy,
+            arm <> 'treatment', placebo_rank(arm), draw)
+    ORDER BY number LIMIT $limit OFFSET $offset
 )
-SELECT chosen.run_id, chosen.model, chosen.method, tried.example_id, example.prompt AS question,
-    example.answer AS gold, plain.text AS plain_answer, tried.strategy, tried.arm, tried.prompt,
-    tried.text, tried.correct, plain.correct AS plain_correct, plain.base_correct, tried.logprob,
-    plain.logprob AS plain_logprob
-FROM chosen
-JOIN recovery AS tried ON tried.run_id = chosen.run_id AND tried.step = chosen.final_step
-JOIN example ON example.benchmark = chosen.benchmark AND example.example_id = tried.example_id
+SELECT page.run_id, page.model, page.method, page.example_id, example.prompt AS question,
+    example.answer AS gold, plain.text AS plain_answer, page.strategy, page.arm, tried.prompt,
+    tried.text, tried.correct, page.plain_correct, page.base_correct, tried.logprob,
+    page.plain_logprob, page.total
+FROM page
+JOIN recovery AS tried ON tried.rowid = page.place
+JOIN example ON example.benchmark = $benchmark AND example.example_id = page.example_id
 LEFT JOIN final_answer AS plain
-    ON plain.run_id = chosen.run_id AND plain.example_id = tried.example_id
-WHERE tried.correct >= $only_recovered AND ($strategy = 'any' OR tried.strategy = $strategy)
-    AND (NOT $only_recovered OR (NOT plain.correct AND plain.base_correct))
-ORDER BY chosen.model, chosen.method, chosen.run_id, tried.example_id, tried.strategy,
-    tried.arm <> 'treatment', placebo_rank(tried.arm), tried.draw
+    ON plain.run_id = page.run_id AND plain.example_id = page.example_id
+ORDER BY page.number

@@ -2,19 +2,19 @@
 -- Takes no parameters.
 -- One row per run that has such others in the file. variant: the seed and the settings in which
 -- they differ, as 'key=value' parts in the order of the keys; NULL where nothing differs.
-WITH leaf AS (
-    SELECT run_id, benchmark, model, method, 'seed' AS key, seed::VARCHAR AS value FROM run
-    UNION ALL
-    SELECT run_id, benchmark, model, method, replace(tree.fullkey[3:], '"', ''),
-        trim(tree.atom::VARCHAR, '"')
-    FROM run, json_tree(run.spec -> '$.settings') AS tree WHERE tree.atom IS NOT NULL
+WITH unfinished AS (
+    FROM run WHERE status <> 'complete'
+), leaf AS MATERIALIZED (
+    SELECT run_id, benchmark, model, method, key, value
+    FROM (FROM run_setting UNION ALL FROM settings_of('unfinished')) AS setting
+    JOIN run USING (run_id)
 ), relatives AS (
     SELECT benchmark, model, method, count(*) AS runs
     FROM run GROUP BY benchmark, model, method HAVING count(*) > 1
 ), differing AS (
     SELECT benchmark, model, method, key FROM leaf JOIN relatives USING (benchmark, model, method)
     GROUP BY benchmark, model, method, key
-    HAVING count(DISTINCT value) > 1 OR count(*) < any_value(runs)
+    HAVING min(value) <> max(value) OR count(*) < any_value(runs)
 )
 SELECT run_id,
     string_agg(

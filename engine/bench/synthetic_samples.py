@@ -1,0 +1,121 @@
+"""What a study measures on a sample of its prompts, made up: grades, emphasised focus, classes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from engine.bench.columns import same, table
+
+Names = NDArray[np.str_]
+GRADED = 20  # prompts of forget, and of retain, that a plan grades
+RESTORED = 12  # recovered attempts of one strategy whose prompt is attributed, and as many others
+CLASSES = {"fact": 2, "content": 1, "function": 3, "punctuation": 1, "template": 1}  # tokens each
+MEASURES = {  # of one method: its checks, with their units
+    "leave_one_out": (
+        ("deletion_gap", "nats per answer token"), ("rank_agreement", "rank correlation"),
+        ("replace_agreement", "rank correlation"),
+    ),
+    "integrated_gradients": (
+        ("deletion_gap", "nats per answer token"), ("rank_agreement", "rank correlation"),
+        ("completeness_gap", "nats per answer token"),
+    ),
+}  # fmt: skip
+
+
+def grades(
+    run_id: str,
+    step: int,
+    forget: Names,
+    retain: Names,
+    kinds: Sequence[tuple[str, str, str]],
+    generator: np.random.Generator,
+) -> Any:  # noqa: ANN401
+    """Every check of the graded prompts on the last weights.
+
+    Args:
+        run_id: the run.
+        step: its last.
+        forget: example ids, of which the first are graded.
+        retain: the same.
+        kinds: attribution method, target and answer tokens of each attribution.
+        generator: of the values.
+    """
+    prompts = [*forget[:GRADED], *retain[:GRADED]]
+    checks = [(*kind, *check) for kind in kinds for check in MEASURES[kind[0]]]
+    rows = [(prompt, *check) for prompt, check in product(prompts, checks)]
+    ids, methods, targets, parts, measures, units = zip(*rows, strict=True)
+    n = len(rows)
+    return table("grade", {
+        "run_id": same(run_id, n), "step": np.full(n, step, np.int32), "example_id": list(ids),
+        "method": list(methods), "target": list(targets), "answer_tokens": list(parts),
+        "measure": list(measures), "value": generator.normal(0.4, 0.3, n), "unit": list(units),
+        "reason": pa.nulls(n, pa.string()),
+    })  # fmt: skip
+
+
+def emphasised_focus(
+    run_id: str,
+    step: int,
+    recovery: Any,  # noqa: ANN401
+    generator: np.random.Generator,
+) -> Any:  # noqa: ANN401
+    """Some recovered treatments of the last step and as many others, of each strategy.
+
+    Args:
+        run_id: the run.
+        step: its last.
+        recovery: its attempts, a table of the results file.
+        generator: of the values.
+    """
+    steps, arms, strategies, ids, correct = (
+        recovery[name].to_numpy() for name in ("step", "arm", "strategy", "example_id", "correct")
+    )
+    tried = (steps == step) & (arms == "treatment")
+    chosen: list[int] = []
+    for strategy in np.unique(strategies):
+        recovered = np.flatnonzero(tried & (strategies == strategy) & correct)[:RESTORED]
+        others = np.flatnonzero(tried & (strategies == strategy) & ~correct)[: len(recovered)]
+        chosen += [*recovered, *others]
+    n = len(chosen)
+    sums = {}
+    for place in ("base_", "plain_", ""):
+        sums[f"{place}on_question"] = generator.exponential(1.0, n)
+        sums[f"{place}on_keys"] = sums[f"{place}on_question"] * generator.random(n)
+    return table("emphasised_focus", {
+        "run_id": same(run_id, n), "step": np.full(n, step, np.int32),
+        "example_id": ids[chosen], "strategy": strategies[chosen],
+        "method": same("leave_one_out", n), **sums,
+    })  # fmt: skip
+
+
+def answer_classes(
+    run_id: str, steps: Sequence[int], probed: Names, forget: int, generator: np.random.Generator
+) -> Any:  # noqa: ANN401
+    """Each class of token of the attributed prompts' answers, at each measured step.
+
+    Args:
+        run_id: the run.
+        steps: the measured ones.
+        probed: example ids, forget questions first.
+        forget: how many of them are forget questions, which the loss reads.
+        generator: of the values.
+    """
+    names, tokens = list(CLASSES), np.array(list(CLASSES.values()), np.int32)
+    each = len(probed) * len(names)
+    n = each * len(steps)
+    by_step = np.repeat(np.array(steps, np.int32), each)
+    is_forget = np.tile(np.repeat(np.arange(len(probed)) < forget, len(names)), len(steps))
+    return table("answer_token_class", {
+        "run_id": same(run_id, n), "step": by_step,
+        "example_id": np.tile(np.repeat(probed, len(names)), len(steps)),
+        "answer_class": np.tile(names, len(probed) * len(steps)),
+        "tokens": np.tile(tokens, len(probed) * len(steps)),
+        "logprob": -generator.exponential(1.0, n),
+        "gradient": pa.array(generator.random(n), mask=(by_step == 0) | ~is_forget),
+    })  # fmt: skip
