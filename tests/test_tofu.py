@@ -14,7 +14,9 @@ import pytest
 from engine import cache as caches
 from engine import plan as plans
 from engine.benchmarks import tofu
-from engine.benchmarks.tofu_rows import TofuError, authors, rows
+from engine.benchmarks.hub_files import DataError
+from engine.benchmarks.hub_tables import Source
+from engine.benchmarks.tofu_rows import PAIR, PERTURBED, authors
 from engine.benchmarks.tofu_words import author_name, fact_words, is_yes_or_no, kind, name_in
 from engine.corpus import Benchmark
 from engine.correct import chance, is_correct
@@ -58,21 +60,25 @@ def questions() -> tuple[Example, ...]:
         ("forget01", 40),
         ("forget05", 200),
         ("forget10", 400),
+        ("retain90", 3600),
         ("retain95", 3800),
+        ("retain99", 3960),
+        ("forget01_perturbed", 40),
         ("forget05_perturbed", 200),
+        ("forget10_perturbed", 400),
         ("retain_perturbed", 400),
         ("real_authors_perturbed", 100),
         ("world_facts_perturbed", 117),
     ],
 )
 def test_tables_have_as_many_rows_as_documented(config: str, count: int) -> None:
-    assert len(rows(str(DATA), config, tofu.PAIR)) == count
+    assert len(Source("tofu", str(DATA)).rows(config, PAIR)) == count
 
 
 @needs_data
 def test_forget_and_retain_tables_share_no_question_and_make_up_the_whole() -> None:
     asked = {
-        config: {row["question"] for row in rows(str(DATA), config, tofu.PAIR)}
+        config: {row["question"] for row in Source("tofu", str(DATA)).rows(config, PAIR)}
         for config in ("full", "forget05", "retain95", "forget05_perturbed")
     }
     assert not asked["forget05"] & asked["retain95"]
@@ -84,7 +90,7 @@ def test_forget_and_retain_tables_share_no_question_and_make_up_the_whole() -> N
 def test_every_author_of_the_perturbed_tables_has_a_name_that_most_questions_have() -> None:
     names = []
     for config in ("forget05_perturbed", "retain_perturbed"):
-        for author in authors(rows(str(DATA), config, tofu.PERTURBED), config):
+        for author in authors(Source("tofu", str(DATA)).rows(config, PERTURBED), config):
             asked = [row["question"] for row in author]
             names.append(name := author_name(asked))
             assert sum(name_in(question, name) == name for question in asked) >= 10, name
@@ -257,7 +263,7 @@ def write_hub_folder(folder: Path, *, without: str = "") -> Path:
     tables = {
         "forget05_perturbed": perturbed[:40],
         "retain_perturbed": perturbed[40:],
-        "retain95": [{k: row[k] for k in tofu.PAIR} for row in pairs],
+        "retain95": [{k: row[k] for k in PAIR} for row in pairs],
         "real_authors_perturbed": general[:3],
         "world_facts_perturbed": general[3:],
     }
@@ -309,17 +315,17 @@ def test_a_folder_in_the_hubs_layout_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize("column", ["perturbed_answer", "paraphrased_question", "answer"])
 def test_a_missing_column_is_named(tmp_path: Path, column: str) -> None:
     folder = write_hub_folder(tmp_path / "hub", without=column)
-    with pytest.raises(TofuError, match=f"forget05_perturbed has no column '{column}'. It has: "):
+    with pytest.raises(DataError, match=f"forget05_perturbed has no column '{column}'. It has: "):
         tofu.load(str(folder), **SMALL)
 
 
 def test_a_missing_table_and_too_few_authors_are_said(tmp_path: Path) -> None:
     folder = str(write_hub_folder(tmp_path / "hub"))
-    with pytest.raises(TofuError, match="forget01_perturbed cannot be read"):
+    with pytest.raises(DataError, match="forget01_perturbed cannot be read"):
         tofu.load(folder, **SMALL | {"forget": "forget01"})
-    with pytest.raises(TofuError, match="retain_authors is 9, but retain_perturbed has 2"):
+    with pytest.raises(DataError, match="retain_authors is 9, but retain_perturbed has 2"):
         tofu.load(folder, **SMALL | {"retain_authors": 9})
-    with pytest.raises(TofuError, match="3 rows, not 20"):
+    with pytest.raises(DataError, match="3 rows, not 20"):
         authors([{}] * 3, "x")
 
 
@@ -356,5 +362,5 @@ def test_settings_that_a_benchmark_does_not_take_are_named() -> None:
     with pytest.raises(SettingsError, match="did you mean 'forget_authors'"):
         plans.read("tofu-tiny", ["benchmark.settings.forget_author=3"])
     wrong = plans.read("tofu-tiny", ["benchmark.settings.forget_authors=few"])
-    with pytest.raises(SettingsError, match=r"benchmarks\.tofu\.forget_authors: .* found 'few'"):
+    with pytest.raises(SettingsError, match=r"benchmarks\.tofu\.forget_authors.*found 'few'"):
         caches.benchmark(wrong.benchmarks["tofu"].spec("tofu"))
