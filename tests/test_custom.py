@@ -11,13 +11,12 @@ import pyarrow
 import pytest
 from pyarrow import parquet
 
-from dashboard import tokens
-from engine import plan as plans
 from engine.benchmarks import custom
 from engine.benchmarks.hub_files import DataError
 from engine.corpus import Benchmark, NoCorpusError
 from results_db import read
 from results_db.records import SPLITS
+from tests import test_pages
 from tests.conftest import unpact
 from tests.hub_folders import write
 
@@ -84,7 +83,7 @@ def test_every_kind_of_file_says_the_same(tmp_path: Path) -> None:
 
 def test_columns_are_mapped_and_cells_stay_as_they_are_written(tmp_path: Path) -> None:
     (tmp_path / "q.csv").write_text(
-        'q,gold,kind\n"When was Al born?",1985-05-08,forget\n"Which agent is Di, of two?",007,retain\n',
+        'q,gold,kind\n"When, pray, was Al born?",1985-05-08,forget\nWho is Di?,007,retain\n',
         encoding="utf-8",
     )
     names = {"prompt": "q", "answer": "gold", "split": "kind"}
@@ -119,10 +118,13 @@ def test_lists_are_json_or_have_bars_between_their_texts(tmp_path: Path) -> None
         ("prompt,answer,split\na,b,\n", "line 2: split is '', not one of"),
         ("prompt,answer\n,b\n", "line 2: the prompt is empty"),
         ("prompt,answer\na,\n", "line 2: the answer is empty"),
-        ("prompt,answer,id\na,b,x\nc,d,x\n", "line 3: the id 'x' is that of custom: "),
-        ("prompt,answer\na,b\na,d\n", "line 3: the prompt 'a' is that of custom: "),
+        ("prompt,answer,id\na,oslo,x\nc,rome,x\n", "line 3: the id 'x' is that of custom: "),
+        ("prompt,answer\na,oslo\na,rome\n", "line 3: the prompt 'a' is that of custom: "),
         ("prompt,answer,keywords\nthe cat,b,dog\n", "the keyword 'dog' does not occur"),
-        ("prompt,answer,group,split\na,b,g,forget\nc,d,g,retain\n", "a group belongs to one split"),
+        (
+            "prompt,answer,group,split\na,oslo,g,forget\nc,rome,g,retain\n",
+            "a group belongs to one split",
+        ),
         ("prompt,answer\nIs it Oslo?,Oslo.\n", "nothing says when an answer is correct"),
     ],
 )
@@ -151,7 +153,7 @@ def test_other_files_and_settings_that_cannot_be_used_are_refused(tmp_path: Path
 def test_without_rows_to_retain_nothing_can_be_unlearned_here(tmp_path: Path) -> None:
     alone = made(tmp_path, [{"prompt": "Where is Al?", "answer": "In Oslo."}])
     assert [e.split for e in alone.questions(*SPLITS)] == ["forget"]
-    with pytest.raises(NoCorpusError, match="nothing to retain is at hand.*column split"):
+    with pytest.raises(NoCorpusError, match=r"nothing to retain is at hand.*column split"):
         alone.require_corpus()
     path, database = tmp_path / "mine.jsonl", tmp_path / "x.duckdb"
     done = unpact("run", "custom-tiny", "--set", f"benchmark.path={path}", "--db", database)
@@ -168,26 +170,38 @@ def test_a_changed_row_is_another_example(tmp_path: Path) -> None:
     assert one.example_id == same.example_id != other.example_id
 
 
-def test_a_file_of_twenty_rows_reaches_the_results_file_as_it_is_written(tmp_path: Path) -> None:
-    database = tmp_path / "x.duckdb"
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The example file's study, on a smaller model."""
+    folder = tmp_path_factory.mktemp("custom")
     overrides = [f"benchmark.path={EXAMPLE_FILE}", *SMALLER]
     arguments = [part for each in overrides for part in ("--set", each)]
-    done = unpact(
-        "run", "custom-tiny", *arguments, "--db", database, "--cache", tmp_path / "cache",
-        "--workers", "1",
-    )  # fmt: skip
+    place = ("--db", folder / "x.duckdb", "--cache", folder / "cache", "--workers", "1")
+    done = unpact("run", "custom-tiny", *arguments, *place)
     assert done.returncode == 0, done.stderr
-    plan = plans.read("custom-tiny", overrides)
-    verdicts = read.query(
-        database, "verdict", benchmark="custom", models=[], methods=[], max_effect=0.1,
-        min_utility=0.9,
-    )  # fmt: skip
-    assert set(verdicts["method"]) == {"ga_gdr", "npo_gdr"}
-    run = plan.run_of("custom", "llama-small", "none").run_id
-    examples = read.query(database, "examples", run_id=run)
-    shown = set(examples["prompt"])
+    return folder / "x.duckdb"
+
+
+def test_a_file_of_twenty_rows_reaches_the_results_file_as_it_is_written(study: Path) -> None:
     with EXAMPLE_FILE.open(encoding="utf-8", newline="") as file:
-        asked = {row["prompt"] for row in csv.DictReader(file) if row["prompt"]}
-    assert shown == asked
-    hostile = next(prompt for prompt in shown if "<b>" in prompt)
-    assert "<b>" not in tokens.html_of(hostile)
+        written = {(r["prompt"], r["answer"]) for r in csv.DictReader(file) if r["prompt"]}
+    stored = read.query(
+        study, "examples", benchmark="custom", model="llama-small", split="all", search="",
+        outcome="all",
+    )  # fmt: skip
+    assert set(zip(stored["prompt"], stored["answer"], strict=True)) == written
+    assert any("<script>" in answer for answer in stored["answer"])
+    assert any("DROP TABLE" in answer for answer in stored["answer"])
+    verdicts = read.query(
+        study, "verdict", benchmark="custom", models=[], methods=[], max_effect=0.1, min_utility=0.9
+    )
+    assert set(verdicts["method"]) == {"ga_gdr", "npo_gdr"}
+
+
+@pytest.mark.parametrize("page", ["10_overview.py", "50_prompt.py", "80_runs.py"])
+def test_a_file_of_twenty_rows_reaches_the_dashboard_as_text(
+    page: str, study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = test_pages.opened(study, page, monkeypatch)
+    shown = test_pages.html_of(app)
+    assert "<script>" not in shown and "<b>Cato" not in shown
