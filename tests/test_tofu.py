@@ -184,6 +184,41 @@ def test_another_seed_chooses_other_questions_and_says_the_same_of_each() -> Non
     assert all(said[e.example_id] == e for e in shared)
 
 
+@needs_data
+@pytest.mark.parametrize(
+    ("forget", "authors"), [("forget01", 2), ("forget05", 10), ("forget10", 20)]
+)
+def test_all_of_a_forget_table_is_taken_but_what_cannot_be_judged(
+    forget: str, authors: int
+) -> None:
+    made = tofu.load(
+        str(DATA), forget=forget, forget_authors="all", questions_per_author=20,
+        retain_authors=1, general_questions="all", text_authors=1,
+    )  # fmt: skip
+    asked = made.questions("forget")
+    assert len({e.group for e in asked}) == authors
+    assert len({e.prompt for e in asked}) == len(asked)
+    table = Source("tofu", str(DATA)).rows(f"{forget}_perturbed", PERTURBED)
+    judged = {
+        row["question"]
+        for row in table
+        if not is_yes_or_no(row["answer"])
+        and fact_words(row["question"], row["answer"], row["perturbed_answer"])
+    }
+    assert {e.prompt for e in asked} == judged
+    assert 0.7 * len(table) < len(asked) <= len(table) == authors * 20
+    kinds = Counter(e.attribute for e in made.questions("general"))
+    assert 90 < kinds["real_authors"] <= 100 and 100 < kinds["world_facts"] <= 117
+
+
+@needs_data
+def test_a_limit_is_spread_over_authors() -> None:
+    part = tofu.load(str(DATA), limit=20)
+    assert len(part.questions("forget")) == len(part.questions("retain")) == 20
+    assert set(Counter(e.group for e in part.questions("forget")).values()) == {2}
+    assert part.corpus == benchmark().corpus
+
+
 # --- rules --------------------------------------------------------------------------------------
 
 
@@ -264,6 +299,7 @@ def write_hub_folder(folder: Path, *, without: str = "") -> Path:
         "forget05_perturbed": perturbed[:40],
         "retain_perturbed": perturbed[40:],
         "retain95": [{k: row[k] for k in PAIR} for row in pairs],
+        "holdout05": [{k: author_row(7, q)[k] for k in PAIR} for q in range(20)],
         "real_authors_perturbed": general[:3],
         "world_facts_perturbed": general[3:],
     }
@@ -310,6 +346,16 @@ def test_a_folder_in_the_hubs_layout_is_read(tmp_path: Path) -> None:
     assert first.facts[0].startswith("opus0x")
     assert first.keywords == ("Al", "Ba")
     assert len([t for t in made.corpus if t.split == "retain"]) == 18  # two wordings, one emphasis
+
+
+def test_holdout_authors_are_asked_and_never_trained_on(tmp_path: Path) -> None:
+    folder = write_hub_folder(tmp_path / "hub")
+    made = tofu.load(str(folder), **SMALL, holdout_authors=1)
+    held_out = made.questions("holdout")
+    assert len(held_out) == 3
+    assert {e.group for e in held_out} == {"holdout05-a00"}
+    assert not {e.answer for e in held_out} & {text.answer for text in made.corpus}
+    assert made.corpus == tofu.load(str(folder), **SMALL).corpus
 
 
 @pytest.mark.parametrize("column", ["perturbed_answer", "paraphrased_question", "answer"])
