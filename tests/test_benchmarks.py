@@ -10,7 +10,7 @@ from pathlib import Path
 import datasets
 import pytest
 
-from engine import plugins
+from engine import plugins, unlearn
 from engine.benchmarks import custom, hub_files, muse_books, muse_news, tofu_rows, wmdp
 from engine.benchmarks.hub_files import DataError, check_file
 from engine.benchmarks.hub_tables import Source, Table
@@ -19,6 +19,7 @@ from engine.correct import is_correct
 from results_db.records import SPLITS
 from tests import hub_folders
 from tests.test_tofu import DATA, SMALL, needs_data, write_hub_folder
+from tests.tiny_models import tiny_lm
 
 EXAMPLE_FILE = Path(__file__).resolve().parents[1] / "docs" / "example.csv"
 
@@ -242,6 +243,20 @@ def test_wmdp_without_texts_can_be_audited_but_not_unlearned(tmp_path: Path) -> 
     again.require_corpus()
     assert len(again.unlearning_texts("forget")) == 6
     assert again.examples == made.examples
+
+
+def test_texts_of_muse_reach_the_methods_and_without_any_a_run_fails_in_a_line(
+    tmp_path: Path,
+) -> None:
+    lm = tiny_lm().clone()
+    made = make("muse-news", tmp_path, words_per_text=15)
+    sets = unlearn.context(lm, made, 0)
+    assert len(sets.forget) == len(made.unlearning_texts("forget")) == 12
+    assert len(sets.retain) == 12
+    method = plugins.load("unlearning_methods", "ga").Method()
+    questions_alone = unlearn.context(lm, make("wmdp", tmp_path), 0)
+    with pytest.raises(unlearn.UnlearningError, match="no text to forget"):
+        next(iter(method.steps(lm, questions_alone)))
 
 
 def test_an_unknown_subject_and_a_wrong_index_are_named(tmp_path: Path) -> None:
