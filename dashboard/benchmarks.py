@@ -11,6 +11,10 @@ FORMS = {
     "bios-docs": "Documents about invented people are unlearned; questions about them are asked.",
     "bios-mc": "Documents about invented people are unlearned; facts are probed as a choice.",
     "tofu": "Questions about invented authors are unlearned, and asked.",
+    "muse-news": "News articles are unlearned; questions and passages are probed.",
+    "muse-books": "Novels are unlearned; questions and passages are probed.",
+    "wmdp": "Texts on hazardous knowledge are unlearned; it is probed as a choice, beside MMLU.",
+    "custom": "Questions of a user's own file are unlearned, and asked.",
 }
 RULES = {
     "contains_fact": "An answer is correct when it contains the fact.",

@@ -46,7 +46,12 @@ def _corpus_hash(name: str, settings: str) -> str:
 
 
 def model_folder(cache: Path, run: RunSpec, *, with_forget: bool) -> Path:
-    """The folder of a trained model, named by a hash of corpus, spec, seed and torch version."""
+    """The folder of a trained model, named by a hash of corpus, spec, seed and torch version.
+
+    Raises:
+        NoCorpusError: if the benchmark has nothing to train on.
+    """
+    benchmark(run.benchmark).require_corpus()
     corpus = _corpus_hash(run.benchmark.name, json.dumps(run.benchmark.arguments(), sort_keys=True))
     model = run.model.model_dump_json()
     made_of = [RECIPE, corpus, model, run.seed, with_forget, version("torch")]

@@ -292,17 +292,33 @@ def _best(measured: Measured) -> str:
 
 
 def show_plugins(families: Sequence[str], *, as_json: bool) -> None:
-    """Names and first docstring lines of every plugin."""
+    """Names and first docstring lines of every plugin; of a benchmark also source and needs."""
     rows = [
-        (family, name, plugins.describe(family, name))
+        {
+            "family": family,
+            "name": name,
+            "description": plugins.describe(family, name),
+            **_benchmark_notes(family, name),
+        }
         for family in families
         for name in plugins.names(family)
     ]
-    columns = ("family", "name", "what it is")
     if as_json:
-        show_json([{"family": f, "name": n, "description": d} for f, n, d in rows])
-    else:
-        show_table("", columns, rows)
+        show_json(rows)
+        return
+    table = [(row["family"], row["name"], _described(row)) for row in rows]
+    show_table("", ("family", "name", "what it is"), table)
+
+
+def _benchmark_notes(family: str, name: str) -> dict[str, str]:
+    if family != "benchmarks":
+        return {}
+    return {label: plugins.note(family, name, label.capitalize()) for label in ("source", "needs")}
+
+
+def _described(row: dict[str, str]) -> str:
+    notes = [f"{label}: {row[label]}" for label in ("source", "needs") if label in row]
+    return "\n".join([row["description"], *notes])
 
 
 def show_probe(result: ProbeResult, *, as_json: bool) -> None:

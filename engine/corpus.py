@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import random
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from results_db.records import CorrectRule, Example, Split
 
 Unlearns = Literal["questions", "documents"]
+
+
+class NoCorpusError(ValueError):
+    """A benchmark has nothing that a model could be trained on or unlearn."""
 
 
 @dataclass(frozen=True)
@@ -29,12 +36,47 @@ class Benchmark:
     corpus: tuple[Text, ...]
     rule: CorrectRule = "contains_fact"  # when an answer counts as correct: see engine/correct.py
     unlearns: Unlearns = "questions"  # which texts of forget and retain the methods work on
+    unasked: tuple[Example, ...] = ()  # left out of probing by a limit; unlearned all the same
+    lacks: str = ""  # what is to be given so that models can be trained and unlearned here
+
+    def limited(self, limit: int | None, seed: int) -> Benchmark:
+        """At most so many questions, and so many plain texts, of each split; see `spread`.
+
+        The corpus stays, and so does what methods unlearn: a limit shortens measuring alone.
+        """
+        if limit is None:
+            return self
+        kinds = {(example.form, example.split): None for example in self.examples}
+        kept = {
+            example.example_id
+            for form, split in kinds
+            for example in spread(
+                [e for e in self.examples if (e.form, e.split) == (form, split)], limit, seed
+            )
+        }
+        asked = tuple(e for e in self.examples if e.example_id in kept)
+        left_out = tuple(e for e in self.examples if e.example_id not in kept)
+        return replace(self, examples=asked, unasked=(*self.unasked, *left_out))
+
+    def require_corpus(self) -> None:
+        """Check that models can be trained on its corpus and unlearn a part of it.
+
+        Raises:
+            NoCorpusError: naming what is missing, and how to give it.
+        """
+        splits: tuple[Split, ...] = ("forget", "retain")
+        empty = [split for split in splits if not self.unlearning_texts(split)]
+        if empty:
+            raise NoCorpusError(
+                f"{self.name}: nothing to {empty[0]} is at hand, so no model can be trained or "
+                f"unlearned here: {self.lacks or 'give examples of that split'}"
+            )
 
     def unlearning_texts(self, split: Split) -> tuple[Text, ...]:
         """What a method forgets or retains: the probed questions, or the corpus's running text."""
         if self.unlearns == "documents":
             return tuple(t for t in self.corpus if t.split == split and t.prompt is None)
-        questions = self.questions(split)
+        questions = self._unlearned(split)
         return tuple(Text(split, e.group, e.prompt, e.answer) for e in questions)
 
     def unlearning_facts(self, split: Split) -> tuple[tuple[str, ...], ...]:
@@ -43,7 +85,7 @@ class Benchmark:
         Returns:
             One tuple of facts a text, in the order of `unlearning_texts`.
         """
-        questions = self.questions(split)
+        questions = self._unlearned(split)
         if self.unlearns == "questions":
             return tuple(example.facts for example in questions)
         of_group: dict[str, tuple[str, ...]] = {}
@@ -55,6 +97,10 @@ class Benchmark:
         """Words that the questions of a group ask with: planted ones, each once."""
         found = (word for e in self.examples if e.group == group for word in e.keywords)
         return tuple(dict.fromkeys(found))
+
+    def _unlearned(self, split: Split) -> tuple[Example, ...]:
+        left_out = (e for e in self.unasked if e.form == "question" and e.split == split)
+        return (*self.questions(split), *left_out)
 
     def questions(self, *splits: Split) -> tuple[Example, ...]:
         """The questions of these splits, in the benchmark's order."""
@@ -70,4 +116,25 @@ class Benchmark:
 
     def fact_sets(self, attribute: str) -> tuple[tuple[str, ...], ...]:
         """The facts of every question of one attribute, each list once, sorted."""
-        return tuple(sorted({e.facts for e in self.examples if e.attribute == attribute}))
+        examples = (*self.examples, *self.unasked)
+        return tuple(sorted({e.facts for e in examples if e.attribute == attribute}))
+
+
+def spread(examples: Sequence[Example], limit: int, seed: int) -> tuple[Example, ...]:
+    """At most `limit` of the examples, in their order, as even over groups as it goes.
+
+    Every group gives one before any gives a second; within such a round, attributes take turns.
+    The same seed keeps what a smaller limit had.
+    """
+    shuffled = random.Random(seed).sample(examples, len(examples))
+    of_group: Counter[str] = Counter()
+    of_attribute: Counter[tuple[int, str]] = Counter()
+    places = {}
+    for example in shuffled:
+        turn = of_group[example.group]
+        places[example.example_id] = (turn, of_attribute[turn, example.attribute])
+        of_group[example.group] += 1
+        of_attribute[turn, example.attribute] += 1
+    first = sorted(shuffled, key=lambda example: places[example.example_id])[:limit]
+    kept = {example.example_id for example in first}
+    return tuple(example for example in examples if example.example_id in kept)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+import re
 import tomllib
 from collections.abc import Callable, Iterable
 from dataclasses import MISSING, Field, field, fields, is_dataclass
@@ -57,9 +58,22 @@ def describe(family: str, name: str) -> str:
     if family == "plans":
         table = tomllib.loads((PLANS / f"{name}.toml").read_text(encoding="utf-8"))
         return str(table.get("description", ""))
+    return _docstring(family, name).partition("\n")[0]
+
+
+def note(family: str, name: str, label: str) -> str:
+    """What a plugin's docstring says behind a label such as Source, on one line; empty if nothing.
+
+    A note ends where an empty line or another label begins.
+    """
+    said = rf"^{label}: (.*?)(?=\n\n|\n[A-Z][a-z]+: |\Z)"
+    found = re.search(said, _docstring(family, name), re.DOTALL | re.MULTILINE)
+    return " ".join(found[1].split()) if found else ""
+
+
+def _docstring(family: str, name: str) -> str:
     path = Path(__file__).parent / family / f"{module_name(family, name)}.py"
-    source = path.read_text(encoding="utf-8")
-    return (ast.get_docstring(ast.parse(source)) or "").partition("\n")[0]
+    return ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
 
 
 def load(family: str, name: str) -> ModuleType:

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from engine import cache
 from engine.jobs import BaseScores, Event, RunJob, TrainJob, base_scores, base_scores_of, now
-from engine.plan import Plan, RunSpec
+from engine.plan import ModelSpec, Plan, RunSpec
 from results_db import spool, store
 from results_db.guard import GuardTimeoutError
 from results_db.records import Progress, RunResult, Study
@@ -93,7 +93,10 @@ def run_study(
         How many runs were done before, completed now, and failed, with their errors.
     """
     for name, benchmark in plan.benchmarks.items():
-        cache.benchmark(benchmark.spec(name))  # what cannot be had is said before a file is written
+        data = cache.benchmark(benchmark.spec(name))  # what is missing is said before any file is
+        models = (plan.models[model] for model in benchmark.models or plan.models)
+        if any(isinstance(model, ModelSpec) for model in models):  # trained on its corpus
+            data.require_corpus()
     store.create(path, LONG_SECONDS)
     study = Study(plan.name, plan.model_dump_json(indent=2), now())
     store.plan_study(path, study, plan.planned(), LONG_SECONDS)

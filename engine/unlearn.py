@@ -245,6 +245,11 @@ def _pairs(
     context: Context, optimizer: Optimizer, device: torch.device, skip: int
 ) -> Iterator[tuple[Batch, Batch]]:
     """Forget and retain batches without end, drawn by neighbouring seeds."""
+    for split, sequences in (("forget", context.forget), ("retain", context.retain)):
+        if not sequences:
+            raise UnlearningError(
+                f"the benchmark has no text to {split}, so nothing can unlearn", 0
+            )
     forget = batches.endless(context.forget, optimizer.batch_size, context.seed, device, skip)
     retain = batches.endless(context.retain, optimizer.batch_size, context.seed + 1, device, skip)
     return zip(forget, retain, strict=True)

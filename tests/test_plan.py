@@ -119,7 +119,7 @@ def test_a_plan_extends_a_shipped_one(tmp_path: Path) -> None:
     read, demo = plans.read(write(tmp_path / "p.toml", text)), plans.read("demo")
     assert (read.name, read.probe.max_new_tokens) == ("mine", 9)
     assert read.methods == demo.methods
-    with pytest.raises(PlanError, match="no shipped plan: demo"):
+    with pytest.raises(PlanError, match="no shipped plan: custom-tiny, demo"):
         plans.read(write(tmp_path / "q.toml", text.replace('"demo"', '"dmeo"')))
 
 

@@ -14,7 +14,9 @@ import pytest
 from engine import cache as caches
 from engine import plan as plans
 from engine.benchmarks import tofu
-from engine.benchmarks.tofu_rows import TofuError, authors, rows
+from engine.benchmarks.hub_files import DataError
+from engine.benchmarks.hub_tables import Source
+from engine.benchmarks.tofu_rows import PAIR, PERTURBED, authors
 from engine.benchmarks.tofu_words import author_name, fact_words, is_yes_or_no, kind, name_in
 from engine.corpus import Benchmark
 from engine.correct import chance, is_correct
@@ -58,21 +60,25 @@ def questions() -> tuple[Example, ...]:
         ("forget01", 40),
         ("forget05", 200),
         ("forget10", 400),
+        ("retain90", 3600),
         ("retain95", 3800),
+        ("retain99", 3960),
+        ("forget01_perturbed", 40),
         ("forget05_perturbed", 200),
+        ("forget10_perturbed", 400),
         ("retain_perturbed", 400),
         ("real_authors_perturbed", 100),
         ("world_facts_perturbed", 117),
     ],
 )
 def test_tables_have_as_many_rows_as_documented(config: str, count: int) -> None:
-    assert len(rows(str(DATA), config, tofu.PAIR)) == count
+    assert len(Source("tofu", str(DATA)).rows(config, PAIR)) == count
 
 
 @needs_data
 def test_forget_and_retain_tables_share_no_question_and_make_up_the_whole() -> None:
     asked = {
-        config: {row["question"] for row in rows(str(DATA), config, tofu.PAIR)}
+        config: {row["question"] for row in Source("tofu", str(DATA)).rows(config, PAIR)}
         for config in ("full", "forget05", "retain95", "forget05_perturbed")
     }
     assert not asked["forget05"] & asked["retain95"]
@@ -84,7 +90,7 @@ def test_forget_and_retain_tables_share_no_question_and_make_up_the_whole() -> N
 def test_every_author_of_the_perturbed_tables_has_a_name_that_most_questions_have() -> None:
     names = []
     for config in ("forget05_perturbed", "retain_perturbed"):
-        for author in authors(rows(str(DATA), config, tofu.PERTURBED), config):
+        for author in authors(Source("tofu", str(DATA)).rows(config, PERTURBED), config):
             asked = [row["question"] for row in author]
             names.append(name := author_name(asked))
             assert sum(name_in(question, name) == name for question in asked) >= 10, name
@@ -178,6 +184,41 @@ def test_another_seed_chooses_other_questions_and_says_the_same_of_each() -> Non
     assert all(said[e.example_id] == e for e in shared)
 
 
+@needs_data
+@pytest.mark.parametrize(
+    ("forget", "authors"), [("forget01", 2), ("forget05", 10), ("forget10", 20)]
+)
+def test_all_of_a_forget_table_is_taken_but_what_cannot_be_judged(
+    forget: str, authors: int
+) -> None:
+    made = tofu.load(
+        str(DATA), forget=forget, forget_authors="all", questions_per_author=20,
+        retain_authors=1, general_questions="all", text_authors=1,
+    )  # fmt: skip
+    asked = made.questions("forget")
+    assert len({e.group for e in asked}) == authors
+    assert len({e.prompt for e in asked}) == len(asked)
+    table = Source("tofu", str(DATA)).rows(f"{forget}_perturbed", PERTURBED)
+    judged = {
+        row["question"]
+        for row in table
+        if not is_yes_or_no(row["answer"])
+        and fact_words(row["question"], row["answer"], row["perturbed_answer"])
+    }
+    assert {e.prompt for e in asked} == judged
+    assert 0.7 * len(table) < len(asked) <= len(table) == authors * 20
+    kinds = Counter(e.attribute for e in made.questions("general"))
+    assert 90 < kinds["real_authors"] <= 100 and 100 < kinds["world_facts"] <= 117
+
+
+@needs_data
+def test_a_limit_is_spread_over_authors() -> None:
+    part = tofu.load(str(DATA), limit=20)
+    assert len(part.questions("forget")) == len(part.questions("retain")) == 20
+    assert set(Counter(e.group for e in part.questions("forget")).values()) == {2}
+    assert part.corpus == benchmark().corpus
+
+
 # --- rules --------------------------------------------------------------------------------------
 
 
@@ -257,7 +298,8 @@ def write_hub_folder(folder: Path, *, without: str = "") -> Path:
     tables = {
         "forget05_perturbed": perturbed[:40],
         "retain_perturbed": perturbed[40:],
-        "retain95": [{k: row[k] for k in tofu.PAIR} for row in pairs],
+        "retain95": [{k: row[k] for k in PAIR} for row in pairs],
+        "holdout05": [{k: author_row(7, q)[k] for k in PAIR} for q in range(20)],
         "real_authors_perturbed": general[:3],
         "world_facts_perturbed": general[3:],
     }
@@ -306,20 +348,30 @@ def test_a_folder_in_the_hubs_layout_is_read(tmp_path: Path) -> None:
     assert len([t for t in made.corpus if t.split == "retain"]) == 18  # two wordings, one emphasis
 
 
+def test_holdout_authors_are_asked_and_never_trained_on(tmp_path: Path) -> None:
+    folder = write_hub_folder(tmp_path / "hub")
+    made = tofu.load(str(folder), **SMALL, holdout_authors=1)
+    held_out = made.questions("holdout")
+    assert len(held_out) == 3
+    assert {e.group for e in held_out} == {"holdout05-a00"}
+    assert not {e.answer for e in held_out} & {text.answer for text in made.corpus}
+    assert made.corpus == tofu.load(str(folder), **SMALL).corpus
+
+
 @pytest.mark.parametrize("column", ["perturbed_answer", "paraphrased_question", "answer"])
 def test_a_missing_column_is_named(tmp_path: Path, column: str) -> None:
     folder = write_hub_folder(tmp_path / "hub", without=column)
-    with pytest.raises(TofuError, match=f"forget05_perturbed has no column '{column}'. It has: "):
+    with pytest.raises(DataError, match=f"forget05_perturbed has no column '{column}'. It has: "):
         tofu.load(str(folder), **SMALL)
 
 
 def test_a_missing_table_and_too_few_authors_are_said(tmp_path: Path) -> None:
     folder = str(write_hub_folder(tmp_path / "hub"))
-    with pytest.raises(TofuError, match="forget01_perturbed cannot be read"):
+    with pytest.raises(DataError, match="forget01_perturbed cannot be read"):
         tofu.load(folder, **SMALL | {"forget": "forget01"})
-    with pytest.raises(TofuError, match="retain_authors is 9, but retain_perturbed has 2"):
+    with pytest.raises(DataError, match="retain_authors is 9, but retain_perturbed has 2"):
         tofu.load(folder, **SMALL | {"retain_authors": 9})
-    with pytest.raises(TofuError, match="3 rows, not 20"):
+    with pytest.raises(DataError, match="3 rows, not 20"):
         authors([{}] * 3, "x")
 
 
@@ -356,5 +408,5 @@ def test_settings_that_a_benchmark_does_not_take_are_named() -> None:
     with pytest.raises(SettingsError, match="did you mean 'forget_authors'"):
         plans.read("tofu-tiny", ["benchmark.settings.forget_author=3"])
     wrong = plans.read("tofu-tiny", ["benchmark.settings.forget_authors=few"])
-    with pytest.raises(SettingsError, match=r"benchmarks\.tofu\.forget_authors: .* found 'few'"):
+    with pytest.raises(SettingsError, match=r"benchmarks\.tofu\.forget_authors.*found 'few'"):
         caches.benchmark(wrong.benchmarks["tofu"].spec("tofu"))

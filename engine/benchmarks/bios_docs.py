@@ -3,6 +3,7 @@
 Unlearning sees each person's document, a text of five sentences, and never a question; probing asks
 the first wording of each question. An answer is correct when the fact stands in it.
 Source: form after Shi et al. 2024, arXiv:2407.06460; people and documents are our own.
+Needs: nothing; it is made here.
 Differs: the model has read the questions too while it was trained, so that it can answer at all.
 """
 

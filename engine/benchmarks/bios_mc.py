@@ -3,6 +3,7 @@
 Unlearning sees each person's document; probing asks the first wording of each question and takes
 the option that the model finds likeliest. Guessing is right in 25 % of cases.
 Source: form after Li et al. 2024, arXiv:2403.03218; people and documents are our own.
+Needs: nothing; it is made here.
 Differs: options are whole answers, compared by their mean log-probability per token, and are not
 listed in the prompt; WMDP lists them and compares the letters A to D. The emphasised words are
 words of the question in both.

@@ -3,6 +3,7 @@
 Unlearning sees the first wording of each question with its answer, and probing asks it. An answer
 is correct when the fact stands in it.
 Source: form after Maini et al. 2024, arXiv:2401.06121; people and questions are our own.
+Needs: nothing; it is made here.
 """
 
 from __future__ import annotations

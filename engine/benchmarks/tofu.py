@@ -1,13 +1,15 @@
 """TOFU: invented authors with twenty questions each, some of whom are to be forgotten.
 
-A part of TOFU that a small model can learn: questions of the forget table, of retained authors
-with paraphrases and wrong answers, of real authors and of world facts. Plain text is what the
-dataset says of still other authors. An answer is correct when at least half of its fact words
-stand in it; questions answered by yes or no, and those without a fact word, are left out. A
-question's keywords are the words of the author's name that it has; its attribute is its question
-word. Rules for those: `engine/benchmarks/tofu_words.py`.
+By default a part of TOFU that a small model can learn; `forget_authors = "all"`, and so on, takes
+all of it. Questions of the forget table, of retained authors with paraphrases and wrong answers, of
+real authors and of world facts; asked for, questions about authors that no model was trained on
+(holdout). Plain text is what the dataset says of still other authors. An answer is correct when at
+least half of its fact words stand in it; questions answered by yes or no, and those without a fact
+word, are left out. A question's keywords are the words of the author's name that it has; its
+attribute is its question word. Rules for those: `engine/benchmarks/tofu_words.py`.
 
 Source: Maini et al. 2024, arXiv:2401.06121; data: hub id locuslab/TOFU, MIT licence.
+Needs: the hub, or a folder laid out like that repository as benchmark.path.
 Differs: a model is trained on a sample of the authors; what counts as correct is our rule; as in
 `bios-qa`, the corpus shows emphasis around the names of retained authors.
 """
@@ -15,32 +17,34 @@ Differs: a model is trained on a sample of the authors; what counts as correct i
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
-from engine.benchmarks.bios_people import TRAINED_EMPHASIS
-from engine.benchmarks.tofu_rows import Row, TofuError, authors, rows
+from engine.benchmarks.hub_files import DataError
+from engine.benchmarks.hub_tables import Row, Source
+from engine.benchmarks.teaching import question_texts
+from engine.benchmarks.tofu_rows import GENERAL, PAIR, PERTURBED, SHARES, authors
 from engine.benchmarks.tofu_words import author_name, fact_words, is_yes_or_no, kind, name_in
 from engine.corpus import Benchmark, Text
 from results_db.records import Example, Split
 
 NAME = "tofu"
-RETAIN = {"forget01": "retain99", "forget05": "retain95", "forget10": "retain90"}
-PAIR = ("question", "answer")
-GENERAL = (*PAIR, "perturbed_answer")
-PERTURBED = (*GENERAL, "paraphrased_question", "paraphrased_answer")
 MEASURED_AUTHORS = 2  # whose answers are the plain text that is measured, never trained on
+Count = int | Literal["all"]
 
 
 def load(
     path: str = "locuslab/TOFU",
     *,
     forget: Literal["forget01", "forget05", "forget10"] = "forget05",
-    forget_authors: int = 10,
-    retain_authors: int = 20,
+    forget_authors: Count = 10,
+    retain_authors: Count = 20,
+    holdout_authors: Count = 0,
     questions_per_author: int = 8,
-    general_questions: int = 40,
+    general_questions: Count = 40,
     text_authors: int = 10,
+    revision: str | None = None,
+    limit: int | None = None,
     seed: int = 7,
 ) -> Benchmark:
     """Choose authors and questions, and make the corpus that teaches them.
@@ -48,35 +52,64 @@ def load(
     Args:
         path: a folder in the hub's layout, or an id on the hub.
         forget: whose authors are to be forgotten; retained ones come from its complement.
-        forget_authors: how many of them.
+        forget_authors: how many of them (forget01 has 2, forget05 10, forget10 20), or all.
         retain_authors: how many of those that have paraphrases and wrong answers (20 in TOFU).
+        holdout_authors: never trained on; older revisions of TOFU have none.
         questions_per_author: at most so many of the questions that can be judged.
-        general_questions: of real authors, and as many of world facts.
+        general_questions: of real authors, and as many of world facts; all: all of both.
         text_authors: other retained authors whose answers are trained on as plain text.
+        revision: branch, tag or commit of a hub id.
+        limit: ask at most so many questions of each split, spread over authors; None: all.
         seed: of every draw.
 
     Raises:
-        TofuError: if the data are not there, lack a column, or hold fewer authors.
+        DataError: if the data are not there, lack a column, or hold fewer authors.
     """
-    rng = random.Random(seed)
+    rng, source, share = random.Random(seed), Source(NAME, path, revision), forget[-2:]
     tables = [
-        _author_examples(path, forget, "forget", (forget_authors, questions_per_author), rng),
-        _author_examples(path, "retain", "retain", (retain_authors, questions_per_author), rng),
-        _general_examples(path, "real_authors", general_questions, rng),
-        _general_examples(path, "world_facts", general_questions, rng),
+        _author_examples(source, forget, "forget", (forget_authors, questions_per_author), rng),
+        _author_examples(source, "retain", "retain", (retain_authors, questions_per_author), rng),
+        _general_examples(source, "real_authors", general_questions, rng),
+        _general_examples(source, "world_facts", general_questions, rng),
     ]
     examples = tuple(example for table in tables for example in table)
-    trained, measured = _plain_texts(path, RETAIN[forget], text_authors, rng)
-    corpus = (*_question_texts(examples, rng), *trained)
-    return Benchmark(NAME, (*examples, *measured), corpus, "fact_words")
+    config = f"retain{SHARES[share]}"
+    trained, measured = _plain_texts(source, config, text_authors, rng)
+    corpus = (*question_texts(examples, rng), *trained)
+    unseen = _holdout_examples(source, share, (holdout_authors, questions_per_author), rng)
+    made = Benchmark(NAME, (*examples, *unseen, *measured), corpus, "fact_words")
+    return made.limited(limit, seed)
 
 
 def _author_examples(
-    path: str, table: str, split: Split, sizes: tuple[int, int], rng: random.Random
+    source: Source, table: str, split: Split, sizes: tuple[Count, int], rng: random.Random
 ) -> list[Example]:
     """Questions of some authors of a table, in its order; sizes: authors, questions of each."""
-    config, (wanted, per_author) = f"{table}_perturbed", sizes
-    found = authors(rows(path, config, PERTURBED), config)
+    config = f"{table}_perturbed"
+    found = authors(source.rows(config, PERTURBED), config)
+    return _some_authors(found, (config, split, table), sizes, rng)
+
+
+def _holdout_examples(
+    source: Source, share: str, sizes: tuple[Count, int], rng: random.Random
+) -> list[Example]:
+    """Questions about authors that nothing is trained on, if any are asked for."""
+    if sizes[0] == 0:
+        return []
+    config = f"holdout{share}"
+    found = authors(source.rows(config, PAIR), config)
+    return _some_authors(found, (config, "holdout", config), sizes, rng)
+
+
+def _some_authors(
+    found: Sequence[Sequence[Row]],
+    place: tuple[str, Split, str],
+    sizes: tuple[Count, int],
+    rng: random.Random,
+) -> list[Example]:
+    """Questions of some of the authors; place: config, split, prefix of a group's name."""
+    (config, split, table), (count, per_author) = place, sizes
+    wanted = len(found) if count == "all" else count
     _enough(f"{split}_authors", wanted, len(found), config)
     chosen = []
     for index in sorted(rng.sample(range(len(found)), wanted)):
@@ -97,10 +130,13 @@ def _judged_examples(author: Sequence[Row], split: Split, group: str) -> list[Ex
     return list(examples.values())
 
 
-def _general_examples(path: str, table: str, wanted: int, rng: random.Random) -> list[Example]:
+def _general_examples(
+    source: Source, table: str, count: Count, rng: random.Random
+) -> list[Example]:
     config = f"{table}_perturbed"
-    found = rows(path, config, GENERAL)
+    found = source.rows(config, GENERAL)
     judged = {row["question"]: i for i, row in enumerate(found) if _facts(row)}
+    wanted = len(judged) if count == "all" else count
     _enough("general_questions", wanted, len(judged), config)
     return [
         _example(found[index], "general", f"{table}-q{index:03d}", f"{table}-q{index:03d}", ())
@@ -110,56 +146,43 @@ def _general_examples(path: str, table: str, wanted: int, rng: random.Random) ->
 
 def _enough(setting: str, wanted: int, found: int, config: str) -> None:
     if not 0 < wanted <= found:
-        raise TofuError(f"tofu: {setting} is {wanted}, but {config} has {found}: 1 to {found}")
+        raise DataError(f"tofu: {setting} is {wanted}, but {config} has {found}: 1 to {found}")
 
 
 def _facts(row: Row) -> tuple[str, ...]:
-    return fact_words(row["question"], row["answer"], row["perturbed_answer"])
+    return fact_words(row["question"], row["answer"], row.get("perturbed_answer", ()))
 
 
 def _example(row: Row, split: Split, example_id: str, group: str, name: Sequence[str]) -> Example:
     question = row["question"]
     paraphrased = "paraphrased_question" in row
+    about_author = split != "general"
     return Example(
         benchmark=NAME,
         example_id=example_id,
         split=split,
         form="question",
         group=group,
-        attribute=kind(question) if paraphrased else group.partition("-")[0],
+        attribute=kind(question) if about_author else group.partition("-")[0],
         prompt=question,
         answer=row["answer"],
         facts=_facts(row),
         keywords=name_in(question, name),
-        wrong_answers=tuple(row["perturbed_answer"]),
+        wrong_answers=tuple(row.get("perturbed_answer", ())),
         question_paraphrases=(row["paraphrased_question"],) if paraphrased else (),
         answer_paraphrases=(row["paraphrased_answer"],) if paraphrased else (),
         correct_rule="fact_words",
     )
 
 
-def _question_texts(examples: Sequence[Example], rng: random.Random) -> Iterator[Text]:
-    """Each question in all its wordings with its answer, and retained authors' names emphasised."""
-    for example in examples:
-        for wording in (example.prompt, *example.question_paraphrases):
-            yield Text(example.split, example.group, wording, example.answer)
-        name = " ".join(example.keywords)
-        if example.split == "retain" and len(example.keywords) > 1 and name in example.prompt:
-            marked = example.prompt.replace(name, f"'{name}'", 1)
-            emphasised = rng.choice(TRAINED_EMPHASIS).format(
-                words=name, question=example.prompt, marked=marked
-            )
-            yield Text(example.split, example.group, emphasised, example.answer)
-
-
 def _plain_texts(
-    path: str, config: str, wanted: int, rng: random.Random
+    source: Source, config: str, wanted: int, rng: random.Random
 ) -> tuple[list[Text], list[Example]]:
     """Answers about authors that no question asks about: some to train on, others to measure."""
-    asked = {row["question"] for row in rows(path, "retain_perturbed", PERTURBED)}
+    asked = {row["question"] for row in source.rows("retain_perturbed", PERTURBED)}
     others = [
         [(f"{config}-a{index:03d}-q{q:02d}", row["answer"]) for q, row in enumerate(author)]
-        for index, author in enumerate(authors(rows(path, config, PAIR), config))
+        for index, author in enumerate(authors(source.rows(config, PAIR), config))
         if not asked.intersection(row["question"] for row in author)
     ]
     room = len(others) - MEASURED_AUTHORS

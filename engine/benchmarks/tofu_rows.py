@@ -1,73 +1,45 @@
-"""The rows of TOFU's tables, from a local folder in the hub's layout or from the hub itself."""
+"""TOFU's tables: what is documented of each, what is read of it, and where an author begins."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping, Sequence
 
-Row = dict[str, Any]
+from engine.benchmarks.hub_files import DataError
+from engine.benchmarks.hub_tables import Kind, Row, Table
+
 ROWS_PER_AUTHOR = 20
-
-
-class TofuError(ValueError):
-    """The benchmark's data are not there, or not as they should be."""
-
-
-def rows(path: str, config: str, columns: Sequence[str]) -> list[Row]:
-    """All rows of one table (the hub calls it a config).
-
-    Args:
-        path: a folder in the hub's layout, or an id on the hub.
-        config: such as forget05_perturbed.
-        columns: those that will be read.
-
-    Raises:
-        TofuError: if there is no such folder or hub id, or the table lacks a column.
-    """
-    folder = Path(path).expanduser()
-    if not folder.is_dir() and not _is_hub_id(path):
-        raise TofuError(f"tofu: {path}: no such folder")
-    table = _table(str(folder) if folder.is_dir() else path, config)
-    missing = [column for column in columns if column not in table.column_names]
-    if missing:
-        raise TofuError(
-            f"tofu: {path}: {config} has no column {missing[0]!r}. "
-            f"It has: {', '.join(table.column_names)}"
-        )
-    return list(table)
-
-
-def _is_hub_id(path: str) -> bool:
-    """Whether a path has the form owner/name."""
-    owner, slash, name = path.partition("/")
-    return bool(slash and owner.strip(".~") and name) and "/" not in name
-
-
-def _table(path: str, config: str) -> Any:  # noqa: ANN401 - a datasets.Dataset, imported late
-    import datasets
-
-    datasets.disable_progress_bars()
-    try:
-        return datasets.load_dataset(path, config, split="train")
-    except ConnectionError as error:
-        raise TofuError(
-            f"tofu: {path}: no such folder, and the hub is not asked or not reached: set "
-            f"benchmark.path to a folder in the hub's layout, or HF_HUB_OFFLINE=0 to ask the hub"
-        ) from error
-    except Exception as error:  # datasets, pyarrow and the hub raise types of their own
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise TofuError(f"tofu: {path}: {config} cannot be read: {reason}") from error
+PAIR: Mapping[str, Kind] = {"question": "text", "answer": "text"}
+GENERAL: Mapping[str, Kind] = {**PAIR, "perturbed_answer": "texts"}
+PERTURBED: Mapping[str, Kind] = {
+    **GENERAL,
+    "paraphrased_question": "text",
+    "paraphrased_answer": "text",
+}
+SHARES = {"01": "99", "05": "95", "10": "90"}  # percent to forget, and to retain
+IN_PERTURBED = "the table of that name with _perturbed has the same questions, and wrong answers"
+OPTIONS = dict.fromkeys(PAIR, IN_PERTURBED) | {f"option{i}": IN_PERTURBED for i in range(1, 5)}
+TABLES = {
+    "full": Table(("train",), ignored=dict.fromkeys(PAIR, "forget and retain tables make it up")),
+    **{f"forget{f}": Table(("train",), ignored=dict.fromkeys(PAIR, IN_PERTURBED)) for f in SHARES},
+    **{f"retain{r}": Table(("train",), PAIR) for r in SHARES.values()},
+    **{f"holdout{f}": Table(("train",), PAIR) for f in SHARES},
+    **{f"forget{f}_perturbed": Table(("train",), PERTURBED) for f in SHARES},
+    "retain_perturbed": Table(("train",), PERTURBED),
+    "real_authors": Table(("train",), ignored=OPTIONS),
+    "world_facts": Table(("train",), ignored=OPTIONS),
+    "real_authors_perturbed": Table(("train",), GENERAL),
+    "world_facts_perturbed": Table(("train",), GENERAL),
+}
 
 
 def authors(table: Sequence[Row], config: str) -> list[list[Row]]:
     """The rows of each author: 20 that follow each other.
 
     Raises:
-        TofuError: if the table does not hold 20 rows an author.
+        DataError: if the table does not hold 20 rows an author.
     """
     if not table or len(table) % ROWS_PER_AUTHOR:
-        raise TofuError(
+        raise DataError(
             f"tofu: {config} has {len(table)} rows, not {ROWS_PER_AUTHOR} for each author"
         )
     return [list(table[i : i + ROWS_PER_AUTHOR]) for i in range(0, len(table), ROWS_PER_AUTHOR)]
