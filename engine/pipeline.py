@@ -225,6 +225,7 @@ class _Execution:
             tuple(rows.grades),
             tuple(rows.emphasised_focus),
             tuple(rows.answer_classes),
+            tuple(rows.recovery_strategies),
         )
 
 

@@ -2,7 +2,7 @@
 -- $benchmark  VARCHAR    name of the benchmark
 -- $models     VARCHAR[]  models to show; empty means all
 -- $methods    VARCHAR[]  unlearning methods to show; empty means all
--- $strategy        VARCHAR  recovery strategy; 'any' for all
+-- $strategy        VARCHAR  recovery strategy, or resample; 'any' for all
 -- $only_recovered  BOOLEAN  only answers that were forgotten and are correct here
 -- One row per attempt that was made on the final weights. plain_answer, plain_correct,
 -- plain_logprob: on the plain prompt of the same run. base_correct: whether the base model knew it,
@@ -11,7 +11,8 @@ WITH chosen AS MATERIALIZED (
     FROM chosen_runs($benchmark, $models::VARCHAR[], $methods::VARCHAR[])
 )
 SELECT chosen.run_id, chosen.model, chosen.method, tried.example_id, example.prompt AS question,
-    example.answer AS gold, plain.text AS plain_answer, tried.strategy, tried.arm, tried.prompt,
+    example.answer AS gold, plain.text AS plain_answer, tried.strategy, tried.arm,
+    tried.draw, tried.words, tried.prompt,
     tried.text, tried.correct, plain.correct AS plain_correct, plain.base_correct, tried.logprob,
     plain.logprob AS plain_logprob
 FROM chosen
