@@ -126,6 +126,7 @@ COLUMNS: dict[str, tuple[dict[str, Parameter], str]] = {
         "run_id model method strategy arm rung settings n groups residual residual_low"
         " residual_high forgotten recovered recovery_rate guess_rate not_built never_residual",
     ),
+    "recovery_reasons": (RUNS, "strategy arm reason attempts runs"),
     "recovery_overlap": (
         RUNS,
         "run_id model method rungs recovered groups share total forgotten also_placebo"
