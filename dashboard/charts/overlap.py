@@ -21,17 +21,18 @@ def recovery_overlap(rows: pd.DataFrame) -> go.Figure:
     """
     rows = theme.labelled(rows)
     labels = list(dict.fromkeys(rows["label"]))
-    figure = frame.single(100 + ROW_HEIGHT * len(labels), _alt(rows))
+    figure = frame.single(120 + ROW_HEIGHT * len(labels), _alt(rows))
     for rungs in sorted({tuple(each) for each in rows["rungs"]}, key=lambda r: (len(r), r)):
         part = [row for row in rows.to_dict("records") if tuple(row["rungs"]) == rungs]
-        only = len(rungs) == 1
+        color = SHADES[rungs[0] - 1] if len(rungs) == 1 else SEVERAL
         figure.add_bar(
             y=[_line(row) for row in part], x=[row["recovered"] for row in part],
-            name=_name(rungs), orientation="h", hoverinfo="text",
-            hovertext=[_hover(row, rungs) for row in part],
-            marker={"color": SHADES[rungs[0] - 1] if only else SEVERAL,
-                    "pattern": {"shape": "" if only else "/.x\\"[len(rungs) - 1 : len(rungs)]}},
+            name=_name(rungs), orientation="h", hoverinfo="text", showlegend=False,
+            hovertext=[_hover(row, rungs) for row in part], marker={"color": color},
         )  # fmt: skip
+    for rung, label in theme.RUNGS.items():
+        frame.key(figure, f"Only {label.lower()}", symbol="square", color=SHADES[rung - 1])
+    frame.key(figure, "Several rungs", symbol="square", color=SEVERAL)
     figure.update_layout(barmode="stack")
     figure.update_xaxes(title="forgotten answers that came back", rangemode="tozero")
     figure.update_yaxes(autorange="reversed")

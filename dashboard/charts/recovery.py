@@ -27,6 +27,7 @@ ARM_OFFSET = {
 NEVER_KNEW = {"symbol": "star-open", "size": 10}
 HEADING = "rung "  # begins the name of a line that heads a rung
 MOST_COLUMNS = 5
+KEY_ROOM = 34  # pixels that the legend's further lines take
 MEASURES = {
     "residual": "Share of the facts known before",
     "recovery_rate": "Share of the facts this run forgot",
@@ -62,7 +63,11 @@ def recovery_rates(rows: pd.DataFrame, measure: str) -> go.Figure:
     frame.key(figure, "Guess rate", symbol="line-ns", size=10, line={"width": 2})
     figure.update_xaxes(tickvals=[0, 0.5, 1], tickformat=".0%", range=[-0.04, 1.08])
     _axis_titles(figure, labels, "answered correctly")
-    return figure
+    room = {
+        "margin_t": figure.layout.margin.t + KEY_ROOM,
+        "height": figure.layout.height + KEY_ROOM,
+    }
+    return figure.update_layout(**room)
 
 
 def _columns(labels: list[str]) -> int:

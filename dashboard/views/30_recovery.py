@@ -28,7 +28,8 @@ if panels.found(rates):
 panels.heading(
     "What comes back under one rung only?",
     "Forgotten answers that at least one strategy brings back, counted once, under all rungs that "
-    "bring them. Beside each run: how many came back, of how many that were forgotten and tried.",
+    "bring them; a choice between options does not count. Beside each run: how many came back, of "
+    "how many that were forgotten and tried.",
 )
 overlap = filters.compared(data.rows("recovery_overlap", **chosen.runs))
 if panels.found(overlap, "No forgotten answer came back in these runs."):

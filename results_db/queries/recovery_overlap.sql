@@ -6,13 +6,14 @@
 -- correct, weakest first; an answer is counted once, under its whole set, so that a set of one rung
 -- says "comes back only there". recovered: forgotten answers (known to the base model, wrong on the
 -- plain prompt, tried) with this set, of `groups` groups; share: of all that came back, in [0, 1];
--- total: these; forgotten: all that were tried. also_placebo: of recovered, those that a placebo
+-- total: these; forgotten: all that were tried. Strategy multiple_choice does not count: an answer
+-- that is recognised is not said, and guessing finds it once in so many options. also_placebo: of recovered, those that a placebo
 -- (any strategy, any draw) or a drawn answer to the plain prompt brings back as well.
 -- also_never_knew: those that the retain model answers under a rung of the set; NULL without one.
 WITH chosen AS MATERIALIZED (
     FROM chosen_runs($benchmark, $models::VARCHAR[], $methods::VARCHAR[])
 ), attempt AS MATERIALIZED (
-    FROM final_attempts('chosen')
+    FROM final_attempts('chosen') WHERE strategy <> 'multiple_choice'
 ), forgotten AS MATERIALIZED (
     SELECT run_id, never_run_id, example_id, "group"
     FROM known_facts('chosen') JOIN chosen USING (run_id)
