@@ -36,6 +36,7 @@ def recovery_overlap(rows: pd.DataFrame) -> go.Figure:
     figure.update_layout(barmode="stack")
     figure.update_xaxes(title="forgotten answers that came back", rangemode="tozero")
     figure.update_yaxes(autorange="reversed")
+    figure.update_layout(legend_traceorder="normal")
     frame.legend_above(figure, titles=False)
     return figure
 
