@@ -218,7 +218,8 @@ class _Stream:
             use_cache=True,
             logits_to_keep=kept,
         )
-        return output.logits.float()
+        logits: Tensor = output.logits.float()
+        return logits
 
     def _mask(self, new: int) -> Tensor | None:
         """(B, 1, new, all), the bias where a token may look and the least number after it."""

@@ -28,7 +28,7 @@ from engine.jobs import BaseScores, Report
 from engine.lm import LM
 from engine.placebos import NEUTRAL_WORD, WordChoice
 from engine.plan import AttributionSpec, ProbeSpec, RunSpec
-from engine.recover import Attempt
+from engine.recover import Attempt, Strategies
 from engine.recovery_strategies import Source
 from engine.tasks import plain_text
 from engine.unlearn import Objective
@@ -225,7 +225,7 @@ class Measurement:
             self.restore(words, self.base_scores)
 
     def recover_otherwise(
-        self, asked: list[Example], strategies: recover.Strategies, emphasised: list[Attempt]
+        self, asked: list[Example], strategies: Strategies, emphasised: list[Attempt]
     ) -> None:
         """All rungs of the ladder and chance, on the final weights."""
         probe, source = self.probe, Source(self.benchmark, self.spec.seed)

@@ -341,7 +341,10 @@ RUN_QUERIES = sorted(
 
 @pytest.mark.parametrize(
     "name",
-    sorted(set(RUN_QUERIES) - {"examples", "keyword_agreement", "differences", "penalise_effect"}),
+    sorted(
+        set(RUN_QUERIES)
+        - {"examples", "keyword_agreement", "differences", "penalise_effect", "recovery_reasons"}
+    ),
 )
 def test_only_complete_runs_are_counted(study: Path, name: str) -> None:
     ids = set(read.query(study, name, **COLUMNS[name][0])["run_id"])
@@ -352,7 +355,12 @@ def test_only_complete_runs_are_counted(study: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", sorted(n for n in RUN_QUERIES if "methods" in COLUMNS[n][0] and n != "differences")
+    "name",
+    sorted(
+        n
+        for n in RUN_QUERIES
+        if "methods" in COLUMNS[n][0] and n not in ("differences", "recovery_reasons")
+    ),
 )
 def test_filters_by_method_and_model(study: Path, name: str) -> None:
     parameters = COLUMNS[name][0]

@@ -67,6 +67,6 @@ class Strategy:
             for batch in islice(drawn, self.steps):
                 loss = losses.token_mean_nll(student.model, batch)
                 optimizer.zero_grad(set_to_none=True)
-                loss.backward()
+                loss.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
         return student
