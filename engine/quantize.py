@@ -51,5 +51,5 @@ def _rounded_group(group: Tensor, bits: int) -> Tensor:
     least, greatest = group.amin(1, keepdim=True), group.amax(1, keepdim=True)
     step = (greatest - least) / (2**bits - 1)
     safe = torch.where(step > 0, step, torch.ones_like(step))  # a group of equal weights stays
-    levels: Tensor = ((group - least) / safe).round()
-    return least + levels * step
+    nearest: Tensor = least + ((group - least) / safe).round() * step
+    return nearest
