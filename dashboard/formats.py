@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import json
 import math
 
 import pandas as pd
@@ -157,3 +158,18 @@ def flag(row: dict[str, object]) -> str:
     same = "–" if pd.isna(row["same_answers"]) else f"{100 * float(str(row['same_answers'])):.0f} %"
     one = f"{100 * float(str(row['one_token'])):.0f} %"
     return f"{row['flag']} ({same} of {row['n']} as on the base model, {one} one token repeated)"
+
+
+def settings(text: object) -> str:
+    """Settings of a strategy in one line; of relearning, how many groups each copy was taught.
+
+    >>> settings('{"scale": 4.0, "folds": [{"trained_groups": ["a", "b"]}]}')
+    'scale 4.0, trained on 2 groups'
+    """
+    if not present(text):
+        return ""
+    found = json.loads(str(text))
+    sizes = sorted({len(fold["trained_groups"]) for fold in found.pop("folds", [])})
+    said = [f"{name} {value}" for name, value in found.items()]
+    said += [f"trained on {' and '.join(map(str, sizes))} groups"] if sizes else []
+    return ", ".join(said)

@@ -20,7 +20,9 @@ def attempts(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "Run": rows["label"],
+            "Strategy": rows["strategy"].map(theme.strategy_label),
             "Arm": rows["arm"].map(theme.arm_label),
+            "Words": [", ".join(words) for words in rows["words"]],
             "Question": rows["question"],
             "Plain answer": rows["plain_answer"],
             "Prompt used": rows["prompt"],
@@ -30,6 +32,51 @@ def attempts(rows: pd.DataFrame) -> pd.DataFrame:
             "log p plain": rows["plain_logprob"],
             "log p": rows["logprob"],
             "Example": rows["example_id"],
+        }
+    )
+
+
+def rates(rows: pd.DataFrame) -> pd.DataFrame:
+    """Every rate of the ladder with what it rests on, strongest means last.
+
+    Args:
+        rows: of `recovery_rates`.
+    """
+    rows = theme.labelled(rows)
+    return pd.DataFrame(
+        {
+            "Run": rows["label"],
+            "Rung": [
+                theme.rung_label(rung) if formats.present(rung) else "" for rung in rows["rung"]
+            ],
+            "Strategy": rows["strategy"].map(theme.strategy_label),
+            "Arm": rows["arm"].map(theme.arm_label),
+            "Correct": rows["residual"].astype(float),
+            "Low": rows["residual_low"].astype(float),
+            "High": rows["residual_high"].astype(float),
+            "n": rows["n"],
+            "Groups": rows["groups"],
+            "Retain model": rows["never_residual"].astype(float),
+            "Guess rate": rows["guess_rate"].astype(float),
+            "Not built": rows["not_built"],
+            "Settings": [formats.settings(text) for text in rows["settings"]],
+        }
+    )
+
+
+def reasons(rows: pd.DataFrame) -> pd.DataFrame:
+    """What could not be tried, and why.
+
+    Args:
+        rows: of `recovery_reasons`.
+    """
+    return pd.DataFrame(
+        {
+            "Strategy": rows["strategy"].map(theme.strategy_label),
+            "Arm": rows["arm"].map(theme.arm_label),
+            "Reason": rows["reason"],
+            "Attempts": rows["attempts"],
+            "Runs": rows["runs"],
         }
     )
 
@@ -47,6 +94,7 @@ def attempts_at_example(rows: pd.DataFrame) -> pd.DataFrame:
             "Strategy": rows["strategy"].map(theme.strategy_label),
             "Arm": rows["arm"].map(theme.arm_label),
             "Draw": rows["draw"],
+            "Words": [", ".join(words) for words in rows["words"]],
             "Prompt used": rows["prompt"],
             "Answer": rows["text"],
             "Correct": [outcome(value) for value in rows["correct"]],

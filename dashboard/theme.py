@@ -67,12 +67,29 @@ SPARE_COLORS = ("#B5623B", "#3C87A8", "#8C6BC8", "#5F8F3A", "#C0507A", "#4C79D0"
 STRATEGIES = {
     "any": "Any emphasis",
     "quote": "Quotation marks",
+    "capitals": "Capitals",
     "repeat": "KeyTokens repeated",
+    "word_list": "List of KeyTokens",
     "note_before": "Note before",
-    "upper": "Upper case",
+    "note_after": "Note after",
+    "definition": "Define first",
     "attention_bias": "Attention bias",
     "guidance": "Guidance",
+    "question_twice": "Question twice",
+    "paraphrase": "Paraphrase",
+    "answer_prefix": "Answer begun",
+    "in_context": "Examples before",
+    "multiple_choice": "Multiple choice",
+    "quantize_rtn_8bit": "Rounded to 8 bits",
+    "quantize_rtn_4bit": "Rounded to 4 bits",
     "relearn": "Relearning",
+    "resample": "Plain prompt, drawn",
+}
+RUNGS = {  # of the recovery ladder, weakest means first
+    1: "Wording",
+    2: "Inside the model",
+    3: "Another prompt",
+    4: "Changed weights",
 }
 ARMS = {
     "plain": "Plain prompt",
@@ -81,6 +98,7 @@ ARMS = {
     "placebo_same": "Placebo: other words of the prompt",
     "placebo_foreign": "Placebo: KeyTokens of another question",
     "placebo_format": "Placebo: a neutral word",
+    "resample": "Plain prompt, drawn at a temperature",
 }
 PLACEBOS = {
     "placebo_same": "same prompt",
@@ -152,6 +170,11 @@ def method_label(name: str) -> str:
 def strategy_label(name: str) -> str:
     """Label of a recovery strategy."""
     return STRATEGIES.get(name, readable(name))
+
+
+def rung_label(rung: int) -> str:
+    """Label of a rung of the recovery ladder."""
+    return RUNGS.get(int(rung), f"Rung {int(rung)}")
 
 
 def arm_label(name: str) -> str:

@@ -7,26 +7,36 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-from engine import plugins
-from engine.lm import generate
-from engine.logprobs import Pair, answer_logprobs
+from engine import plugins, steering
+from engine.decoding import Job, complete
+from engine.lm import decode
+from engine.pairs import Pair, check_context
+from engine.placebos import distinct, other_words
 from engine.probe import MAX_NEW_TOKENS, TOKENS_PER_BATCH, LoadedModel, shared_prompt
 from engine.prompts import bare_words
-from engine.recover import Strategy, distinct, other_words
-from engine.recovery_strategies import EmphasisError
+from engine.recovery_strategies import EmphasisError, ModifiedPrompt, WordStrategy
 
 SEED = 0
+FAMILY = "recovery_strategies"
 Arm = Literal["plain", "treatment", "placebo_same"]
 
 
 @dataclass(frozen=True)
 class Variant:
-    """One wording of the question, or (prompt None) why it cannot be built."""
+    """One way of asking the question, or (prompt None) why it cannot be built."""
 
     arm: Arm
     words: tuple[str, ...]
     prompt: str | None
     reason: str | None
+
+
+@dataclass(frozen=True)
+class _Wording:
+    """A variant, and what is put to the models for it."""
+
+    variant: Variant
+    modified: ModifiedPrompt | None
 
 
 @dataclass(frozen=True)
@@ -72,14 +82,31 @@ def emphasise(
         EmphasisError: without a word, or with one that the question does not have.
         LogprobError: if a wording is longer than a model's context.
     """
-    strategy: Strategy = plugins.load("recovery_strategies", strategy_name).Strategy()
+    strategy = _strategy(strategy_name)
     shared_prompt(models, question)
     words = words_of(question, chosen)
-    plain = Variant("plain", (), question, None)
-    treatment = Variant("treatment", words, strategy.apply(question, words), None)
-    variants = (plain, treatment, _placebo(strategy, question, words))
-    said = tuple(_answers(model, question, variants, answer) for model in models)
-    return EmphasisResult(strategy_name, answer, variants, said)
+    wordings = (
+        _wording("plain", (), ModifiedPrompt(question)),
+        _wording("treatment", words, strategy.apply(question, words)),
+        _placebo(strategy, question, words),
+    )
+    said = tuple(_answers(model, question, wordings, answer) for model in models)
+    return EmphasisResult(strategy_name, answer, tuple(w.variant for w in wordings), said)
+
+
+def strategies() -> list[str]:
+    """The recovery strategies that emphasise words, sorted."""
+    return [name for name in plugins.names(FAMILY) if plugins.load(FAMILY, name).USES_KEY_TOKENS]
+
+
+def _strategy(name: str) -> WordStrategy:
+    plugins.check(name, strategies(), f"engine.{FAMILY}, with words,")
+    strategy: WordStrategy = plugins.load(FAMILY, name).Strategy()
+    return strategy
+
+
+def _wording(arm: Arm, words: tuple[str, ...], modified: ModifiedPrompt) -> _Wording:
+    return _Wording(Variant(arm, words, modified.question, None), modified)
 
 
 def words_of(question: str, chosen: Sequence[str]) -> tuple[str, ...]:
@@ -102,39 +129,37 @@ def words_of(question: str, chosen: Sequence[str]) -> tuple[str, ...]:
     return found
 
 
-def _placebo(strategy: Strategy, question: str, words: Sequence[str]) -> Variant:
-    """The same wording around as many other words of the same question, always the same ones."""
+def _placebo(strategy: WordStrategy, question: str, words: Sequence[str]) -> _Wording:
+    """The same emphasis of as many other words of the same question, always the same ones."""
     try:
         others = other_words(question, words, random.Random(f"{SEED} {question}"))
-        return Variant("placebo_same", others, strategy.apply(question, others), None)
+        return _wording("placebo_same", others, strategy.apply(question, others))
     except EmphasisError as error:
-        return Variant("placebo_same", (), None, str(error))
+        return _Wording(Variant("placebo_same", (), None, str(error)), None)
 
 
 def _answers(
-    model: LoadedModel, question: str, variants: Sequence[Variant], answer: str | None
+    model: LoadedModel, question: str, wordings: Sequence[_Wording], answer: str | None
 ) -> tuple[Said, ...]:
-    built = [(variant.arm, variant.prompt) for variant in variants if variant.prompt is not None]
-    ids = [model.lm.encode_prompt(prompt).ids for _, prompt in built]
-    logprobs = _logprobs(model, question, ids, answer)
-    said = generate(model.lm, ids, MAX_NEW_TOKENS, TOKENS_PER_BATCH)
+    lm = model.lm
+    gold = () if answer is None else lm.encode_answer(answer)
+    built = [(each.variant.arm, each.modified) for each in wordings if each.modified is not None]
+    prompts = [lm.encode_prompt(modified.question) for _, modified in built]
+    jobs = [
+        Job(prompt.ids, gold, steering.of(lm, modified, prompt))
+        for (_, modified), prompt in zip(built, prompts, strict=True)
+    ]
+    if gold:
+        check_context(lm, [Pair(job.prompt_ids, gold) for job in jobs])
+    scored = list(lm.novel_positions(question, answer)) if answer else []
+    scored = scored or list(range(len(gold)))  # as a probe scores: what is new, or all
     return tuple(
-        Said(arm, generation.text, logprob)
-        for (arm, _), generation, logprob in zip(built, said, logprobs, strict=True)
+        Said(
+            arm,
+            decode(lm, found.ids),
+            found.logprobs[scored].double().mean().item() if gold else None,
+        )
+        for (arm, _), found in zip(
+            built, complete(lm, jobs, MAX_NEW_TOKENS, TOKENS_PER_BATCH), strict=True
+        )
     )
-
-
-def _logprobs(
-    model: LoadedModel, question: str, prompts: Sequence[tuple[int, ...]], answer: str | None
-) -> Sequence[float | None]:
-    """Mean over the answer's tokens that a probe scores: those new to the plain question, or all.
-
-    Nats per token.
-    """
-    if answer is None:
-        return [None] * len(prompts)
-    ids = model.lm.encode_answer(answer)
-    scored = list(model.lm.novel_positions(question, answer)) or list(range(len(ids)))
-    pairs = [Pair(prompt, ids) for prompt in prompts]
-    found = answer_logprobs(model.lm, pairs, TOKENS_PER_BATCH)
-    return [logprob[scored].double().mean().item() for logprob in found]

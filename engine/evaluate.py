@@ -2,23 +2,41 @@
 
 from __future__ import annotations
 
+import math
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
+from torch import Tensor
+
+from engine import steering
 from engine.corpus import Benchmark
 from engine.correct import chance, is_correct, rouge_l_recall
-from engine.lm import LM, Generation, generate
-from engine.logprobs import Pair, answer_logprobs
+from engine.decoding import PLAIN, Job, Sampling, Steering, complete
+from engine.lm import LM, Generation, decode
+from engine.logprobs import NonFiniteLogitsError, Pair, answer_logprobs
+from engine.pairs import check_context
 from engine.plan import ProbeSpec
+from engine.recovery_strategies import ModifiedPrompt
 from results_db.records import Answer, CorrectRule, Example
 
 
 @dataclass(frozen=True)
 class Asked:
-    """An example's question as the model reads it, plain or rewritten, with the gold answer."""
+    """An example's question as the model reads it, plain or modified, with the gold answer."""
 
     example: Example
     pair: Pair
+    steering: Steering = PLAIN
+    sampling: Sampling | None = None  # None: the likeliest answer
+    options: tuple[str, ...] = ()  # between which the model chooses; (): it says what it will
+
+    @property
+    def job(self) -> Job:
+        """What is computed where an answer is generated."""
+        pair = self.pair
+        return Job(pair.prompt_ids, pair.answer_ids, self.steering, self.sampling)
 
 
 @dataclass(frozen=True)
@@ -33,15 +51,26 @@ class Outcome:
     generated_tokens: int
 
 
-def encode(lm: LM, example: Example, prompt: str) -> Asked:
-    """The example's gold answer to this prompt, as ids."""
-    return Asked(example, Pair(lm.encode_prompt(prompt).ids, lm.encode_answer(example.answer)))
+def encode(
+    lm: LM, example: Example, modified: ModifiedPrompt | None = None,
+    sampling: Sampling | None = None,
+) -> Asked:  # fmt: skip
+    """The example's gold answer to a modified prompt (None: the plain one), as ids.
+
+    Raises:
+        EmphasisError: if the model cannot be steered so.
+    """
+    modified = modified or ModifiedPrompt(example.prompt)
+    prompt = lm.encode_prompt(modified.question)
+    begun = lm.encode_answer(modified.answer_start) if modified.answer_start else ()
+    options = example.options if example.correct_rule == "multiple_choice" else modified.options
+    pair = Pair((*prompt.ids, *begun), lm.encode_answer(example.answer))
+    return Asked(example, pair, steering.of(lm, modified, prompt), sampling, options)
 
 
 def fits(lm: LM, asked: Asked, probe: ProbeSpec) -> bool:
     """Whether the model can read the prompt with the gold answer, and with an answer of its own."""
-    options = asked.example.options if asked.example.correct_rule == "multiple_choice" else ()
-    answers = [len(asked.pair.answer_ids), *(len(lm.encode_answer(option)) for option in options)]
+    answers = [len(asked.pair.answer_ids), *(len(lm.encode_answer(o)) for o in asked.options)]
     longest = max(*answers, probe.max_new_tokens)
     context: int = lm.model.config.max_position_embeddings
     return len(asked.pair.prompt_ids) + longest <= context
@@ -50,7 +79,7 @@ def fits(lm: LM, asked: Asked, probe: ProbeSpec) -> bool:
 def outcomes(
     lm: LM, benchmark: Benchmark, asked: Sequence[Asked], probe: ProbeSpec
 ) -> list[Outcome]:
-    """Answers and gold log-probabilities, in order; equal prompts are computed once.
+    """Answers and gold log-probabilities, in order; what is equal is computed once.
 
     Args:
         lm: the weights to measure.
@@ -62,23 +91,42 @@ def outcomes(
         LogprobError: if a prompt with an answer to score is longer than the model's context.
         NonFiniteLogitsError: if the weights have diverged.
     """
-    if benchmark.rule == "multiple_choice":
-        return _choices(lm, asked, probe.tokens_per_batch)
-    logprobs = answer_logprobs(lm, [item.pair for item in asked], probe.tokens_per_batch)
-    prompts = list(dict.fromkeys(item.pair.prompt_ids for item in asked))
-    generated = generate(lm, prompts, probe.max_new_tokens, probe.tokens_per_batch)
-    said = dict(zip(prompts, generated, strict=True))
+    found: dict[int, Outcome] = {}
+    chosen = [place for place, item in enumerate(asked) if item.options]
+    choices = _choices(lm, [asked[place] for place in chosen], probe.tokens_per_batch)
+    found.update(zip(chosen, choices, strict=True))
+    said = [place for place, item in enumerate(asked) if not item.options]
+    answers = _generated(lm, benchmark, [asked[place] for place in said], probe)
+    found.update(zip(said, answers, strict=True))
+    return [found[place] for place in range(len(asked))]
+
+
+def _generated(
+    lm: LM, benchmark: Benchmark, asked: Sequence[Asked], probe: ProbeSpec
+) -> list[Outcome]:
+    check_context(lm, [item.pair for item in asked])
+    jobs = [item.job for item in asked]
+    said = complete(lm, jobs, probe.max_new_tokens, probe.tokens_per_batch)
+    _check_finite([one.logprobs for one in said])
     pools = {name: benchmark.fact_sets(name) for name in {i.example.attribute for i in asked}}
     return [
         _judged(
             benchmark.rule,
             item.example,
-            said[item.pair.prompt_ids],
-            logprob.mean().item(),
+            Generation(decode(lm, one.ids), one.ids),
+            one.logprobs.mean().item(),
             pools[item.example.attribute],
         )
-        for item, logprob in zip(asked, logprobs, strict=True)
+        for item, one in zip(asked, said, strict=True)
     ]
+
+
+def _check_finite(logprobs: Sequence[Tensor]) -> None:
+    bad = sum(not bool(torch.isfinite(row).all()) for row in logprobs)
+    if bad:
+        raise NonFiniteLogitsError(
+            f"the model's logits are not finite on {bad} of {len(logprobs)} rows"
+        )
 
 
 def _judged(
@@ -101,31 +149,54 @@ def _judged(
 def _choices(lm: LM, asked: Sequence[Asked], tokens_per_batch: int) -> list[Outcome]:
     """The likeliest of each question's options: argmax of LP(x, option), a mean over its tokens.
 
-    Nothing is generated. Of options that are equally likely, the first by the alphabet is taken.
+    Nothing is generated. Of options that are equally likely, the first by the alphabet is taken. A
+    sampled choice is drawn from the softmax of LP(x, option) / temperature.
     """
     pairs = [
-        Pair(item.pair.prompt_ids, lm.encode_answer(option))
+        (Pair(item.pair.prompt_ids, lm.encode_answer(option)), item.steering)
         for item in asked
-        for option in item.example.options
+        for option in item.options
     ]
-    scored = iter(answer_logprobs(lm, pairs, tokens_per_batch))
+    scored = iter(_scored(lm, pairs, tokens_per_batch))
     found = []
     for item in asked:
-        options = {option: next(scored).mean().item() for option in item.example.options}
-        found.append(_chosen(item.example, options))
+        options = {option: next(scored).mean().item() for option in item.options}
+        found.append(_chosen(item, options))
     return found
 
 
-def _chosen(example: Example, options: dict[str, float]) -> Outcome:
+def _scored(lm: LM, pairs: Sequence[tuple[Pair, Steering]], tokens_per_batch: int) -> list[Tensor]:
+    """Log-probabilities of answers: plain ones share what their prompts begin with."""
+    plain = [pair for pair, steered in pairs if steered == PLAIN]
+    found = dict(zip(plain, answer_logprobs(lm, plain, tokens_per_batch), strict=True))
+    jobs = list(dict.fromkeys(Job(p.prompt_ids, p.answer_ids, s) for p, s in pairs if s != PLAIN))
+    done = complete(lm, jobs, 0, tokens_per_batch)
+    _check_finite([one.logprobs for one in done])
+    under = {job: one.logprobs for job, one in zip(jobs, done, strict=True)}
+    return [
+        found[pair] if steered == PLAIN else under[Job(pair.prompt_ids, pair.answer_ids, steered)]
+        for pair, steered in pairs
+    ]
+
+
+def _chosen(item: Asked, options: dict[str, float]) -> Outcome:
     text = max(options, key=lambda option: options[option])
+    if item.sampling is not None:
+        text = _drawn(options, item.sampling)
     return Outcome(
         text=text,
-        correct=text == example.answer,
-        rouge_l_recall=rouge_l_recall(example.answer, text),
-        logprob=options[example.answer],
+        correct=text == item.example.answer,
+        rouge_l_recall=rouge_l_recall(item.example.answer, text),
+        logprob=options[item.example.answer],
         guess_rate=1 / len(options),
         generated_tokens=0,
     )
+
+
+def _drawn(options: dict[str, float], sampling: Sampling) -> str:
+    greatest = max(options.values())
+    weights = [math.exp((v - greatest) / sampling.temperature) for v in options.values()]
+    return random.Random(sampling.seed).choices(list(options), weights)[0]
 
 
 def answers(
@@ -144,7 +215,7 @@ def answers(
         place: run id and step of every row.
         probe: length of answers and size of batches.
     """
-    asked = [encode(lm, example, example.prompt) for example in examples]
+    asked = [encode(lm, example) for example in examples]
     return [
         Answer(
             *place,

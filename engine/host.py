@@ -22,10 +22,10 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
-from engine import devices, plugins, recover
+from engine import devices, placebos
 from engine.budget import DeviceMemoryError
 from engine.console import is_for_the_user, one_line
-from engine.emphasise import emphasise
+from engine.emphasise import emphasise, strategies
 from engine.probe import LoadedModel, ProbeResult, ask
 from engine.prompts import bare_words
 from engine.residents import Residents
@@ -97,7 +97,7 @@ class Host:
         return {
             "result": result.as_document(),
             **_words(models[0], result),
-            "strategies": plugins.names("recovery_strategies"),
+            "strategies": strategies(),
             "seconds": seconds,
             "loading_seconds": loaded - start,
             "device": self._device(),
@@ -136,7 +136,7 @@ class Host:
 def _words(first: LoadedModel, result: ProbeResult) -> Document:
     prompt = first.lm.encode_prompt(result.prompt)
     words = bare_words(result.prompt)
-    distinct = recover.distinct(words)
+    distinct = placebos.distinct(words)
     first_spelling = {word.casefold(): word for word in distinct}
     return {
         "words": distinct,
@@ -145,7 +145,7 @@ def _words(first: LoadedModel, result: ProbeResult) -> Document:
             for place in prompt.words
         ],
         "key_words": [
-            first_spelling[word.casefold()] for word in recover.key_words(prompt, result.is_key)
+            first_spelling[word.casefold()] for word in placebos.key_words(prompt, result.is_key)
         ],
     }
 

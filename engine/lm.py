@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from engine import prompts
+from engine.decoding import Job, complete
 from engine.prompts import Prompt, PromptFormat
 from results_db.records import AnswerClass
 
@@ -136,13 +137,10 @@ def weight_hash(model: PreTrainedModel, weights: dict[str, Tensor] | None = None
     return digest.hexdigest()[:16]
 
 
-@torch.inference_mode()
 def generate(
     lm: LM, prompt_ids: Sequence[Sequence[int]], max_new_tokens: int, tokens_per_batch: int
 ) -> list[Generation]:
-    """Greedy answers, in the order of the prompts.
-
-    Prompts of equal length go together, so no row is padded and none depends on its batch.
+    """Greedy answers, in the order of the prompts; see `decoding.complete`.
 
     Args:
         lm: the model to ask.
@@ -150,41 +148,11 @@ def generate(
         max_new_tokens: at which an answer is cut.
         tokens_per_batch: bound on rows times (prompt + new tokens).
     """
-    answers: dict[int, Generation] = {}
-    for rows in _equal_length_batches(prompt_ids, max_new_tokens, tokens_per_batch):
-        ids = torch.tensor([prompt_ids[row] for row in rows], device=lm.device)  # (B, P)
-        for row, generated in zip(rows, _greedy(lm, ids, max_new_tokens), strict=True):
-            answers[row] = _generation(lm, generated)
-    return [answers[row] for row in range(len(prompt_ids))]
+    jobs = [Job(tuple(ids)) for ids in prompt_ids]
+    found = complete(lm, jobs, max_new_tokens, tokens_per_batch)
+    return [Generation(decode(lm, one.ids), one.ids) for one in found]
 
 
-def _equal_length_batches(
-    prompt_ids: Sequence[Sequence[int]], max_new_tokens: int, tokens_per_batch: int
-) -> list[list[int]]:
-    by_length: dict[int, list[int]] = {}
-    for row, ids in enumerate(prompt_ids):
-        by_length.setdefault(len(ids), []).append(row)
-    batches = []
-    for length, rows in sorted(by_length.items()):
-        size = max(1, tokens_per_batch // (length + max_new_tokens))
-        batches += [rows[start : start + size] for start in range(0, len(rows), size)]
-    return batches
-
-
-def _greedy(lm: LM, ids: Tensor, max_new_tokens: int) -> list[list[int]]:
-    output = lm.model.generate(
-        ids,
-        attention_mask=torch.ones_like(ids),
-        do_sample=False,
-        max_new_tokens=max_new_tokens,
-        pad_token_id=lm.tokenizer.pad_token_id or lm.tokenizer.eos_token_id,
-        eos_token_id=lm.tokenizer.eos_token_id,
-    )
-    generated: list[list[int]] = output[:, ids.shape[1] :].tolist()
-    return generated
-
-
-def _generation(lm: LM, ids: list[int]) -> Generation:
-    end = ids.index(lm.tokenizer.eos_token_id) if lm.tokenizer.eos_token_id in ids else len(ids)
-    text = lm.tokenizer.decode(ids[:end], skip_special_tokens=True).strip()
-    return Generation(text, tuple(ids[:end]))
+def decode(lm: LM, ids: Sequence[int]) -> str:
+    """The text of an answer's ids."""
+    return str(lm.tokenizer.decode(list(ids), skip_special_tokens=True)).strip()

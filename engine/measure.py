@@ -12,15 +12,28 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
-from engine import attribute, evaluate, grades, penalty, plugins, recover, restored, statistics
+from engine import (
+    attribute,
+    evaluate,
+    grades,
+    penalty,
+    placebos,
+    plugins,
+    recover,
+    restored,
+    statistics,
+)
 from engine.corpus import Benchmark
 from engine.jobs import BaseScores, Report
 from engine.lm import LM
+from engine.placebos import NEUTRAL_WORD, WordChoice
 from engine.plan import AttributionSpec, ProbeSpec, RunSpec
+from engine.recover import Attempt, Strategies
+from engine.recovery_strategies import Source
 from engine.tasks import plain_text
 from engine.unlearn import Objective, UnlearningError
 from results_db.records import (
-    ARMS,
+    EMPHASIS_ARMS,
     Answer,
     AnswerTokenClass,
     Attribution,
@@ -29,6 +42,7 @@ from results_db.records import (
     Example,
     Grade,
     Recovery,
+    RecoveryStrategy,
     Split,
     Statistic,
     Step,
@@ -56,6 +70,7 @@ class Rows:
     emphasised_focus: list[EmphasisedFocus] = field(default_factory=list)
     answer_classes: list[AnswerTokenClass] = field(default_factory=list)
     text_classes: list[TextTokenClass] = field(default_factory=list)
+    recovery_strategies: list[RecoveryStrategy] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
 
 
@@ -219,32 +234,55 @@ class Measurement:
             )
 
     def recover(self, *, is_final: bool) -> None:
-        """Every strategy and arm on the final weights; the cheap one on the way there."""
+        """Every strategy, arm and draw on the final weights; the cheap one on the way there."""
         if not self.keys:  # step 0 of nothing: the base run settles them at its only step
             return
-        questions, words = self.benchmark.questions("forget"), self.key_words()
-        names = list(self.probe.recovery) if is_final else [self.probe.trajectory_strategy]
-        strategies = {
-            name: plugins.settings(
-                plugins.load("recovery_strategies", name).Strategy, self.probe.recovery[name], name
-            )
-            for name in names
-        }
-        wanted = recover.attempts(questions, words, strategies, ARMS, self.spec.seed)
-        if not is_final:
-            wanted = recover.with_one_placebo(wanted)
+        words, seed, probe = self.key_words(), self.spec.seed, self.probe
+        known = [e for e in self.benchmark.questions("forget") if e.example_id in words]
+        asked = recover.sampled(known, probe.recovery_prompts, seed)
+        names = list(probe.recovery) if is_final else [probe.trajectory_strategy]
+        strategies = recover.planned({name: probe.recovery[name] for name in names})
+        choice = WordChoice(words, known, seed, NEUTRAL_WORD)
+        draws = probe.recovery_draws if is_final else 1
+        wanted = recover.attempts(asked, choice, strategies.words, EMPHASIS_ARMS, draws)
         with self.timed("recover", 0, 1):
-            self.rows.recoveries += recover.run_attempts(
-                self.lm, self.benchmark, wanted, self.place, self.probe
-            )
+            if is_final:
+                self.recover_otherwise(asked, strategies, wanted)
+            else:
+                self.try_all(recover.with_one_placebo(wanted))
         if is_final and self.base_scores is not None:
             self.restore(words, self.base_scores)
+
+    def recover_otherwise(
+        self, asked: list[Example], strategies: Strategies, emphasised: list[Attempt]
+    ) -> None:
+        """All rungs of the ladder and chance, on the final weights."""
+        probe, source = self.probe, Source(self.benchmark, self.spec.seed)
+        resamples = len(strategies.words) if probe.resamples is None else probe.resamples
+        self.try_all(
+            [
+                *emphasised,
+                *recover.other_prompts(asked, strategies.prompts, source),
+                *recover.resamples(asked, resamples, probe.resample_temperature, source.seed),
+            ]
+        )
+        rows, notes = recover.run_on_changed_weights(
+            self.lm, strategies.weights, asked, source, self.place, probe
+        )
+        self.rows.recoveries += rows
+        self.rows.recovery_strategies += recover.described(self.spec.run_id, probe.recovery, notes)
+
+    def try_all(self, wanted: list[Attempt]) -> None:
+        """Ask every prompt that could be built."""
+        self.rows.recoveries += recover.run_attempts(
+            self.lm, self.benchmark, wanted, self.place, self.probe
+        )
 
     def key_words(self) -> dict[str, tuple[str, ...]]:
         """KeyTokens of the forget questions as words, by example id, where they are defined."""
         method = self.probe.key_token_method
         return {
-            example.example_id: recover.key_words(self.lm.encode_prompt(example.prompt), mask)
+            example.example_id: placebos.key_words(self.lm.encode_prompt(example.prompt), mask)
             for example in self.benchmark.questions("forget")
             if (mask := self.keys.get((method, "novel", example.example_id))) is not None
         }
@@ -257,7 +295,11 @@ class Measurement:
         rows = [row for row in self.rows.attributions if row.step == self.step]
         plain = restored.plain_prompts(examples, words, rows, base_scores, name)
         wrong = {a.example_id for a in self.rows.answers if a.step == self.step and not a.correct}
-        tried = [row for row in self.rows.recoveries if row.step == self.step]
+        tried = [
+            row
+            for row in self.rows.recoveries
+            if row.step == self.step and row.arm != "resample" and recover.rung(row.strategy) == 1
+        ]  # the others do not write KeyTokens into a prompt
         chosen = restored.chosen(tried, wrong, self.probe.restored_attempts, self.spec.seed)
         with self.timed("attribute emphasised prompts", 0, 1):
             self.rows.emphasised_focus += restored.emphasised_focus(

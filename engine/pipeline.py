@@ -258,6 +258,7 @@ class _Execution:
             tuple(rows.emphasised_focus),
             tuple(rows.answer_classes),
             tuple(rows.text_classes),
+            tuple(rows.recovery_strategies),
         )
 
 

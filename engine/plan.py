@@ -138,6 +138,10 @@ class ProbeSpec(Strict):
     attribution: dict[str, AttributionSpec] = {}
     recovery: dict[str, dict[str, Any]] = {}
     graded: GradedSpec = GradedSpec()
+    recovery_prompts: Annotated[int, Field(gt=0)] | Literal["all"] = "all"  # that attempts are on
+    recovery_draws: int = Field(3, gt=0)  # of each placebo whose words are drawn
+    resamples: int | None = Field(None, ge=0)  # of plain prompts; None: one for each emphasis
+    resample_temperature: float = Field(1.0, gt=0)
     restored_attempts: int = Field(12, ge=0)  # recovered, and as many others, of each strategy
     trajectory_strategy: str = "repeat"  # the emphasis that is also measured during unlearning
 
@@ -402,7 +406,10 @@ def _complete_probe(plan: Plan) -> ProbeSpec:
         raise PlanError(
             f"plan {plan.name}: probe.attribution has no {missing!r}, which KeyTokens need"
         )
-    plugins.check(probe.trajectory_strategy, sorted(probe.recovery) or ["(none)"], "probe.recovery")
+    emphases = [name for name in probe.recovery if _uses_key_tokens(name)]
+    plugins.check(
+        probe.trajectory_strategy, sorted(emphases) or ["(none)"], "probe.recovery, with KeyTokens,"
+    )
     attribution = {
         name: spec.model_copy(
             update={"settings": _filled("attribution_methods", name, "Method", spec.settings)}
@@ -414,6 +421,10 @@ def _complete_probe(plan: Plan) -> ProbeSpec:
         for name, table in probe.recovery.items()
     }
     return probe.model_copy(update={"attribution": attribution, "recovery": recovery})
+
+
+def _uses_key_tokens(strategy: str) -> bool:
+    return bool(plugins.load("recovery_strategies", strategy).USES_KEY_TOKENS)
 
 
 def _complete_methods(methods: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:

@@ -1,156 +1,159 @@
 """The loop over any recovery strategy and its controls.
 
-Each strategy is tried around the KeyTokens' words (treatment) and around words that should not
-help: other words of the same prompt (same), KeyTokens of another person's question (foreign), one
-neutral word (format). What the placebos bring back, emphasis as such brings back.
-Source: emphasis after Zhang et al. 2025, arXiv:2509.24675; wording and placebos are our own.
+Strategies that use KeyTokens are tried around their words (treatment) and around words that should
+not help: other words of the same prompt (same), KeyTokens of another person's question (foreign),
+one neutral word (format). What the placebos bring back, emphasis as such brings back. Strategies of
+rungs 3 and 4 use no words: their control is the same on a model that never knew. `resample` is
+chance: the plain prompt, drawn from again and again.
+Source: emphasis after Zhang et al. 2025, arXiv:2509.24675; wording and controls are our own.
 """
 
 from __future__ import annotations
 
+import json
 import random
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Literal
 
-from engine import evaluate
+from engine import evaluate, plugins
 from engine.corpus import Benchmark
+from engine.decoding import Sampling
 from engine.evaluate import Outcome
 from engine.lm import LM
+from engine.placebos import DRAWN_ARMS, WordChoice
 from engine.plan import ProbeSpec
-from engine.prompts import Prompt, bare_words, is_function_word
-from engine.recovery_strategies import EmphasisError
-from results_db.records import ARMS, Arm, Example, Recovery
+from engine.recovery_strategies import (
+    EmphasisError,
+    ModifiedPrompt,
+    PromptStrategy,
+    Source,
+    WeightStrategy,
+    WordStrategy,
+)
+from results_db.records import ARMS, Arm, Example, Recovery, RecoveryStrategy
 
-NEUTRAL_WORD = "something"
-DRAWN_ARMS: tuple[Arm, ...] = ("placebo_same", "placebo_foreign")  # the random ones
-
-
-class Strategy(Protocol):
-    """What a module of `recovery_strategies` exports as `Strategy`."""
-
-    def apply(self, question: str, words: Sequence[str]) -> str:
-        """The question with the words emphasised; unchanged without words.
-
-        Raises:
-            EmphasisError: if these words cannot be emphasised in this question.
-        """
-        ...
+FAMILY = "recovery_strategies"
+RESAMPLE: Literal["resample"] = "resample"
+Place = tuple[str, int]
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """A prompt to try, or (prompt None) why it cannot be built."""
+    """A prompt to try, or (modified None) why it cannot be built."""
 
     example: Example
     strategy: str
     arm: Arm
     draw: int
-    prompt: str | None
+    modified: ModifiedPrompt | None
     reason: str | None
+    words: tuple[str, ...] = ()  # that are emphasised
+    sampling: Sampling | None = None
+
+    @property
+    def prompt(self) -> str | None:
+        """The text that goes into the template."""
+        return None if self.modified is None else self.modified.question
 
 
 @dataclass(frozen=True)
-class WordChoice:
-    """Which words each arm emphasises: a function of example, arm, draw and seed alone."""
+class Strategies:
+    """Planned strategies by name, by what they take."""
 
-    key_words: Mapping[str, tuple[str, ...]]  # KeyTokens as words, by example id
-    questions: Sequence[Example]  # that have an entry there: where foreign words come from
-    seed: int
-    neutral_word: str
-
-    def words(self, example: Example, arm: Arm, draw: int) -> tuple[str, ...]:
-        """The words to emphasise: as many as KeyTokens' words, but one neutral word.
-
-        Raises:
-            EmphasisError: if there are no such words, or too few of them.
-        """
-        keys = self.key_words[example.example_id]
-        if not keys:
-            raise EmphasisError("no word of the question is a KeyToken")
-        rng = random.Random(f"{self.seed} {arm} {draw} {example.example_id}")
-        if arm == "treatment":
-            return keys
-        if arm == "placebo_same":
-            return other_words(example.prompt, keys, rng)
-        if arm == "placebo_foreign":
-            return self._foreign_words(example, rng)
-        return (self.neutral_word,)
-
-    def _foreign_words(self, example: Example, rng: random.Random) -> tuple[str, ...]:
-        own = {word.casefold() for word in bare_words(example.prompt)}
-        count = len(self.key_words[example.example_id])
-        candidates = [
-            words
-            for other in self.questions
-            if other.attribute == example.attribute and other.group != example.group
-            if len(words := self.key_words[other.example_id]) == count
-            and not own.issuperset(word.casefold() for word in words)  # else: words of this prompt
-        ]
-        if not candidates:
-            raise EmphasisError(f"no other {example.attribute} question has {count} KeyToken words")
-        return rng.choice(candidates)
+    words: Mapping[str, WordStrategy]  # rungs 1 and 2
+    prompts: Mapping[str, PromptStrategy]  # rung 3
+    weights: Mapping[str, WeightStrategy]  # rung 4
 
 
-def key_words(prompt: Prompt, is_key: Sequence[bool | None]) -> tuple[str, ...]:
-    """KeyTokens as whole words of the question, each once in any case, in their order."""
-    words = bare_words(prompt.question)
-    flagged = {word for word, key in zip(prompt.words, is_key, strict=True) if key}
-    return tuple(distinct(word for i, word in enumerate(words) if i in flagged))
+def rung(name: str) -> int:
+    """How strong a strategy's means are, 1 to 4."""
+    return int(plugins.load(FAMILY, name).RUNG)
 
 
-def other_words(question: str, keys: Sequence[str], rng: random.Random) -> tuple[str, ...]:
-    """As many words of the question that are not KeyTokens, content words before function words.
+def uses_key_tokens(name: str) -> bool:
+    """Whether a strategy emphasises words."""
+    return bool(plugins.load(FAMILY, name).USES_KEY_TOKENS)
 
-    Returns:
-        Each word once, in the question's order.
 
-    Raises:
-        EmphasisError: if it has fewer than that.
+def planned(table: Mapping[str, dict[str, Any]]) -> Strategies:
+    """The strategies of a plan's table, built with its settings."""
+    built = {
+        name: plugins.settings(plugins.load(FAMILY, name).Strategy, settings, name)
+        for name, settings in table.items()
+    }
+    words = {name: built[name] for name in built if uses_key_tokens(name)}
+    weights = {name: built[name] for name in built if rung(name) == 4}
+    prompts = {name: built[name] for name in built if name not in words and name not in weights}
+    return Strategies(words, prompts, weights)
+
+
+def described(
+    run_id: str, table: Mapping[str, dict[str, Any]], notes: Mapping[str, dict[str, object]]
+) -> list[RecoveryStrategy]:
+    """One row a planned strategy.
+
+    Args:
+        run_id: of the rows.
+        table: settings by name, as planned.
+        notes: what else is to be recorded, by name.
     """
-    taken = {key.casefold() for key in keys}
-    others = [w for w in distinct(bare_words(question)) if w.casefold() not in taken]
-    if len(others) < len(keys):
-        raise EmphasisError(f"{len(keys)} other words needed, the prompt has {len(others)}")
-    chosen = sorted(rng.sample(others, len(others)), key=is_function_word)[: len(keys)]
-    return tuple(sorted(chosen, key=others.index))
+    return [
+        RecoveryStrategy(
+            run_id,
+            name,
+            rung(name),
+            uses_key_tokens(name),
+            json.dumps({**settings, **notes.get(name, {})}),
+        )
+        for name, settings in table.items()
+    ]
 
 
-def distinct(words: Iterable[str]) -> list[str]:
-    """Each word once in any case, as it first stands."""
-    first: dict[str, str] = {}
-    for word in words:
-        first.setdefault(word.casefold(), word)
-    return list(first.values())
+def sampled(examples: Sequence[Example], most: int | Literal["all"], seed: int) -> list[Example]:
+    """So many of the examples, spread evenly over their groups, in their order.
+
+    Which ones is settled by seed and examples alone: equal on every model that is asked.
+
+    Args:
+        examples: to draw from.
+        most: how many; all of them where there are fewer.
+        seed: of the draw.
+    """
+    if most == "all" or most >= len(examples):
+        return list(examples)
+    rng = random.Random(f"{seed} recovery prompts")
+    by_group: dict[str, list[Example]] = {}
+    for example in rng.sample(list(examples), len(examples)):
+        by_group.setdefault(example.group, []).append(example)
+    groups = sorted(by_group)
+    rng.shuffle(groups)
+    turns = [by_group[g][turn] for turn in range(len(examples)) for g in groups
+             if turn < len(by_group[g])]  # fmt: skip
+    chosen = {example.example_id for example in turns[:most]}
+    return [example for example in examples if example.example_id in chosen]
 
 
 def attempts(
-    examples: Sequence[Example],
-    words: Mapping[str, tuple[str, ...]],
-    strategies: Mapping[str, Strategy],
+    asked: Sequence[Example],
+    choice: WordChoice,
+    strategies: Mapping[str, WordStrategy],
     arms: Sequence[Arm],
-    seed: int,
-    *,
-    draws: int = 1,
-    neutral_word: str = NEUTRAL_WORD,
+    draws: int,
 ) -> list[Attempt]:
-    """Every prompt to try. All strategies emphasise the same words of an example, arm and draw.
+    """Every emphasis to try. All strategies emphasise the same words of an example, arm and draw.
 
     Args:
-        examples: questions; one without an entry in `words` is left out.
-        words: KeyTokens' words by example id; no entry for what the base model got wrong.
+        asked: some of the questions that words are chosen for.
+        choice: says which words.
         strategies: by name.
         arms: which of treatment and placebos.
-        seed: of the random placebos; equal seeds choose equal words on every model.
-        draws: of each random placebo.
-        neutral_word: what the format placebo emphasises.
+        draws: of each placebo whose words are drawn.
     """
-    known = [example for example in examples if example.example_id in words]
-    choice = WordChoice(words, known, seed, neutral_word)
     return [
         _attempt(choice, example, (name, strategy), arm, draw)
-        for example in known
+        for example in asked
         for name, strategy in strategies.items()
         for arm in arms
         for draw in range(draws if arm in DRAWN_ARMS else 1)
@@ -158,14 +161,50 @@ def attempts(
 
 
 def _attempt(
-    choice: WordChoice, example: Example, named: tuple[str, Strategy], arm: Arm, draw: int
+    choice: WordChoice, example: Example, named: tuple[str, WordStrategy], arm: Arm, draw: int
 ) -> Attempt:
     name, strategy = named
     try:
-        prompt = strategy.apply(example.prompt, choice.words(example, arm, draw))
+        words = choice.words(example, arm, draw)
+        modified = strategy.apply(example.prompt, words)
     except EmphasisError as error:
         return Attempt(example, name, arm, draw, None, str(error))
-    return Attempt(example, name, arm, draw, prompt, None)
+    return Attempt(example, name, arm, draw, modified, None, words)
+
+
+def other_prompts(
+    asked: Sequence[Example], strategies: Mapping[str, PromptStrategy], source: Source
+) -> list[Attempt]:
+    """The questions in every other way that needs no KeyTokens: rung 3."""
+    wanted = []
+    for example in asked:
+        for name, strategy in strategies.items():
+            modified, reason = None, None
+            try:
+                modified = strategy.ask(example, source)
+            except EmphasisError as error:
+                reason = str(error)
+            wanted.append(Attempt(example, name, "treatment", 0, modified, reason))
+    return wanted
+
+
+def resamples(asked: Sequence[Example], draws: int, temperature: float, seed: int) -> list[Attempt]:
+    """The plain prompts, drawn from: what chance brings back in so many tries.
+
+    Args:
+        asked: questions.
+        draws: of each.
+        temperature: above 0.
+        seed: with example and draw, settles the random numbers of an answer, on every model alike.
+    """
+    return [
+        Attempt(
+            *(example, RESAMPLE, "resample", draw, ModifiedPrompt(example.prompt), None),
+            sampling=Sampling(f"{seed} {draw} {example.example_id}", temperature),
+        )
+        for example in asked
+        for draw in range(draws)
+    ]
 
 
 def with_one_placebo(wanted: Sequence[Attempt]) -> list[Attempt]:
@@ -181,7 +220,7 @@ def run_attempts(
     lm: LM,
     benchmark: Benchmark,
     wanted: Sequence[Attempt],
-    place: tuple[str, int],
+    place: Place,
     probe: ProbeSpec,
 ) -> list[Recovery]:
     """Ask every prompt that could be built: one row an attempt, in their order.
@@ -189,7 +228,7 @@ def run_attempts(
     Args:
         lm: the weights to measure.
         benchmark: gives the pool that a random guess would draw from.
-        wanted: from `attempts`; equal prompts of one example share an outcome.
+        wanted: equal prompts of one example share an outcome.
         place: run id and step of every row.
         probe: length of answers and size of batches.
 
@@ -198,38 +237,90 @@ def run_attempts(
     """
     start = time.perf_counter()
     found = _ask(lm, benchmark, wanted, probe)
-    rows = [(a, found.get((a.example.example_id, a.prompt))) for a in wanted]
-    answered = sum(outcome is not None for _, outcome in rows)
+    answered = sum(isinstance(outcome, Outcome) for outcome in found)
     share = (time.perf_counter() - start) / max(1, answered)
     return [
-        _unanswered(a, place) if outcome is None else _answered(a, place, outcome, share)
-        for a, outcome in rows
+        _answered(a, place, outcome, share)
+        if isinstance(outcome, Outcome)
+        else _unanswered(a, place, outcome)
+        for a, outcome in zip(wanted, found, strict=True)
     ]
 
 
 def _ask(
     lm: LM, benchmark: Benchmark, wanted: Sequence[Attempt], probe: ProbeSpec
-) -> dict[tuple[str, str | None], Outcome]:
-    """Outcomes by example id and prompt, of the prompts that fit into the model's context."""
-    asked = {
-        (a.example.example_id, a.prompt): evaluate.encode(lm, a.example, a.prompt)
-        for a in wanted
-        if a.prompt is not None
-    }
-    asked = {key: item for key, item in asked.items() if evaluate.fits(lm, item, probe)}
-    found = evaluate.outcomes(lm, benchmark, list(asked.values()), probe)
-    return dict(zip(asked, found, strict=True))
+) -> list[Outcome | str]:
+    """The outcome of each attempt, or why there is none."""
+    found: dict[int, Outcome | str] = {}
+    asked = {}
+    for place, a in enumerate(wanted):
+        if a.modified is None:
+            found[place] = a.reason or "no prompt"
+            continue
+        try:
+            item = evaluate.encode(lm, a.example, a.modified, a.sampling)
+        except EmphasisError as error:
+            found[place] = str(error)
+            continue
+        if evaluate.fits(lm, item, probe):
+            asked[place] = item
+        else:
+            found[place] = "the prompt is longer than the model's context"
+    answers = evaluate.outcomes(lm, benchmark, list(asked.values()), probe)
+    found.update(zip(asked, answers, strict=True))
+    return [found[place] for place in range(len(wanted))]
 
 
-def _answered(
-    attempt: Attempt, place: tuple[str, int], outcome: Outcome, seconds: float
-) -> Recovery:
+def run_on_changed_weights(
+    lm: LM,
+    strategies: Mapping[str, WeightStrategy],
+    asked: Sequence[Example],
+    source: Source,
+    place: Place,
+    probe: ProbeSpec,
+) -> tuple[list[Recovery], dict[str, dict[str, object]]]:
+    """The plain questions to every variant of the weights: rung 4.
+
+    An example is asked of each variant that has not been trained on its group.
+
+    Args:
+        lm: whose weights are changed, in copies.
+        strategies: by name.
+        asked: questions.
+        source: benchmark and seed.
+        place: run id and step of every row.
+        probe: see `run_attempts`.
+
+    Returns:
+        Rows, and by strategy what is to be recorded: groups and examples that were trained on.
+    """
+    rows: list[Recovery] = []
+    notes: dict[str, dict[str, object]] = {}
+    for name, strategy in strategies.items():
+        folds = []
+        for variant in strategy.variants(lm, source):
+            wanted = [
+                Attempt(example, name, "treatment", 0, ModifiedPrompt(example.prompt), None)
+                for example in asked
+                if variant.groups is None or example.group in variant.groups
+            ]
+            rows += run_attempts(variant.lm, source.benchmark, wanted, place, probe)
+            if variant.trained_groups:
+                folds.append({"trained_groups": variant.trained_groups,
+                              "trained_examples": variant.trained_examples})  # fmt: skip
+        if folds:
+            notes[name] = {"folds": folds}
+    return rows, notes
+
+
+def _answered(attempt: Attempt, place: Place, outcome: Outcome, seconds: float) -> Recovery:
     return Recovery(
         *place,
         example_id=attempt.example.example_id,
         strategy=attempt.strategy,
         arm=attempt.arm,
         draw=attempt.draw,
+        words=attempt.words,
         prompt=attempt.prompt,
         text=outcome.text,
         correct=outcome.correct,
@@ -242,8 +333,7 @@ def _answered(
     )
 
 
-def _unanswered(attempt: Attempt, place: tuple[str, int]) -> Recovery:
-    key = (*place, attempt.example.example_id, attempt.strategy)
+def _unanswered(attempt: Attempt, place: Place, reason: str) -> Recovery:
+    key = (*place, attempt.example.example_id, attempt.strategy, attempt.arm, attempt.draw)
     nothing = (None, None, None, None, None, None, None)  # text to seconds
-    reason = attempt.reason or "the prompt is longer than the model's context"
-    return Recovery(*key, attempt.arm, attempt.draw, attempt.prompt, *nothing, reason)
+    return Recovery(*key, attempt.words, attempt.prompt, *nothing, reason)

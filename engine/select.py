@@ -150,7 +150,7 @@ def _correct(candidate: Candidate, lm: Any, split: Any) -> tuple[float, float]: 
     from engine import evaluate
 
     run, benchmark = candidate.run, cache.benchmark(candidate.run.benchmark)
-    asked = [evaluate.encode(lm, e, e.prompt) for e in benchmark.questions(split)]
+    asked = [evaluate.encode(lm, e) for e in benchmark.questions(split)]
     outcomes = evaluate.outcomes(lm, benchmark, asked, run.probe)
     is_choice = benchmark.rule == "multiple_choice"
     chance = sum(o.guess_rate for o in outcomes) / len(outcomes) if is_choice else 0.0

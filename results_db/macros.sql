@@ -132,44 +132,57 @@ CREATE OR REPLACE MACRO known_facts(of_runs) AS TABLE
 
 ---------- Recovery ----------
 
--- Attempts of draw 0 at the final step of some runs and of their retain runs, with or without an
--- outcome.
+-- Attempts at the final step of some runs and of their retain runs, with or without an outcome.
+-- is_emphasis: of a strategy that uses KeyTokens (all do that recovery_strategy does not say
+-- otherwise of); only these count for 'any'. rung: NULL for resample, which is no strategy.
 CREATE OR REPLACE MACRO final_attempts(of_runs) AS TABLE
-    SELECT recovery.*
+    SELECT recovery.*, known.rung, arm <> 'resample' AND coalesce(uses_key_tokens, true)
+        AS is_emphasis
     FROM recovery
     JOIN checkpoint ON checkpoint.run_id = recovery.run_id AND checkpoint.step = recovery.step
-    WHERE is_final AND draw = 0 AND recovery.run_id IN (
+    LEFT JOIN recovery_strategy AS known
+        ON known.run_id = recovery.run_id AND known.strategy = recovery.strategy
+    WHERE is_final AND recovery.run_id IN (
         SELECT unnest([run_id, never_run_id]) FROM query_table(of_runs));
 
--- The order in which a strategy's placebos are taken where one of them is needed; NULL for a
--- treatment.
+-- The order in which a strategy's placebos are taken where one of them is needed; NULL for any
+-- other arm.
 CREATE OR REPLACE MACRO placebo_rank(of_arm) AS
     list_position(['placebo_same', 'placebo_foreign', 'placebo_format'], of_arm);
 
--- The arms of each final attempt side by side, one row per run, example and strategy; NULL where an
--- arm has no outcome. first_placebo, the first in rank that has one, stands against the treatment
--- in 'any'.
+-- The arms of each final attempt at emphasis side by side, one row per run, example and strategy;
+-- NULL where an arm has no outcome. placebo_same, placebo_foreign: fraction of the draws that are
+-- correct. first_same, first_foreign: of draw 0 alone; first_placebo, the first in rank that has
+-- one, stands against the treatment in 'any', one draw a strategy.
 CREATE OR REPLACE MACRO final_outcomes(of_runs) AS TABLE
     SELECT run_id, example_id, strategy,
         bool_or(correct) FILTER (arm = 'treatment') AS treatment,
-        bool_or(correct) FILTER (arm = 'placebo_same') AS placebo_same,
-        bool_or(correct) FILTER (arm = 'placebo_foreign') AS placebo_foreign,
-        arg_min(correct, placebo_rank(arm)) FILTER (correct IS NOT NULL AND arm <> 'treatment')
-            AS first_placebo,
+        avg(correct::INTEGER) FILTER (arm = 'placebo_same') AS placebo_same,
+        avg(correct::INTEGER) FILTER (arm = 'placebo_foreign') AS placebo_foreign,
+        bool_or(correct) FILTER (arm = 'placebo_same' AND draw = 0) AS first_same,
+        bool_or(correct) FILTER (arm = 'placebo_foreign' AND draw = 0) AS first_foreign,
+        arg_min(correct, placebo_rank(arm))
+            FILTER (correct IS NOT NULL AND arm <> 'treatment' AND draw = 0) AS first_placebo,
         max(guess_rate) FILTER (arm = 'treatment') AS treatment_guess,
-        arg_min(guess_rate, placebo_rank(arm)) FILTER (correct IS NOT NULL AND arm <> 'treatment')
+        arg_min(guess_rate, placebo_rank(arm))
+            FILTER (correct IS NOT NULL AND arm <> 'treatment' AND draw = 0)
             AS first_placebo_guess
     FROM final_attempts(of_runs)
+    WHERE is_emphasis
     GROUP BY run_id, example_id, strategy;
 
--- Final attempts on known facts, one row per run, example, strategy and arm. Strategy 'any' has the
--- arms 'plain' (no strategy), 'treatment' and 'placebo': correct under any strategy, with one
--- placebo per strategy, so that k emphases stand against k placebos. not_built: attempts without an
--- outcome. guess_rate of 'any': the chance that at least one of the answers would pass for a random
--- wrong value.
+-- Final attempts on known facts, one row per run, example, strategy and arm; correct and guess_rate
+-- are means over the draws. Strategy 'any' has the arms 'plain' (no strategy, on the facts that
+-- were tried, on all where none was), 'treatment' and 'placebo': correct under any emphasis, with
+-- one placebo, of one draw, per strategy, so that k emphases stand against k placebos; and
+-- 'resample': correct in any of the answers drawn to the plain prompt. not_built: attempts without
+-- an outcome. guess_rate of 'any': the chance that at least one of the answers would pass for a
+-- random wrong value.
 CREATE OR REPLACE MACRO arm_outcomes(of_runs) AS TABLE
     WITH known AS MATERIALIZED (
         FROM known_facts(of_runs)
+    ), attempt AS MATERIALIZED (
+        FROM final_attempts(of_runs)
     ), any_strategy AS (
         SELECT known.run_id, known.example_id, known."group", known.correct AS plain, unnest([
             {'arm': 'treatment', 'correct': bool_or(treatment),
@@ -181,25 +194,37 @@ CREATE OR REPLACE MACRO arm_outcomes(of_runs) AS TABLE
         ]) AS found
         FROM known JOIN final_outcomes(of_runs) USING (run_id, example_id)
         GROUP BY known.run_id, known.example_id, known."group", known.correct
+    ), own AS (
+        SELECT known.run_id, known.example_id, known."group", known.correct AS plain,
+            tried.* EXCLUDE (run_id, example_id)
+        FROM known JOIN attempt AS tried
+            ON tried.run_id = known.run_id AND tried.example_id = known.example_id
     )
-    SELECT known.run_id, known.example_id, known."group", NOT known.correct AS forgotten,
-        strategy, arm, tried.correct, tried.guess_rate, (tried.correct IS NULL)::BIGINT AS not_built
-    FROM known JOIN final_attempts(of_runs) AS tried
-        ON tried.run_id = known.run_id AND tried.example_id = known.example_id
+    SELECT run_id, example_id, "group", NOT plain AS forgotten, strategy, arm,
+        avg(correct::INTEGER) AS correct, avg(guess_rate) AS guess_rate,
+        count(*) - count(correct) AS not_built
+    FROM own GROUP BY ALL
     UNION ALL
-    SELECT run_id, example_id, "group", NOT plain, 'any', found.arm, found.correct,
+    SELECT run_id, example_id, "group", NOT plain, 'any', 'resample', bool_or(correct)::INTEGER,
+        1 - product(1 - guess_rate), count(*) - count(correct)
+    FROM own WHERE arm = 'resample' GROUP BY ALL
+    UNION ALL
+    SELECT run_id, example_id, "group", NOT plain, 'any', found.arm, found.correct::INTEGER,
         found.guess_rate, found.not_built
     FROM any_strategy
     UNION ALL
-    SELECT run_id, example_id, "group", NOT correct, 'any', 'plain', correct, guess_rate, 0
-    FROM known;
+    SELECT run_id, example_id, "group", NOT correct, 'any', 'plain', correct::INTEGER, guess_rate, 0
+    FROM known
+    WHERE run_id NOT IN (SELECT run_id FROM own)
+        OR (run_id, example_id) IN (SELECT (run_id, example_id) FROM own);
 
 -- The effect on each known fact, one row per run, example and strategy:
 --   (treatment - placebo) on the run, minus the same on its retain run if that is present: -2 to 2;
 -- above 0 the emphasis brings back more than a placebo does, beyond what it does to a model that
--- never knew. placebo_arm is placebo_same, else placebo_foreign: the same arm on both runs; where
--- an outcome is missing, there is no row. Strategy 'any': correct under any of the strategies that
--- have a row for this example; with_same and with_foreign count the placebos used.
+-- never knew. placebo_arm is placebo_same, else placebo_foreign: the same arm on both runs, as the
+-- mean over its draws; where an outcome is missing, there is no row. Strategy 'any': correct under
+-- any of the strategies that have a row for this example, against draw 0 of a placebo of each;
+-- with_same and with_foreign count the placebos used.
 CREATE OR REPLACE MACRO example_effects(of_runs) AS TABLE
     WITH outcome AS MATERIALIZED (
         FROM final_outcomes(of_runs)
@@ -208,12 +233,18 @@ CREATE OR REPLACE MACRO example_effects(of_runs) AS TABLE
             chosen.never_run_id IS NULL AS alone,
             own.placebo_same IS NOT NULL AND (alone OR never.placebo_same IS NOT NULL) AS uses_same,
             own.treatment, if(uses_same, own.placebo_same, own.placebo_foreign) AS placebo,
+            if(uses_same, own.first_same, own.first_foreign) AS first_placebo,
             if(alone, false, never.treatment) AS never_treatment,
             CASE
-                WHEN alone THEN false
+                WHEN alone THEN 0
                 WHEN uses_same THEN never.placebo_same
                 ELSE never.placebo_foreign
-            END AS never_placebo
+            END AS never_placebo,
+            CASE
+                WHEN alone THEN false
+                WHEN uses_same THEN never.first_same
+                ELSE never.first_foreign
+            END AS first_never_placebo
         FROM known_facts(of_runs) AS known
         JOIN query_table(of_runs) AS chosen ON chosen.run_id = known.run_id
         JOIN outcome AS own
@@ -229,16 +260,16 @@ CREATE OR REPLACE MACRO example_effects(of_runs) AS TABLE
         FROM paired
         UNION ALL
         SELECT run_id, example_id, "group", 'any', count(*) FILTER (uses_same),
-            count(*) FILTER (NOT uses_same), bool_or(treatment), bool_or(placebo),
-            bool_or(never_treatment), bool_or(never_placebo)
+            count(*) FILTER (NOT uses_same), bool_or(treatment),
+            bool_or(first_placebo)::INTEGER, bool_or(never_treatment),
+            bool_or(first_never_placebo)::INTEGER
         FROM paired GROUP BY run_id, example_id, "group"
     )
     SELECT run_id, example_id, "group", strategy, with_same, with_foreign,
-        treatment::INTEGER - placebo::INTEGER
-        - (never_treatment::INTEGER - never_placebo::INTEGER) AS effect
+        treatment::INTEGER - placebo - (never_treatment::INTEGER - never_placebo) AS effect
     FROM with_any;
 
--- Mean effect per run and strategy that was tried on its final weights, and one row 'any' for every
+-- Mean effect per run and emphasis that was tried on its final weights, and one row 'any' for every
 -- run; NULL where no example has an effect. placebo_arm: the arm used, or both with their shares.
 CREATE OR REPLACE MACRO run_effects(of_runs) AS TABLE
     WITH single AS MATERIALIZED (
@@ -248,7 +279,7 @@ CREATE OR REPLACE MACRO run_effects(of_runs) AS TABLE
             effect AS value, 1 AS weight
         FROM single
     ), tried AS (
-        SELECT DISTINCT run_id, strategy FROM final_attempts(of_runs)
+        SELECT DISTINCT run_id, strategy FROM final_attempts(of_runs) WHERE is_emphasis
         UNION ALL
         SELECT run_id, 'any' FROM query_table(of_runs)
     ), arms AS (

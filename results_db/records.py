@@ -21,12 +21,13 @@ AnswerTokens = Literal["all", "novel"]
 TokenClass = Literal["template", "keyword", "content", "function", "punctuation"]
 Measure = Literal["completeness_gap", "rank_agreement", "replace_agreement", "deletion_gap"]
 AnswerClass = Literal["fact", "keyword", "content", "function", "punctuation", "template"]
-Arm = Literal["treatment", "placebo_same", "placebo_foreign", "placebo_format"]
+Arm = Literal["treatment", "placebo_same", "placebo_foreign", "placebo_format", "resample"]
 
 SPLITS: tuple[str, ...] = get_args(Split)
 TOKEN_CLASSES: tuple[str, ...] = get_args(TokenClass)
 ANSWER_CLASSES: tuple[AnswerClass, ...] = get_args(AnswerClass)
 ARMS: tuple[Arm, ...] = get_args(Arm)
+EMPHASIS_ARMS: tuple[Arm, ...] = ARMS[:4]  # resample emphasises nothing
 
 
 class RecordError(ValueError):
@@ -271,7 +272,7 @@ class Attribution:
 
 @dataclass(frozen=True)
 class Recovery:
-    """One attempt to bring an answer back: a rewritten prompt and what the model said."""
+    """One attempt to bring an answer back: a prompt and what the model said."""
 
     run_id: str
     step: int
@@ -279,6 +280,7 @@ class Recovery:
     strategy: str
     arm: Arm
     draw: int
+    words: tuple[str, ...]  # that were emphasised; (): the strategy uses none, or there were none
     prompt: str | None  # None where the arm could not be built, with a reason
     text: str | None
     correct: bool | None
@@ -299,6 +301,22 @@ class Recovery:
         _fraction(self.rouge_l_recall, row, "rouge_l_recall")
         _fraction(self.guess_rate, row, "guess_rate")
         _finite(self.logprob, row, "logprob")
+
+
+@dataclass(frozen=True)
+class RecoveryStrategy:
+    """A way of bringing answers back that was tried on one run, with its settings."""
+
+    run_id: str
+    strategy: str
+    rung: int  # 1: wording, 2: inside the model, 3: another prompt, 4: the weights
+    uses_key_tokens: bool  # then it has placebos
+    settings: str  # JSON; of relearning, also what was trained on
+
+    def __post_init__(self) -> None:
+        """Check the rung."""
+        row = f"recovery_strategy {self.run_id}/{self.strategy}"
+        _require(1 <= self.rung <= 4, row, f"rung is {self.rung}, 1 to 4 are known")
 
 
 @dataclass(frozen=True)
@@ -449,3 +467,4 @@ class RunResult:
     emphasised_focus: tuple[EmphasisedFocus, ...] = ()
     answer_classes: tuple[AnswerTokenClass, ...] = ()
     text_classes: tuple[TextTokenClass, ...] = ()
+    recovery_strategies: tuple[RecoveryStrategy, ...] = ()

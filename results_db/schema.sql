@@ -279,8 +279,9 @@ CREATE TABLE recovery (
     example_id VARCHAR NOT NULL,
     strategy VARCHAR NOT NULL,
     arm VARCHAR NOT NULL
-        CHECK (arm IN ('treatment', 'placebo_same', 'placebo_foreign', 'placebo_format')),
+        CHECK (arm IN ('treatment', 'placebo_same', 'placebo_foreign', 'placebo_format', 'resample')),
     draw INTEGER NOT NULL CHECK (draw >= 0),
+    words VARCHAR[] NOT NULL,
     prompt VARCHAR,
     text VARCHAR,
     correct BOOLEAN,
@@ -292,14 +293,15 @@ CREATE TABLE recovery (
     reason VARCHAR,
     CHECK ((correct IS NULL) = (reason IS NOT NULL))
 );
-COMMENT ON TABLE recovery IS 'One attempt to bring an answer back by a rewritten prompt, weights unchanged.';
+COMMENT ON TABLE recovery IS 'One attempt to bring an answer back, by the means that recovery_strategy says.';
 COMMENT ON COLUMN recovery.run_id IS 'The run.';
 COMMENT ON COLUMN recovery.step IS 'The measured step.';
 COMMENT ON COLUMN recovery.example_id IS 'The example, of the benchmark of the run.';
-COMMENT ON COLUMN recovery.strategy IS 'Name of the recovery strategy.';
-COMMENT ON COLUMN recovery.arm IS 'treatment, or the same template around other words: placebo_same, placebo_foreign, placebo_format.';
-COMMENT ON COLUMN recovery.draw IS 'Number of the draw, from 0; rates use draw 0.';
-COMMENT ON COLUMN recovery.prompt IS 'The rewritten prompt; NULL where it could not be built.';
+COMMENT ON COLUMN recovery.strategy IS 'Name of the recovery strategy; resample for the plain prompt, drawn from.';
+COMMENT ON COLUMN recovery.arm IS 'treatment; the same with other words: placebo_same, placebo_foreign, placebo_format; or resample, an answer to the plain prompt that was drawn at a temperature.';
+COMMENT ON COLUMN recovery.draw IS 'Number of the draw, from 0; only random arms have several.';
+COMMENT ON COLUMN recovery.words IS 'Words that were emphasised; empty where the strategy uses none, or there were none.';
+COMMENT ON COLUMN recovery.prompt IS 'The prompt as it was put, without template; NULL where it could not be built.';
 COMMENT ON COLUMN recovery.text IS 'What the model said; rule multiple_choice: the option that it finds likeliest; NULL where it was not asked.';
 COMMENT ON COLUMN recovery.correct IS 'Whether that counts as correct; NULL where it was not asked.';
 COMMENT ON COLUMN recovery.rouge_l_recall IS 'ROUGE-L recall against the gold answer, in [0, 1]; NULL where it was not asked.';
@@ -308,6 +310,21 @@ COMMENT ON COLUMN recovery.guess_rate IS 'Fraction of the wrong values of the po
 COMMENT ON COLUMN recovery.generated_tokens IS 'Tokens generated, a count, 0 for a choice between options; NULL where it was not asked.';
 COMMENT ON COLUMN recovery.seconds IS 'Share of the wall time of its batch, seconds; NULL where it was not asked.';
 COMMENT ON COLUMN recovery.reason IS 'Why there is no outcome; NULL where there is one.';
+
+CREATE TABLE recovery_strategy (
+    run_id VARCHAR NOT NULL,
+    strategy VARCHAR NOT NULL,
+    rung INTEGER NOT NULL CHECK (rung BETWEEN 1 AND 4),
+    uses_key_tokens BOOLEAN NOT NULL,
+    settings VARCHAR NOT NULL,
+    PRIMARY KEY (run_id, strategy)
+);
+COMMENT ON TABLE recovery_strategy IS 'A way of bringing answers back that was tried on the final weights of a run.';
+COMMENT ON COLUMN recovery_strategy.run_id IS 'The run.';
+COMMENT ON COLUMN recovery_strategy.strategy IS 'Name of the recovery strategy.';
+COMMENT ON COLUMN recovery_strategy.rung IS 'How strong its means are: 1 emphasis by wording, 2 emphasis inside the model, 3 another prompt without KeyTokens, 4 changed weights.';
+COMMENT ON COLUMN recovery_strategy.uses_key_tokens IS 'Whether it emphasises KeyTokens; only then it has placebos and counts for any.';
+COMMENT ON COLUMN recovery_strategy.settings IS 'JSON object: its settings; of relearning also folds, the forget groups and examples each copy was trained on.';
 
 CREATE TABLE utility (
     run_id VARCHAR NOT NULL,

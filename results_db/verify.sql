@@ -11,6 +11,7 @@ WITH finished AS (
     UNION ALL SELECT 'answer', run_id FROM answer
     UNION ALL SELECT 'attribution', run_id FROM attribution
     UNION ALL SELECT 'recovery', run_id FROM recovery
+    UNION ALL SELECT 'recovery_strategy', run_id FROM recovery_strategy
     UNION ALL SELECT 'utility', run_id FROM utility
     UNION ALL SELECT 'statistic', run_id FROM statistic
     UNION ALL SELECT 'text_token_class', run_id FROM text_token_class

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 
 from results_db import store
 from results_db.records import (
-    ARMS,
+    EMPHASIS_ARMS,
     Answer,
     AnswerTokenClass,
     Attribution,
@@ -21,6 +21,7 @@ from results_db.records import (
     Grade,
     PlannedRun,
     Recovery,
+    RecoveryStrategy,
     Run,
     RunResult,
     Split,
@@ -38,6 +39,7 @@ BUILD = Build("build-1", "3.11.7", "linux", "cpu", 1, '{"torch": "2.13"}', None)
 TOKENS = ("<s>", "Where", " does", " Ann", " live", "?")
 CLASSES = ("template", "content", "function", "keyword", "content", "punctuation")
 SPEC = '{"probe": {"key_tokens": {"alpha": 0.2, "beta": 3, "normalisation": "max"}}}'
+RUNGS = {"in_context": (3, False), "relearn": (4, False)}  # rung, uses_key_tokens; else 1
 KEYS = (False, False, False, True, False, False)
 
 
@@ -99,6 +101,7 @@ def make_result(
             for example_id, is_correct in answered.items()
         ),
         attributions=tuple(attributions), recoveries=tuple(recoveries),
+        recovery_strategies=strategy_rows(recoveries),
         utilities=tuple(
             Utility(run.run_id, step, "plain_text", "nll", example_id, value, "nats", False, None)
             for step, texts in (nll or {}).items()
@@ -139,6 +142,14 @@ def make_classes(run_id: str, step: int, example_id: str) -> list[AnswerTokenCla
     ]  # fmt: skip
 
 
+def strategy_rows(recoveries: Sequence[Recovery]) -> tuple[RecoveryStrategy, ...]:
+    """One row for each strategy among the attempts of one run."""
+    names = dict.fromkeys((r.run_id, r.strategy) for r in recoveries if r.arm != "resample")
+    return tuple(
+        RecoveryStrategy(run_id, name, *RUNGS.get(name, (1, True)), "{}") for run_id, name in names
+    )
+
+
 def attempt(
     run_id: str, example_id: str, strategy: str, arm: str, correct: bool | None,
     *, step: int = FINAL, draw: int = 0, guess_rate: float = 0.0,
@@ -146,10 +157,13 @@ def attempt(
     """An attempt; one that could not be built where correct is None."""
     if correct is None:
         outcome = (None,) * 8
-        return Recovery(run_id, step, example_id, strategy, arm, draw, *outcome, "too few words")  # type: ignore[arg-type]
+        return Recovery(
+            run_id, step, example_id, strategy, arm, draw, (), *outcome, "too few words"
+        )  # type: ignore[arg-type]
     return Recovery(
         run_id=run_id, step=step, example_id=example_id, strategy=strategy, arm=arm,  # type: ignore[arg-type]
-        draw=draw, prompt=f"NOTE {example_id}", text="In Rome." if correct else "In Oslo.",
+        draw=draw, words=(),
+        prompt=f"NOTE {example_id}", text="In Rome." if correct else "In Oslo.",
         correct=correct, rouge_l_recall=float(correct), logprob=-0.5, guess_rate=guess_rate,
         generated_tokens=3, seconds=0.01, reason=None,
     )  # fmt: skip
@@ -272,7 +286,7 @@ def _small_result(run: Run, examples: Sequence[Example]) -> RunResult:
             )
             for step in steps for strategy in ("quote", "repeat")
             if strategy == "quote" or step == max(steps)
-            for example_id in forget for arm in ARMS
+            for example_id in forget for arm in EMPHASIS_ARMS
         ],
         attributions=[
             attribution(run.run_id, example_id, _scores(run, step), step=step, target=target,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from functools import cache
 
@@ -11,13 +12,18 @@ from engine import plugins
 from engine.benchmarks import bios_people, bios_qa
 from engine.corpus import Benchmark, Text
 from engine.correct import contains_fact, guess_rate
+from engine.placebos import NEUTRAL_WORD
 from engine.prompts import bare_words, is_function_word
-from engine.recover import NEUTRAL_WORD
 from engine.recovery_strategies import EmphasisError
 from results_db.records import Example, Split
 
 ATTRIBUTES = [attribute.name for attribute in bios_people.ATTRIBUTES]
-STRATEGIES = plugins.names("recovery_strategies")
+STRATEGIES = [
+    name
+    for name in plugins.names("recovery_strategies")
+    if plugins.load("recovery_strategies", name).RUNG == 1
+]
+WITHOUT_PHRASES = ("capitals", "word_list")  # change or number the words, and add none
 MARKS = ("alpha", "beta")  # stand for a question and an emphasised word
 
 
@@ -49,12 +55,16 @@ def fixed_phrases(name: str) -> list[str]:
     question, word = MARKS
     shown = plugins.load("recovery_strategies", name).Strategy()
     try:
-        added = shown.apply(question, [word])
+        added = shown.apply(question, [word]).question
     except EmphasisError:  # words of the question only
-        added = shown.apply(question, [question])
+        added = shown.apply(question, [question]).question
     for mark in MARKS:
-        added = added.replace(mark, "\n")
-    return [phrase for part in added.split("\n") if (phrase := part.strip(" .,")) != ""]
+        added = re.sub(rf"\b{mark}\b", "\n", added, flags=re.IGNORECASE)
+    return [
+        phrase
+        for part in added.split("\n")
+        if (phrase := part.strip(" .,")) and not phrase.isdigit()
+    ]
 
 
 def test_sizes_are_as_documented() -> None:
@@ -187,7 +197,7 @@ def test_no_emphasised_text_names_somebody_who_is_not_retained() -> None:
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_no_probed_template_occurs_in_training(name: str) -> None:
     phrases = [phrase.casefold() for phrase in fixed_phrases(name)]
-    assert phrases
+    assert phrases or name in WITHOUT_PHRASES
     for text in benchmark().corpus:
         shown = f"{text.prompt or ''} {text.answer}".casefold()
         assert not [phrase for phrase in phrases if phrase in shown]
@@ -199,7 +209,7 @@ def test_no_probed_prompt_occurs_in_training(name: str) -> None:
     trained = {text.prompt for text in benchmark().corpus}
     for example in benchmark().questions("forget", "retain"):
         for words in (example.keywords, example.keywords[:1], example.keywords[:2]):
-            assert strategy.apply(example.prompt, words) not in trained
+            assert strategy.apply(example.prompt, words).question not in trained
 
 
 def test_probed_and_trained_emphasis_share_no_content_word() -> None:

@@ -93,7 +93,18 @@ def rates() -> pd.DataFrame:
     return rows.assign(
         run_id="run", model="tiny", method="ga", n=100, groups=20,
         residual_low=rows["residual"] - 0.1, residual_high=rows["residual"] + 0.1, forgotten=90,
+        settings="{}", never_residual=0.05,
+        rung=[None, None, None, 1, 1],
         recovered=30, recovery_rate=1 / 3, guess_rate=0.016, not_built=0,
+    )  # fmt: skip
+
+
+def overlap() -> pd.DataFrame:
+    """Rows of `recovery_overlap` of one run."""
+    rows = pd.DataFrame({"rungs": [[1], [4], [1, 4]], "recovered": [2, 5, 3], "groups": [2, 4, 3]})
+    return rows.assign(
+        run_id="run", model="tiny", method="ga", share=rows["recovered"] / 10, total=10,
+        forgotten=50, also_placebo=1, also_never_knew=[0, 1, None],
     )  # fmt: skip
 
 
@@ -148,6 +159,7 @@ def everything() -> dict[str, go.Figure]:
         "prompts": charts.focus_of_prompts(by_prompt(), "run"),
         "rates": charts.recovery_rates(rates(), "residual"),
         "effects": charts.effect_forest(effects(), 0.1),
+        "overlap": charts.recovery_overlap(overlap()),
         "utility": charts.utility_curves(curves(), "step"),
         "losses": charts.loss_curve(losses, "ga"),
     }

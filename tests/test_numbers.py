@@ -6,6 +6,7 @@ general ones; mean negative log-likelihood 2.5. Run ga forgets f2, f3, f4 and ga
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import exp, isnan, log, sqrt
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from tests.results_rows import (
     make_result,
     make_run,
     publish_all,
+    strategy_rows,
 )
 
 RUNS: dict[str, read.Parameter] = {"benchmark": "people", "models": [], "methods": []}
@@ -97,7 +99,6 @@ def results() -> list[RunResult]:
         nll={0: {"t1": 2.0, "t2": 3.0}, FINAL: {"t1": 2.5, "t2": 3.25}},
         recoveries=[
             *tried("ga", GA_TRIES), *tried("ga", {"quote": {"f1": "1000", "f2": "x010"}}, step=5),
-            attempt("ga", "f3", "quote", "treatment", True, draw=1),
         ],
         attributions=[
             tokens("ga", "f1", 0.25, 0.75), tokens("ga", "f2", 0.0, 0.5),
@@ -205,6 +206,67 @@ def test_the_guess_rate_of_any_grows_with_the_number_of_tries(tmp_path: Path) ->
     rows = read.query(path, "recovery_rates", **{**RUNS, "methods": ["ga"]})
     assert one(rows, strategy="any", arm="treatment")["guess_rate"] == 1 - 0.5**3
     assert one(rows, strategy="quote", arm="treatment")["guess_rate"] == 0.5
+
+
+def drawn(run_id: str, example_id: str, marks: str, arm: str = "placebo_same") -> list[Recovery]:
+    """One attempt a draw, 1 correct, 0 not."""
+    strategy = "resample" if arm == "resample" else "quote"
+    return [
+        attempt(run_id, example_id, strategy, arm, mark == "1", draw=draw)
+        for draw, mark in enumerate(marks)
+    ]
+
+
+def test_draws_of_a_placebo_are_averaged_and_any_takes_the_first(tmp_path: Path) -> None:
+    base, _, _ = results()
+    ga = make_result(
+        make_run("ga", retain_run_id=None), EXAMPLES, {FINAL: knows("f1 f2 f3 f4")},
+        recoveries=[
+            *drawn("ga", "f1", "1", "treatment"), *drawn("ga", "f1", "011"),
+            *drawn("ga", "f2", "1", "treatment"), *drawn("ga", "f2", "100"),
+            *drawn("ga", "f1", "001", "resample"), *drawn("ga", "f2", "000", "resample"),
+        ],
+    )  # fmt: skip
+    path = publish_all(tmp_path / "draws.duckdb", [base, ga])
+    rates = read.query(path, "recovery_rates", **{**RUNS, "methods": ["ga"]})
+    same = one(rates, strategy="quote", arm="placebo_same")
+    assert (same["n"], same["residual"], same["recovered"]) == (2, approx(0.5), approx(1.0))
+    assert one(rates, strategy="any", arm="placebo")["residual"] == 0.5  # of draw 0: f2 alone
+    assert one(rates, strategy="any", arm="plain")["n"] == 2  # what was tried
+    assert one(rates, strategy="resample", arm="resample")["residual"] == approx(1 / 6)
+    assert one(rates, strategy="any", arm="resample")["residual"] == 0.5
+    effects = read.query(path, "effects", **{**RUNS, "methods": ["ga"]})
+    assert one(effects, strategy="quote")["effect"] == approx((1 / 3 + 2 / 3) / 2)
+    assert one(effects, strategy="any")["effect"] == approx((1 + 0) / 2)
+    assert set(effects["strategy"]) == {"quote", "any"}
+
+
+def test_a_strategy_without_key_tokens_has_a_rate_and_no_effect(tmp_path: Path) -> None:
+    base, retrain, _ = results()
+    retrain = replace(retrain, recoveries=(
+        *retrain.recoveries, attempt("retrain", "f1", "relearn", "treatment", True),
+    ))  # fmt: skip
+    retrain = replace(retrain, recovery_strategies=strategy_rows(retrain.recoveries))
+    tries = {"relearn": {"f1": "1", "f2": "1"}, "in_context": {"f2": "1", "f3": "0"}}
+    ga = make_result(
+        make_run("ga"), EXAMPLES, {FINAL: knows("f1 f2 f3")},
+        recoveries=[*tried("ga", {"quote": {"f1": "00", "f2": "01", "f3": "00"}}),
+                    *tried("ga", tries)],
+    )  # fmt: skip
+    path = publish_all(tmp_path / "rungs.duckdb", [base, retrain, ga])
+    rates = read.query(path, "recovery_rates", **{**RUNS, "methods": ["ga"]})
+    relearn = one(rates, strategy="relearn")
+    assert (relearn["rung"], relearn["residual"], relearn["never_residual"]) == (4, 1, 1)
+    assert one(rates, strategy="any", arm="treatment")["residual"] == 0  # of emphasis alone
+    effects = read.query(path, "effects", **{**RUNS, "methods": ["ga"]})
+    assert set(effects["strategy"]) == {"quote", "any"}
+    overlap = read.query(path, "recovery_overlap", **{**RUNS, "methods": ["ga"]})
+    seen = {tuple(row.rungs): row for row in overlap.itertuples()}
+    assert set(seen) == {(4,), (3, 4)}  # f1 comes back by relearning only, f2 by both, f3 by none
+    alone, both = seen[(4,)], seen[(3, 4)]
+    assert (alone.recovered, alone.share, alone.total, alone.forgotten) == (1, 0.5, 2, 3)
+    assert (alone.also_placebo, alone.also_never_knew) == (0, 1)
+    assert (both.also_placebo, both.also_never_knew) == (1, 0)
 
 
 def test_effects_pair_with_the_retain_run(home: Path) -> None:
@@ -422,7 +484,7 @@ def test_recovery_attempts_to_read(home: Path) -> None:
     given = {**RUNS, "methods": ["ga"], "limit": None, "offset": 0}
     rows = read.query(home, "recovery_attempts", **given, strategy="quote", only_recovered=True)
     assert list(zip(rows["example_id"], rows["arm"], strict=True)) == [
-        ("f2", "treatment"), ("f3", "treatment"), ("f4", "treatment"), ("f4", "placebo_foreign"),
+        ("f2", "treatment"), ("f4", "treatment"), ("f4", "placebo_foreign"),
     ]  # fmt: skip
     first = one(rows, example_id="f2")
     assert (first["question"], first["gold"]) == ("Where does F2 live?", "In Rome.")
@@ -432,7 +494,7 @@ def test_recovery_attempts_to_read(home: Path) -> None:
     everything = read.query(
         home, "recovery_attempts", **given, strategy="any", only_recovered=False
     )
-    assert len(everything) == 15 + 5  # quote with f5 and the second draw, repeat; outcomes only
+    assert len(everything) == 14 + 5  # quote with f5, repeat; outcomes only
     assert set(everything["strategy"]) == {"quote", "repeat"}
     assert set(everything["total"]) == {20}
 

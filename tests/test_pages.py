@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import duckdb
+import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
@@ -217,17 +218,34 @@ def test_token_shift_aligns_the_same_prompt_over_runs(
     assert "<small>+0.18</small>" in ga  # a fifth of it is left
 
 
+def attempts_table(app: AppTest) -> pd.DataFrame:
+    """The list of attempts on the page Recovery, among its tables."""
+    (table,) = (each.value for each in app.dataframe if "Answer to it" in each.value)
+    return table
+
+
+def test_recovery_says_on_what_each_rate_rests_and_what_could_not_be_tried(
+    study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = opened(study, "30_recovery.py", monkeypatch)
+    rates = next(each.value for each in app.dataframe if "Guess rate" in each.value)
+    assert {"Rung", "n", "Groups", "Retain model", "Settings"} <= set(rates)
+    assert set(rates.loc[rates["Strategy"] == "Quotation marks", "Rung"]) == {"Wording"}
+    reasons = next(each.value for each in app.dataframe if "Reason" in each.value)
+    assert set(reasons["Reason"]) == {"too few words"}
+
+
 def test_recovery_table_lists_forgotten_answers_that_came_back(
     study: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     app = opened(study, "30_recovery.py", monkeypatch)
     app.multiselect(key="methods").set_value(["ga"]).run()
-    table = app.dataframe[0].value
+    table = attempts_table(app)
     assert set(table["Run"]) == {"GA"}
     assert set(table["Correct"]) == {"✓ correct"}
     assert (table["Arm"] == "KeyTokens emphasised").sum() == 12  # six people, two facts each
     app.toggle(key="recovered").set_value(False).run()
-    assert len(app.dataframe[0].value) > len(table)
+    assert len(attempts_table(app)) > len(table)
 
 
 def test_recovery_rate_is_of_what_was_forgotten(

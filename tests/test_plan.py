@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from engine import plan as plans
-from engine import plugins
+from engine import plugins, recover
 from engine.plan import PlanError
 from engine.plugins import SettingsError, UnknownNameError
 
@@ -81,8 +81,21 @@ def test_every_model_is_run_on_every_benchmark_that_does_not_name_its_own() -> N
     full = plans.read("demo-full")
     assert set(full.cells()) == {(b, m) for b in read.benchmarks for m in read.models}
     assert (read.probe.graded.prompts, full.probe.graded.prompts) == (16, "all")
-    more = {"graded": full.probe.graded, "restored_attempts": 100}
+    more = {"graded": full.probe.graded, "restored_attempts": 100, "recovery_prompts": "all"}
+    more["recovery"] = full.probe.recovery
     assert read.probe.model_copy(update=more) == full.probe
+
+
+def test_the_demo_tries_every_emphasis_and_the_full_one_the_whole_ladder() -> None:
+    every = plugins.names("recovery_strategies")
+    emphases = {name for name in every if recover.uses_key_tokens(name)}
+    assert set(plans.read("demo").probe.recovery) == emphases
+    assert set(plans.read("demo-full").probe.recovery) == set(every)
+
+
+def test_only_an_emphasis_is_followed_during_unlearning() -> None:
+    with pytest.raises(UnknownNameError, match="with KeyTokens, has no 'relearn'"):
+        plans.read("demo-full", ["probe.trajectory_strategy=relearn"])
 
 
 def test_of_two_choices_that_concern_a_run_the_later_one_holds(tmp_path: Path) -> None:

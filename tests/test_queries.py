@@ -131,8 +131,14 @@ COLUMNS: dict[str, tuple[dict[str, Parameter], str]] = {
     ),
     "recovery_rates": (
         RUNS,
-        "run_id model method strategy arm n groups residual residual_low residual_high forgotten"
-        " recovered recovery_rate guess_rate not_built",
+        "run_id model method strategy arm rung settings n groups residual residual_low"
+        " residual_high forgotten recovered recovery_rate guess_rate not_built never_residual",
+    ),
+    "recovery_reasons": (RUNS, "strategy arm reason attempts runs"),
+    "recovery_overlap": (
+        RUNS,
+        "run_id model method rungs recovered groups share total forgotten also_placebo"
+        " also_never_knew",
     ),
     "effects": (
         RUNS,
@@ -141,8 +147,8 @@ COLUMNS: dict[str, tuple[dict[str, Parameter], str]] = {
     ),
     "recovery_attempts": (
         {**RUNS, "strategy": "any", "only_recovered": False, "limit": None, "offset": 0},
-        "run_id model method example_id question gold plain_answer strategy arm prompt text"
-        " correct plain_correct base_correct logprob plain_logprob total",
+        "run_id model method example_id question gold plain_answer strategy arm draw words"
+        " prompt text correct plain_correct base_correct logprob plain_logprob total",
     ),
     "utility_curves": (
         RUNS,
@@ -164,7 +170,7 @@ COLUMNS: dict[str, tuple[dict[str, Parameter], str]] = {
     "example_answers": (ONE, "run_id model method text correct logprob rouge_l_recall"),
     "example_attempts": (
         ONE,
-        "run_id model method strategy arm draw prompt text correct logprob reason",
+        "run_id model method strategy arm draw words prompt text correct logprob reason",
     ),
     "base_scores": ({"run_id": "base"}, "method answer_tokens example_id scores is_key has_keys"),
     "differences": (RUNS, "condition found warning"),
@@ -354,7 +360,10 @@ RUN_QUERIES = sorted(
 
 @pytest.mark.parametrize(
     "name",
-    sorted(set(RUN_QUERIES) - {"examples", "keyword_agreement", "differences", "penalise_effect"}),
+    sorted(
+        set(RUN_QUERIES)
+        - {"examples", "keyword_agreement", "differences", "penalise_effect", "recovery_reasons"}
+    ),
 )
 def test_only_complete_runs_are_counted(study: Path, name: str) -> None:
     ids = set(read.query(study, name, **COLUMNS[name][0])["run_id"])
@@ -365,7 +374,12 @@ def test_only_complete_runs_are_counted(study: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", sorted(n for n in RUN_QUERIES if "methods" in COLUMNS[n][0] and n != "differences")
+    "name",
+    sorted(
+        n
+        for n in RUN_QUERIES
+        if "methods" in COLUMNS[n][0] and n not in ("differences", "recovery_reasons")
+    ),
 )
 def test_filters_by_method_and_model(study: Path, name: str) -> None:
     parameters = COLUMNS[name][0]
@@ -405,7 +419,7 @@ def two_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_each_model_is_compared_with_its_own_base(two_models: Path) -> None:
     rows = read.query(two_models, "overview", **RUNS).set_index("run_id")
-    assert rows["n"].to_dict() == {"large-base": 2, "large-ga": 2, "small-base": 1, "small-ga": 1}
+    assert rows["n"].to_dict() == {"large-base": 2, "large-ga": 1, "small-base": 1, "small-ga": 1}
     assert rows["plain"].to_dict() == {
         "large-base": 1,
         "large-ga": 1,

@@ -8,22 +8,26 @@ from dataclasses import FrozenInstanceError, fields, is_dataclass, replace
 from functools import cache
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine import evaluate, plugins, recover
+from engine import plugins, recover
 from engine.benchmarks import bios_qa
 from engine.corpus import Benchmark
 from engine.lm import generate
 from engine.logprobs import Pair, answer_logprobs
+from engine.placebos import WordChoice, key_words, other_words
 from engine.plan import ProbeSpec
 from engine.prompts import bare_words, is_function_word
-from engine.recover import Attempt, key_words, other_words, run_attempts, with_one_placebo
-from engine.recovery_strategies import EmphasisError
-from results_db.records import ARMS, Arm, Example
+from engine.recover import Attempt, run_attempts, with_one_placebo
+from engine.recovery_strategies import RUNGS, EmphasisError, ModifiedPrompt, WordStrategy
+from results_db.records import EMPHASIS_ARMS, Arm, Example
 from tests.tiny_models import CONTEXT, tiny_lm
 
-NAMES = plugins.names("recovery_strategies")
+NAMES = [name for name in plugins.names("recovery_strategies") if recover.uses_key_tokens(name)]
+WORDINGS = [name for name in NAMES if recover.rung(name) == 1]
+IN_PLACE = ("attention_bias", "capitals", "guidance", "quote")  # take words of the question only
 QUESTION = "What is the favourite dish of Otto Farrow?"
 QUESTIONS = st.lists(
     st.sampled_from(["what", "Otto", "Al-Bo", "don't", "ça", "7"]), min_size=1, max_size=9
@@ -33,8 +37,8 @@ Words = dict[str, tuple[str, ...]]
 
 
 @cache
-def strategy_of(name: str) -> recover.Strategy:
-    strategy: recover.Strategy = plugins.load("recovery_strategies", name).Strategy()
+def strategy_of(name: str) -> WordStrategy:
+    strategy: WordStrategy = plugins.load("recovery_strategies", name).Strategy()
     return strategy
 
 
@@ -59,10 +63,13 @@ def attempts(
     arms: Sequence[Arm] = ("treatment", "placebo_same", "placebo_foreign", "placebo_format"),
     seed: int = 0,
     draws: int = 1,
+    neutral_word: str = "something",
 ) -> list[Attempt]:
     chosen = {name: strategy_of(name) for name in strategies}
     words = names_only() if words is None else words
-    return recover.attempts(examples(), words, chosen, arms, seed, draws=draws)
+    known = [example for example in examples() if example.example_id in words]
+    choice = WordChoice(words, known, seed, neutral_word)
+    return recover.attempts(known, choice, chosen, arms, draws)
 
 
 def added_words(attempt: Attempt) -> list[str]:
@@ -80,15 +87,21 @@ def added_words(attempt: Attempt) -> list[str]:
 def test_the_question_and_all_words_survive(name: str, question: str, data: st.DataObject) -> None:
     own = list(dict.fromkeys(bare_words(question)))
     words = data.draw(st.lists(st.sampled_from(own), min_size=1, unique=True))
-    shown = strategy_of(name).apply(question, words)
-    assert shown != question
-    assert question in shown.replace('"', "")
-    assert set(words) <= set(bare_words(shown))
+    try:
+        found = strategy_of(name).apply(question, words)
+    except EmphasisError as error:
+        assert name == "capitals"
+        assert "no small letter" in str(error)
+        return
+    shown = found.question.casefold()
+    assert found != ModifiedPrompt(question)
+    assert question.casefold() in shown.replace('"', "")
+    assert {word.casefold() for word in words} <= set(bare_words(shown))
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_without_words_nothing_changes(name: str) -> None:
-    assert strategy_of(name).apply(QUESTION, ()) == QUESTION
+    assert strategy_of(name).apply(QUESTION, ()) == ModifiedPrompt(QUESTION)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -102,23 +115,26 @@ def test_apply_is_pure(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_words_of_another_question_are_shown_or_refused(name: str) -> None:
     try:
-        shown = strategy_of(name).apply(QUESTION, ["Ida"])
+        shown = strategy_of(name).apply(QUESTION, ["Ida"]).question
     except EmphasisError as error:
+        assert name in IN_PLACE
         assert "'Ida'" in str(error)
     else:
+        assert name not in IN_PLACE
         assert "Ida" in bare_words(shown)
         assert QUESTION in shown
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", plugins.names("recovery_strategies"))
 def test_a_strategy_is_a_frozen_dataclass_with_a_rung_and_a_source(name: str) -> None:
     module = plugins.load("recovery_strategies", name)
-    assert module.RUNG == 1
+    assert module.RUNG in RUNGS
+    assert (module.RUNG <= 2) == module.USES_KEY_TOKENS
     assert "Source:" in (module.__doc__ or "")
     assert is_dataclass(module.Strategy)
     assert isinstance(fields(module.Strategy), tuple)
     with pytest.raises((FrozenInstanceError, AttributeError, TypeError)):
-        strategy_of(name).anything = 1  # type: ignore[attr-defined]
+        module.Strategy().anything = 1
 
 
 def test_no_two_strategies_say_the_same() -> None:
@@ -129,7 +145,7 @@ def test_no_two_strategies_say_the_same() -> None:
 
 def test_a_word_is_quoted_wherever_it_stands() -> None:
     shown = strategy_of("quote").apply("The best of the best, of all?", ["best", "of"])
-    assert shown == 'The "best of" the "best", "of" all?'
+    assert shown.question == 'The "best of" the "best", "of" all?'
 
 
 # ---- which words
@@ -218,14 +234,7 @@ def test_foreign_words_that_the_prompt_has_itself_are_no_placebo() -> None:
 
 def test_the_format_placebo_is_one_neutral_word() -> None:
     assert {tuple(added_words(a)) for a in attempts(arms=["placebo_format"])} == {("something",)}
-    other = recover.attempts(
-        examples(),
-        names_only(),
-        {"note_before": strategy_of("note_before")},
-        ["placebo_format"],
-        0,
-        neutral_word="thing",
-    )
+    other = attempts(arms=["placebo_format"], neutral_word="thing")
     assert {tuple(added_words(a)) for a in other} == {("thing",)}
 
 
@@ -241,7 +250,7 @@ def test_all_strategies_emphasise_the_same_words() -> None:
     for attempt in shown:
         words = notes[attempt.example.example_id]
         expected = strategy_of(attempt.strategy).apply(attempt.example.prompt, words)
-        assert attempt.prompt == expected
+        assert attempt.modified == expected
 
 
 def test_seeds_and_draws_choose_and_equal_ones_choose_alike() -> None:
@@ -250,7 +259,7 @@ def test_seeds_and_draws_choose_and_equal_ones_choose_alike() -> None:
     assert attempts(arms=same, seed=1) != attempts(arms=same, seed=2)
     drawn = attempts(draws=3)
     assert [a for a in drawn if a.draw == 0] == attempts()
-    counts = {arm: sum(a.arm == arm for a in drawn) / len(examples()) for arm in ARMS}
+    counts = {arm: sum(a.arm == arm for a in drawn) / len(examples()) for arm in EMPHASIS_ARMS}
     assert counts == {
         "treatment": 1,
         "placebo_same": 3,
@@ -266,7 +275,7 @@ def test_without_key_tokens_there_is_no_attempt_and_without_key_words_no_prompt(
     found = attempts({first.example_id: (), second.example_id: second.keywords[:1]})
     assert {a.example.example_id for a in found} == {first.example_id, second.example_id}
     empty = [a for a in found if a.example == first]
-    assert len(empty) == len(ARMS)
+    assert len(empty) == len(EMPHASIS_ARMS)
     assert {a.reason for a in empty} == {"no word of the question is a KeyToken"}
 
 
@@ -289,7 +298,7 @@ def test_one_placebo_is_the_first_that_could_be_built() -> None:
 
 def test_outcomes_are_those_of_the_prompt_asked_alone() -> None:
     lm = tiny_lm()
-    wanted = attempts(strategies=NAMES)[:24]
+    wanted = attempts(strategies=WORDINGS)[:24]
     found = run_attempts(lm, benchmark(), wanted, ("run", 3), PROBE)
     assert [(r.example_id, r.strategy, r.arm, r.draw, r.prompt) for r in found] == [
         (a.example.example_id, a.strategy, a.arm, a.draw, a.prompt) for a in wanted
@@ -305,25 +314,26 @@ def test_outcomes_are_those_of_the_prompt_asked_alone() -> None:
             assert row.logprob == pytest.approx(expected, abs=1e-5)
 
 
-def test_equal_prompts_are_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[int] = []
+def test_equal_prompts_are_computed_once() -> None:
+    lm, read = tiny_lm(), 0
 
-    def counting(lm: object, prompts: Sequence[object], *rest: int) -> list[object]:
-        asked.append(len(prompts))
-        return generate(lm, prompts, *rest)  # type: ignore[arg-type,return-value]
+    def count(_: object, inputs: tuple[object, ...], named: dict[str, torch.Tensor]) -> None:
+        nonlocal read
+        read += len(named["input_ids"]) if named["input_ids"].shape[1] > 1 else 0
 
-    monkeypatch.setattr(evaluate, "generate", counting)
     wanted = attempts(arms=["placebo_format"])
     twice = [*wanted, *(replace(attempt, draw=1) for attempt in wanted)]
-    rows = run_attempts(tiny_lm(), benchmark(), twice, ("run", 0), PROBE)
-    assert asked == [len(wanted)]
+    watch = lm.model.register_forward_pre_hook(count, with_kwargs=True)
+    rows = run_attempts(lm, benchmark(), twice, ("run", 0), PROBE)
+    watch.remove()
+    assert read == 2 * len(wanted)  # the prompts, and their gold answers
     first, second = rows[: len(wanted)], rows[len(wanted) :]
     assert [replace(row, draw=0) for row in second] == first
 
 
 def test_a_prompt_beyond_the_context_has_a_reason_and_stops_nobody() -> None:
     short, long = attempts(arms=["treatment"])[:2]
-    long = replace(long, prompt=f"{'dish ' * CONTEXT}?")
+    long = replace(long, modified=ModifiedPrompt(f"{'dish ' * CONTEXT}?"))
     answered, refused = run_attempts(tiny_lm(), benchmark(), [short, long], ("run", 0), PROBE)
     assert answered.correct is not None
     assert refused.correct is None

@@ -56,7 +56,7 @@ def test_sums_are_those_of_an_attribution_of_the_rewritten_prompt(
     strategy: quote.Strategy | repeat.Strategy,
 ) -> None:
     lm = tiny_lm()
-    prompt = strategy.apply(QUESTION, KEYS)
+    prompt = strategy.apply(QUESTION, KEYS).question
     base = tuple(1.0 for _ in novel_row(QUESTION).scores)
     scores = {("leave_one_out", "novel", "e1"): (base, None)}
     plain = restored.plain_prompts(

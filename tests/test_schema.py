@@ -24,6 +24,7 @@ TABLES = {
     "utility": records.Utility, "statistic": records.Statistic,
     "grade": records.Grade, "emphasised_focus": records.EmphasisedFocus,
     "answer_token_class": records.AnswerTokenClass, "text_token_class": records.TextTokenClass,
+    "recovery_strategy": records.RecoveryStrategy,
 }  # fmt: skip
 SQL_TYPES = {
     "str": ("VARCHAR",), "int": ("INTEGER", "BIGINT"), "float": ("DOUBLE",), "bool": ("BOOLEAN",),

@@ -3,6 +3,7 @@
 from dashboard.charts.alpha import focus_over_alpha
 from dashboard.charts.focus import focus_of_prompts, focus_shift
 from dashboard.charts.keywords import keyword_agreement
+from dashboard.charts.overlap import recovery_overlap
 from dashboard.charts.overview import knowledge_against_utility
 from dashboard.charts.penalty import penalty_shares
 from dashboard.charts.recovery import MEASURES, effect_forest, recovery_rates
@@ -22,6 +23,7 @@ __all__ = [
     "knowledge_against_utility",
     "loss_curve",
     "penalty_shares",
+    "recovery_overlap",
     "recovery_rates",
     "utility_curves",
 ]

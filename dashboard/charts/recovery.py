@@ -13,6 +13,7 @@ ARM_MARKERS = {
     "placebo_foreign": {"symbol": "triangle-up-open", "size": 11},
     "placebo_same": {"symbol": "circle-open", "size": 11},
     "placebo": {"symbol": "circle-open", "size": 11},
+    "resample": {"symbol": "x-thin-open", "size": 9},
     "treatment": {"symbol": "diamond", "size": 12},
 }
 ARM_OFFSET = {
@@ -21,8 +22,12 @@ ARM_OFFSET = {
     "placebo_same": -0.02,
     "placebo_foreign": 0.14,
     "placebo_format": 0.3,
+    "resample": 0.2,
 }
+NEVER_KNEW = {"symbol": "star-open", "size": 10}
+HEADING = "rung "  # begins the name of a line that heads a rung
 MOST_COLUMNS = 5
+KEY_ROOM = 34  # pixels that the legend's further lines take
 MEASURES = {
     "residual": "Share of the facts known before",
     "recovery_rate": "Share of the facts this run forgot",
@@ -38,23 +43,31 @@ def recovery_rates(rows: pd.DataFrame, measure: str) -> go.Figure:
     """
     rows = theme.labelled(rows)
     labels = list(dict.fromkeys(rows["label"]))
-    strategies = _strategies(rows[rows["arm"] == "treatment"])
-    figure = _panels(rows, labels, strategies, 46, f"{MEASURES[measure]}, by strategy. ")
+    strategies = _by_rung(rows[rows["arm"] == "treatment"])
+    figure = _panels(rows, labels, strategies, 38, f"{MEASURES[measure]}, by strategy. ")
     for panel, label in enumerate(labels):
         at = {"row": panel // _columns(labels) + 1, "col": panel % _columns(labels) + 1}
-        part = rows[rows["label"] == label]
+        part = rows[(rows["label"] == label) & rows["strategy"].isin(strategies)]
+        if measure == "residual":
+            _never_knew(figure, part[part["arm"] == "treatment"], strategies, at)
         for arm, marker in ARM_MARKERS.items():
             _arm(figure, part[part["arm"] == arm], strategies, measure, marker, at)
         _plain(figure, part, measure, at)
         _guesses(figure, part[part["arm"] == "treatment"], strategies, at)
-    frame.key(figure, "Emphasis", **ARM_MARKERS["treatment"])
+    frame.key(figure, "Treatment", **ARM_MARKERS["treatment"])
     for arm, label in theme.PLACEBOS.items():
         frame.key(figure, f"Placebo: {label}", **ARM_MARKERS[arm])
+    frame.key(figure, "Plain prompt, any of k drawn answers", **ARM_MARKERS["resample"])
+    frame.key(figure, "Treatment of the retain model, which never knew", **NEVER_KNEW)
     _line_key(figure, "Plain prompt", "dash")
     frame.key(figure, "Guess rate", symbol="line-ns", size=10, line={"width": 2})
     figure.update_xaxes(tickvals=[0, 0.5, 1], tickformat=".0%", range=[-0.04, 1.08])
     _axis_titles(figure, labels, "answered correctly")
-    return figure
+    room = {
+        "margin_t": figure.layout.margin.t + KEY_ROOM,
+        "height": figure.layout.height + KEY_ROOM,
+    }
+    return figure.update_layout(**room)
 
 
 def _columns(labels: list[str]) -> int:
@@ -64,6 +77,21 @@ def _columns(labels: list[str]) -> int:
 
 def _strategies(rows: pd.DataFrame) -> list[str]:
     return theme.strategies({str(name) for name in rows["strategy"]})
+
+
+def _by_rung(rows: pd.DataFrame) -> list[str]:
+    """`any`, then a heading and the strategies of each rung, weakest first."""
+    lines = [name for name in _strategies(rows) if name == "any"]
+    for rung in sorted({int(value) for value in rows["rung"].dropna()}):
+        lines += [f"{HEADING}{rung}", *_strategies(rows[rows["rung"] == rung])]
+    return lines
+
+
+def _tick(line: str) -> str:
+    if line.startswith(HEADING):
+        rung = int(line.removeprefix(HEADING))
+        return f"<b>{rung} {formats.chart_text(theme.rung_label(rung))}</b>"
+    return formats.chart_text(theme.strategy_label(line))
 
 
 def _panels(
@@ -79,7 +107,7 @@ def _panels(
     )  # fmt: skip
     figure.update_yaxes(
         tickvals=list(range(len(strategies))), range=[len(strategies) - 0.5, -0.5], showgrid=True,
-        ticktext=[formats.chart_text(theme.strategy_label(name)) for name in strategies],
+        ticktext=[_tick(name) for name in strategies],
     )  # fmt: skip
     for panel in range(len(labels), lines * columns):
         figure.update_xaxes(visible=False, row=panel // columns + 1, col=panel % columns + 1)
@@ -147,8 +175,24 @@ def _rate_hover(row: dict[str, float]) -> str:
         f"({formats.count(row['recovered'])} of {formats.count(row['forgotten'])})",
         f"guess rate: {formats.percent(row['guess_rate'], 1)}",
         frame.sample(row["n"], row["groups"]),
+        f"retain model: {formats.percent(row['never_residual'])}"
+        if formats.present(row["never_residual"]) else "",
+        f"settings: {formats.chart_text(formats.settings(row['settings']))}"
+        if formats.present(row["settings"]) else "",
         f"not built: {formats.count(row['not_built'], 'attempt')}" if row["not_built"] else "",
-    )
+    )  # fmt: skip
+
+
+def _never_knew(
+    figure: go.Figure, rows: pd.DataFrame, strategies: list[str], at: dict[str, int]
+) -> None:
+    rows = rows[rows["never_residual"].notna()]
+    figure.add_scatter(
+        x=rows["never_residual"], y=_places(rows, strategies) + ARM_OFFSET["treatment"],
+        mode="markers", marker={**NEVER_KNEW, "color": theme.NEUTRAL}, showlegend=False,
+        hovertext=[f"retain model: {formats.percent(value)}" for value in rows["never_residual"]],
+        hoverinfo="text", **at,
+    )  # fmt: skip
 
 
 def _plain(figure: go.Figure, rows: pd.DataFrame, measure: str, at: dict[str, int]) -> None:

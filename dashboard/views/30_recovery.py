@@ -6,7 +6,7 @@ from dashboard import charts, data, filters, formats, listings, panels
 
 panels.page(
     "Recovery",
-    "Does emphasising the KeyTokens bring forgotten answers back, with the weights untouched?",
+    "What brings forgotten answers back, from emphasising the KeyTokens to changing the weights?",
 )
 chosen = filters.one_model(filters.sidebar())
 panels.context(chosen.benchmark, chosen.models)
@@ -14,15 +14,29 @@ panels.flags(data.rows("run_flags", **chosen.runs))
 panels.conditions(data.rows("differences", **chosen.runs))
 
 panels.heading(
-    "How often is the answer right, by strategy and placebo?",
-    "Each placebo is the same template around other words, so only the choice of words differs. "
-    "Emphasis works where the filled diamond stands to the right of the hollow markers.",
+    "How often is the answer right, by strategy and control?",
+    "Four rungs, weakest means first. On rungs 1 and 2 each placebo is the same emphasis of other "
+    "words, so only the choice of words differs: emphasis works where the filled diamond stands to "
+    "the right of the hollow markers. Rungs 3 and 4 use no words; what they show beyond the star, "
+    "the retain model treated alike, was there before.",
 )
 rates = data.rows("recovery_rates", **chosen.runs)
 if panels.found(rates):
     measure = filters.measure(charts.MEASURES)
     panels.chart(charts.recovery_rates(rates, measure), key="rates")
+    panels.as_table(listings.rates(rates), key="rates_table")
     panels.computed("recovery_rates")
+
+panels.heading(
+    "What comes back under one rung only?",
+    "Forgotten answers that at least one strategy brings back, counted once, under all rungs that "
+    "bring them; a choice between options does not count. Beside each run: how many came back, of "
+    "how many that were forgotten and tried.",
+)
+overlap = filters.compared(data.rows("recovery_overlap", **chosen.runs))
+if panels.found(overlap, "No forgotten answer came back in these runs."):
+    panels.chart(charts.recovery_overlap(overlap), key="overlap")
+    panels.computed("recovery_overlap")
 
 panels.heading(
     "What does emphasis add beyond its placebo?",
@@ -75,3 +89,12 @@ if strategies:
             panels.markup(listings.attempt(line))
             panels.open_prompt(str(line["Example"]))
         panels.computed("recovery_attempts")
+
+panels.heading(
+    "What could not be tried?",
+    "An attempt that cannot be made is no failure to recover: it is left out, with its reason.",
+)
+reasons = data.rows("recovery_reasons", **chosen.runs)
+if panels.found(reasons, "Every attempt could be made."):
+    panels.listing(listings.reasons(reasons), key="reasons")
+    panels.computed("recovery_reasons")

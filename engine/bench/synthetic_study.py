@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from engine.bench import synthetic_samples
 from engine.bench.columns import same, table
 from results_db import store
-from results_db.records import ARMS, TOKEN_CLASSES, Build, PlannedRun, Run, Study
+from results_db.records import EMPHASIS_ARMS, TOKEN_CLASSES, Build, PlannedRun, Run, Study
 from results_db.tables import RunTables, of_records
 
 MODELS = ("llama-1b", "pythia-1b", "qwen2-1b")
@@ -261,8 +261,8 @@ def _recovery(
     run: Run, questions: _Questions, steps: Sequence[int], generator: np.random.Generator
 ) -> Any:  # noqa: ANN401
     """Every strategy and arm at the last step, one strategy and two arms on the way there."""
-    tried = [(step, "repeat", arm) for step in steps[:-1] for arm in ARMS[:2]]
-    tried += [(steps[-1], strategy, arm) for strategy in STRATEGIES for arm in ARMS]
+    tried = [(step, "repeat", arm) for step in steps[:-1] for arm in EMPHASIS_ARMS[:2]]
+    tried += [(steps[-1], strategy, arm) for strategy in STRATEGIES for arm in EMPHASIS_ARMS]
     forget = questions.ids[questions.of("forget")]
     n, each = len(tried) * len(forget), len(forget)
     example_ids = np.tile(forget, len(tried))
@@ -275,6 +275,7 @@ def _recovery(
         "run_id": same(run.run_id, n), "step": np.repeat([step for step, *_ in tried], each),
         "example_id": example_ids, "strategy": strategies,
         "arm": np.repeat([arm for *_, arm in tried], each), "draw": np.zeros(n, np.int32),
+        "words": pa.array([["Otto"]] * n, pa.list_(pa.string())),
         "prompt": prompts, "text": _said(correct, generator), "correct": correct,
         "rouge_l_recall": generator.random(n), "logprob": -generator.exponential(1.0, n),
         "guess_rate": generator.random(n) * 0.1, "generated_tokens": np.full(n, 9, np.int32),

@@ -8,17 +8,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from engine.recovery_strategies import ModifiedPrompt
+
 RUNG = 1
+USES_KEY_TOKENS = True
 
 
 @dataclass(frozen=True)
 class Strategy:
     """Point back to the words."""
 
-    def apply(self, question: str, words: Sequence[str]) -> str:
+    def apply(self, question: str, words: Sequence[str]) -> ModifiedPrompt:
         """The question, then the note.
 
-        >>> Strategy().apply("Where was Ada Brin born?", ["Ada", "Brin", "born"])
+        >>> Strategy().apply("Where was Ada Brin born?", ["Ada", "Brin", "born"]).question
         'Where was Ada Brin born? The key here is: Ada, Brin, born.'
         """
-        return f"{question} The key here is: {', '.join(words)}." if words else question
+        return ModifiedPrompt(
+            f"{question} The key here is: {', '.join(words)}." if words else question
+        )

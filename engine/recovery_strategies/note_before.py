@@ -8,17 +8,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from engine.recovery_strategies import ModifiedPrompt
+
 RUNG = 1
+USES_KEY_TOKENS = True
 
 
 @dataclass(frozen=True)
 class Strategy:
     """Announce the words."""
 
-    def apply(self, question: str, words: Sequence[str]) -> str:
+    def apply(self, question: str, words: Sequence[str]) -> ModifiedPrompt:
         """The note, then the question.
 
-        >>> Strategy().apply("Where was Ada Brin born?", ["Ada", "Brin", "born"])
+        >>> Strategy().apply("Where was Ada Brin born?", ["Ada", "Brin", "born"]).question
         'Pay attention to: Ada, Brin, born. Where was Ada Brin born?'
         """
-        return f"Pay attention to: {', '.join(words)}. {question}" if words else question
+        return ModifiedPrompt(
+            f"Pay attention to: {', '.join(words)}. {question}" if words else question
+        )

@@ -11,38 +11,29 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from engine.prompts import word_spans
-from engine.recovery_strategies import EmphasisError
+from engine.recovery_strategies import ModifiedPrompt, words_in
 
 RUNG = 1
+USES_KEY_TOKENS = True
 
 
 @dataclass(frozen=True)
 class Strategy:
     """Mark the words."""
 
-    def apply(self, question: str, words: Sequence[str]) -> str:
+    def apply(self, question: str, words: Sequence[str]) -> ModifiedPrompt:
         """The question with every occurrence of the words quoted, in any case.
 
-        >>> Strategy().apply("Where was Ada Brin born?", ["Where", "Ada", "Brin"])
+        >>> Strategy().apply("Where was Ada Brin born?", ["Where", "Ada", "Brin"]).question
         '"Where" was "Ada Brin" born?'
 
         Raises:
             EmphasisError: if the question does not have one of the words.
         """
-        wanted = {word.casefold() for word in words}
-        spans = [
-            span for span in word_spans(question) if question[slice(*span)].casefold() in wanted
-        ]
-        present = {question[slice(*span)].casefold() for span in spans}
-        for word in words:
-            if word.casefold() not in present:
-                raise EmphasisError(
-                    f"{word!r} is not in the question, so it cannot be quoted there"
-                )
+        spans = words_in(question, words, "quoted")
         for start, end in reversed(_joined(question, spans)):
             question = f'{question[:start]}"{question[start:end]}"{question[end:]}'
-        return question
+        return ModifiedPrompt(question)
 
 
 def _joined(question: str, spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:

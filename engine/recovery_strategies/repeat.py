@@ -8,17 +8,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from engine.recovery_strategies import ModifiedPrompt
+
 RUNG = 1
+USES_KEY_TOKENS = True
 
 
 @dataclass(frozen=True)
 class Strategy:
     """Say the words again."""
 
-    def apply(self, question: str, words: Sequence[str]) -> str:
+    def apply(self, question: str, words: Sequence[str]) -> ModifiedPrompt:
         """The question, then the words.
 
-        >>> Strategy().apply("Where was Ada Brin born?", ["Ada", "Brin", "born"])
+        >>> Strategy().apply("Where was Ada Brin born?", ["Ada", "Brin", "born"]).question
         'Where was Ada Brin born? I repeat: Ada, Brin, born.'
         """
-        return f"{question} I repeat: {', '.join(words)}." if words else question
+        return ModifiedPrompt(f"{question} I repeat: {', '.join(words)}." if words else question)

@@ -3,7 +3,7 @@
 -- $models     VARCHAR[]  models to show; empty means all
 -- $methods    VARCHAR[]  unlearning methods to show; empty means all
 -- One row per complete run and strategy, with 'any'. effect: mean over n forget examples that the
--- base model knew of (treatment - placebo) on the run minus the same on its retain run, -2 to 2,
+-- base model knew of (treatment - placebo, mean of its draws) on the run minus the same on its retain run, -2 to 2,
 -- above 0 in favour of emphasis, with a 95 % interval paired and robust to groups. placebo_arm:
 -- placebo_same, else placebo_foreign, with shares where both were used. never_knew: present; absent
 -- (no retain run, nothing subtracted); itself (this is the retain run, nothing subtracted).

@@ -2,9 +2,10 @@
 -- $benchmark   VARCHAR    name of the benchmark
 -- $models      VARCHAR[]  models to show; empty means all
 -- $example_id  VARCHAR    the example
--- One row per complete run, strategy, arm and draw, on the final weights. logprob: of the gold
+-- One row per complete run, strategy, arm and draw, on the final weights. words: that were
+-- emphasised. logprob: of the gold
 -- answer, nats per token. reason: why the attempt could not be made, NULL where it was.
-SELECT chosen.run_id, chosen.model, chosen.method, strategy, arm, draw, prompt, text, correct,
+SELECT chosen.run_id, chosen.model, chosen.method, strategy, arm, draw, words, prompt, text, correct,
     logprob, reason
 FROM chosen_runs($benchmark, $models::VARCHAR[], NULL::VARCHAR[]) AS chosen
 JOIN recovery ON recovery.run_id = chosen.run_id AND recovery.step = chosen.final_step

@@ -2,7 +2,7 @@
 -- $benchmark  VARCHAR    name of the benchmark
 -- $models     VARCHAR[]  models to show; empty means all
 -- $methods    VARCHAR[]  unlearning methods to show; empty means all
--- $strategy        VARCHAR  recovery strategy; 'any' for all
+-- $strategy        VARCHAR  recovery strategy, or resample; 'any' for all
 -- $only_recovered  BOOLEAN  only answers that were forgotten and are correct here
 -- $limit           INTEGER  at most so many lines; NULL for all
 -- $offset          INTEGER  lines to leave out before them, 0 for none
@@ -31,8 +31,8 @@ WITH chosen AS MATERIALIZED (
     ORDER BY number LIMIT $limit OFFSET $offset
 )
 SELECT page.run_id, page.model, page.method, page.example_id, example.prompt AS question,
-    example.answer AS gold, plain.text AS plain_answer, page.strategy, page.arm, tried.prompt,
-    tried.text, tried.correct, page.plain_correct, page.base_correct, tried.logprob,
+    example.answer AS gold, plain.text AS plain_answer, page.strategy, page.arm, page.draw,
+    tried.words, tried.prompt, tried.text, tried.correct, page.plain_correct, page.base_correct, tried.logprob,
     page.plain_logprob, page.total
 FROM page
 JOIN recovery AS tried ON tried.rowid = page.place

@@ -9,3 +9,4 @@ SELECT DISTINCT run_id, 'attribution_path', attribution.method || ' ' || path
 FROM attribution JOIN affected USING (run_id)
 UNION ALL
 SELECT DISTINCT run_id, 'strategy', strategy FROM recovery JOIN affected USING (run_id)
+WHERE arm <> 'resample'

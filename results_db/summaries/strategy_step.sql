@@ -16,7 +16,7 @@ WITH attempt AS (
     JOIN affected ON affected.run_id = tried.run_id
     LEFT JOIN known_facts('affected') AS known
         ON known.run_id = tried.run_id AND known.example_id = tried.example_id
-    WHERE draw = 0
+    WHERE draw = 0 AND arm <> 'resample'
     GROUP BY tried.run_id, tried.step, tried.strategy, tried.example_id, is_known
 )
 SELECT run_id, step, strategy, count(*) FILTER (is_known) AS n,
