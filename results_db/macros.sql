@@ -26,11 +26,13 @@ CREATE OR REPLACE MACRO wilson_half(rate, n) AS
 -- with a NULL does not count. The estimate is R = sum(value) / sum(weight): a mean where weight is
 -- 1, a ratio where it is the value on another model. Standard error: sqrt(G / (G - 1) * sum over
 -- groups of (value - R weight)^2) / sum(weight); interval: R +- t(G - 1) * that. With one group
--- there is none: NULL. kind says what holds where groups do not differ at all, since a standard
--- error of 0 is not certainty:
---   'rate': Wilson with n = G (and bounds are always cut to [0, 1]).
---   'change': R +- Wilson's upper bound of a rate 0 with n = G, over the mean weight.
---   'measure': bounds equal R.
+-- there is none: NULL. kind says what else holds, since a standard error of 0 is not certainty:
+--   'rate': expit(logit(R) +- t(G - 1) * error / (R (1 - R))), which stays in [0, 1] and keeps its
+--      coverage near 0 and 1 (docs/statistics.md); where each example is a group of its own, and
+--      where groups do not differ, Wilson with n = G.
+--   'change': where groups do not differ, R +- Wilson's upper bound of a rate 0 with n = G, over
+--      the mean weight.
+--   'measure': where groups do not differ, bounds equal R.
 CREATE OR REPLACE MACRO estimates(of_source) AS TABLE
     WITH per_group AS (
         SELECT cell, kind, sum(value)::DOUBLE AS value, sum(weight)::DOUBLE AS weight, count(*) AS n
@@ -50,25 +52,28 @@ CREATE OR REPLACE MACRO estimates(of_source) AS TABLE
         FROM per_cell
     ), halves AS (
         SELECT cell, kind, estimate, n, groups, alike,
-            if(kind = 'rate' AND alike, wilson_centre(estimate, groups), estimate) AS centre,
+            kind = 'rate' AND (alike OR n = groups) AS is_wilson,
+            kind = 'rate' AND NOT is_wilson AS is_logit,
+            if(is_wilson, wilson_centre(estimate, groups), estimate) AS centre,
             CASE
                 WHEN groups < 2 THEN NULL
+                WHEN is_wilson THEN wilson_half(estimate, groups)
+                WHEN is_logit THEN t_quantile(groups - 1) * error / (estimate * (1 - estimate))
                 WHEN NOT alike OR kind = 'measure' THEN t_quantile(groups - 1) * error
-                WHEN kind = 'rate' THEN wilson_half(estimate, groups)
                 ELSE 2 * wilson_half(0, groups) * n / weight
             END AS half
         FROM spread
     )
     SELECT cell, estimate, n, groups, alike,
         CASE
-            WHEN kind <> 'rate' OR half IS NULL THEN centre - half
-            WHEN estimate = 0 THEN 0
-            ELSE greatest(centre - half, 0)
+            WHEN is_wilson AND estimate = 0 AND half IS NOT NULL THEN 0
+            WHEN is_logit THEN estimate / (estimate + (1 - estimate) * exp(half))
+            ELSE centre - half
         END AS low,
         CASE
-            WHEN kind <> 'rate' OR half IS NULL THEN centre + half
-            WHEN estimate = 1 THEN 1
-            ELSE least(centre + half, 1)
+            WHEN is_wilson AND estimate = 1 AND half IS NOT NULL THEN 1
+            WHEN is_logit THEN estimate / (estimate + (1 - estimate) * exp(-half))
+            ELSE centre + half
         END AS high
     FROM halves;
 
@@ -261,6 +266,67 @@ CREATE OR REPLACE MACRO run_effects(of_runs) AS TABLE
     LEFT JOIN arms ON arms.run_id = tried.run_id AND arms.strategy = tried.strategy
     LEFT JOIN estimates('effect_value') AS found
         ON found.cell.run_id = tried.run_id AND found.cell.strategy = tried.strategy;
+
+---------- Tests ----------
+
+-- Sign-flip permutation test by group, one row per cell of a relation with cell (struct), "group"
+-- and value, one row per example; a row with a NULL does not count. Under the null hypothesis the
+-- sum of a group's values is as likely to be above 0 as below, so its sign may be flipped; all
+-- values of a group flip together. p: two-sided, (1 + flips whose |sum| is at least the observed)
+-- / (1 + 1999 flips), so at least 0.0005. The flips are the bits of MD5 over '<flip>-<block>', a
+-- block for each 64 groups in the order of their names: the same on every machine.
+CREATE OR REPLACE MACRO sign_flips(of_source) AS TABLE
+    WITH per_group AS MATERIALIZED (
+        SELECT cell, "group", sum(value)::DOUBLE AS value, count(*) AS n,
+            row_number() OVER (PARTITION BY cell ORDER BY "group") - 1 AS place
+        FROM query_table(of_source) WHERE value IS NOT NULL GROUP BY cell, "group"
+    ), per_cell AS (
+        SELECT cell, abs(sum(value)) AS observed, sum(n)::BIGINT AS n, count(*) AS groups
+        FROM per_group GROUP BY cell
+    ), coin AS (
+        SELECT flip, block, md5_number_lower(flip || '-' || block) AS bits
+        FROM range(1, 2000) AS flips (flip)
+        CROSS JOIN (SELECT DISTINCT place // 64 AS block FROM per_group) AS blocks
+    ), flipped AS (
+        SELECT per_group.cell, flip,
+            abs(sum(if(bits >> (place % 64)::UBIGINT & 1 = 1, value, -value))) AS total
+        FROM per_group JOIN coin ON block = place // 64
+        WHERE value <> 0
+        GROUP BY per_group.cell, flip
+    ), extreme AS (
+        SELECT flipped.cell, count(*) AS flips
+        FROM flipped JOIN per_cell ON per_cell.cell = flipped.cell
+        WHERE total >= observed - 1e-9
+        GROUP BY flipped.cell
+    )
+    SELECT per_cell.cell, n, groups,
+        if(observed < 1e-9, 1.0, (1 + coalesce(flips, 0)) / 2000) AS p
+    FROM per_cell LEFT JOIN extreme ON extreme.cell = per_cell.cell;
+
+-- McNemar's exact test: two-sided p of `gained` of gained + lost changes in one direction, where
+-- both are equally likely; 1 without a change, NULL where they were not counted.
+CREATE OR REPLACE MACRO mcnemar(gained, lost) AS
+    if(gained + lost IS NULL, NULL, least(1.0, 2 * list_sum([
+        exp(lgamma(gained + lost + 1) - lgamma(k + 1) - lgamma(gained + lost - k + 1)
+            - (gained + lost) * ln(2))
+        FOR k IN range(0, least(gained, lost) + 1)
+    ])));
+
+-- Treatment beside one placebo, the first draw of both, on the final weights of some runs: one row
+-- per run, known fact and strategy that has both. Placebo: of the same prompt, else foreign.
+CREATE OR REPLACE MACRO first_draws(of_runs) AS TABLE
+    SELECT known.run_id, known.example_id, strategy,
+        bool_or(recovery.correct) FILTER (arm = 'treatment') AS treatment,
+        coalesce(
+            bool_or(recovery.correct) FILTER (arm = 'placebo_same'),
+            bool_or(recovery.correct) FILTER (arm = 'placebo_foreign')) AS placebo
+    FROM known_facts(of_runs) AS known
+    JOIN recovery
+        ON recovery.run_id = known.run_id AND recovery.example_id = known.example_id
+    JOIN checkpoint ON checkpoint.run_id = recovery.run_id AND checkpoint.step = recovery.step
+    WHERE is_final AND draw = 0
+    GROUP BY known.run_id, known.example_id, strategy
+    HAVING treatment IS NOT NULL AND placebo IS NOT NULL;
 
 ---------- Utility ----------
 
