@@ -129,6 +129,34 @@ def select(  # noqa: PLR0917 - Typer reads its options from the signature
     console.show_selection(tried, found, table)
 
 
+@app.command()
+def check(
+    results: Annotated[
+        Path | None, typer.Argument(help="Results file; --db and UNPACT_DB do as well.")
+    ] = None,
+    max_effect: Annotated[
+        float, typer.Option("--max-effect", help="More recovery beyond placebo is insufficient.")
+    ] = 0.10,
+    min_utility: Annotated[
+        float, typer.Option("--min-utility", help="Less of the base model is destructive.")
+    ] = 0.90,
+    methods: Annotated[
+        list[str] | None, typer.Option("--method", help="Only this one; may be repeated.")
+    ] = None,
+    db: Database = None,
+    as_json: Json = False,
+) -> None:
+    """Judge every unlearned run; exit 0 all hold, 1 any does not, 3 evidence is missing."""
+    from engine import verdicts
+
+    if results is not None and db is not None:
+        raise verdicts.CheckError(f"{results} and --db {db}: name one results file")
+    thresholds = verdicts.Thresholds(max_effect, min_utility)
+    found = verdicts.check(database_path(results or db), thresholds, methods or [])
+    verdicts.show(found, as_json=as_json)
+    raise typer.Exit(found.status)
+
+
 @app.command("list")
 def list_plugins(
     family: Annotated[str | None, typer.Argument(help="A family; all of them if left out.")] = None,

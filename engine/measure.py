@@ -30,6 +30,7 @@ from engine.placebos import NEUTRAL_WORD, WordChoice
 from engine.plan import AttributionSpec, ProbeSpec, RunSpec
 from engine.recover import Attempt, Strategies
 from engine.recovery_strategies import Source
+from engine.subject import Subject
 from engine.tasks import plain_text
 from engine.unlearn import Objective, UnlearningError
 from results_db.records import (
@@ -51,6 +52,7 @@ from results_db.records import (
     Utility,
 )
 
+PROBED: tuple[Split, ...] = ("forget", "retain", "general")
 Keys = dict[tuple[str, str, str], tuple[bool, ...]]
 # (attribution method, answer tokens, example id) -> KeyToken mask of the base model
 
@@ -128,6 +130,8 @@ class Measurement:
         if is_final:
             self.attribute()
         self.recover(is_final=is_final)
+        if is_final:
+            self.score_tasks()
 
     def evaluate(self) -> None:
         """Plain answers to every question, and every task."""
@@ -140,14 +144,32 @@ class Measurement:
                 self.lm, self.benchmark.texts("general"), self.place, self.probe.tokens_per_batch
             )
 
+    def score_tasks(self) -> None:
+        """Every planned task, on what was measured at this step and on passes that they share."""
+        if not self.probe.tasks:
+            return
+        subject = Subject(
+            lm=self.lm,
+            benchmark=self.benchmark,
+            place=self.place,
+            tokens_per_batch=self.probe.tokens_per_batch,
+            examples=tuple(probed(self.benchmark, self.probe, self.spec.seed, PROBED)),
+            answers={a.example_id: a for a in self.rows.answers if a.step == self.step},
+            attributions=[row for row in self.rows.attributions if row.step == self.step],
+            answer_classes=[row for row in self.rows.answer_classes if row.step == self.step],
+        )
+        with self.timed("tasks", 0, 1):
+            for name, settings in self.probe.tasks.items():
+                task = plugins.settings(plugins.load("tasks", name).Task, settings, name)
+                self.rows.utilities += task.measure(subject)
+
     def look_into(self, objective: Objective | None, *, is_final: bool) -> None:
         """How likely each class of answer token is, and how hard the objective pushes it."""
-        splits: tuple[Split, ...] = ("forget", "retain", "general")
         with self.timed("look into the loss", 0, 1):
             pushed = {} if objective is None else penalty.gradients(self.lm, objective)
             self.rows.answer_classes += penalty.rows(
                 self.lm,
-                probed(self.benchmark, self.probe, self.spec.seed, splits),
+                probed(self.benchmark, self.probe, self.spec.seed, PROBED),
                 self.place,
                 self.probe.tokens_per_batch,
                 pushed,

@@ -144,6 +144,7 @@ class ProbeSpec(Strict):
     resample_temperature: float = Field(1.0, gt=0)
     restored_attempts: int = Field(12, ge=0)  # recovered, and as many others, of each strategy
     trajectory_strategy: str = "repeat"  # the emphasis that is also measured during unlearning
+    tasks: dict[str, dict[str, Any]] = {}  # measured on the final weights; left out of ids if empty
 
 
 class RunSpec(Strict):
@@ -164,7 +165,10 @@ class RunSpec(Strict):
 
     def canonical(self) -> str:
         """The spec as JSON with sorted keys."""
-        return json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        table = self.model_dump(mode="json")
+        if not self.probe.tasks:  # the table came after runs were published
+            del table["probe"]["tasks"]
+        return json.dumps(table, sort_keys=True)
 
 
 class Plan(Strict):
@@ -420,7 +424,11 @@ def _complete_probe(plan: Plan) -> ProbeSpec:
         name: _filled("recovery_strategies", name, "Strategy", table)
         for name, table in probe.recovery.items()
     }
-    return probe.model_copy(update={"attribution": attribution, "recovery": recovery})
+    if "plain_text" in probe.tasks:
+        raise PlanError(f"plan {plan.name}: probe.tasks.plain_text: it is always measured, drop it")
+    tasks = {name: _filled("tasks", name, "Task", table) for name, table in probe.tasks.items()}
+    completed = {"attribution": attribution, "recovery": recovery, "tasks": tasks}
+    return probe.model_copy(update=completed)
 
 
 def _uses_key_tokens(strategy: str) -> bool:

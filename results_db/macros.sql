@@ -26,11 +26,13 @@ CREATE OR REPLACE MACRO wilson_half(rate, n) AS
 -- with a NULL does not count. The estimate is R = sum(value) / sum(weight): a mean where weight is
 -- 1, a ratio where it is the value on another model. Standard error: sqrt(G / (G - 1) * sum over
 -- groups of (value - R weight)^2) / sum(weight); interval: R +- t(G - 1) * that. With one group
--- there is none: NULL. kind says what holds where groups do not differ at all, since a standard
--- error of 0 is not certainty:
---   'rate': Wilson with n = G (and bounds are always cut to [0, 1]).
---   'change': R +- Wilson's upper bound of a rate 0 with n = G, over the mean weight.
---   'measure': bounds equal R.
+-- there is none: NULL. kind says what else holds, since a standard error of 0 is not certainty:
+--   'rate': expit(logit(R) +- t(G - 1) * error / (R (1 - R))), which stays in [0, 1] and keeps its
+--      coverage near 0 and 1 (docs/statistics.md); where each example is a group of its own, and
+--      where groups do not differ, Wilson with n = G.
+--   'change': where groups do not differ, R +- Wilson's upper bound of a rate 0 with n = G, over
+--      the mean weight.
+--   'measure': where groups do not differ, bounds equal R.
 CREATE OR REPLACE MACRO estimates(of_source) AS TABLE
     WITH per_group AS (
         SELECT cell, kind, sum(value)::DOUBLE AS value, sum(weight)::DOUBLE AS weight, count(*) AS n
@@ -50,25 +52,28 @@ CREATE OR REPLACE MACRO estimates(of_source) AS TABLE
         FROM per_cell
     ), halves AS (
         SELECT cell, kind, estimate, n, groups, alike,
-            if(kind = 'rate' AND alike, wilson_centre(estimate, groups), estimate) AS centre,
+            kind = 'rate' AND (alike OR n = groups) AS is_wilson,
+            kind = 'rate' AND NOT is_wilson AS is_logit,
+            if(is_wilson, wilson_centre(estimate, groups), estimate) AS centre,
             CASE
                 WHEN groups < 2 THEN NULL
+                WHEN is_wilson THEN wilson_half(estimate, groups)
+                WHEN is_logit THEN t_quantile(groups - 1) * error / (estimate * (1 - estimate))
                 WHEN NOT alike OR kind = 'measure' THEN t_quantile(groups - 1) * error
-                WHEN kind = 'rate' THEN wilson_half(estimate, groups)
                 ELSE 2 * wilson_half(0, groups) * n / weight
             END AS half
         FROM spread
     )
     SELECT cell, estimate, n, groups, alike,
         CASE
-            WHEN kind <> 'rate' OR half IS NULL THEN centre - half
-            WHEN estimate = 0 THEN 0
-            ELSE greatest(centre - half, 0)
+            WHEN is_wilson AND estimate = 0 AND half IS NOT NULL THEN 0
+            WHEN is_logit THEN estimate / (estimate + (1 - estimate) * exp(half))
+            ELSE centre - half
         END AS low,
         CASE
-            WHEN kind <> 'rate' OR half IS NULL THEN centre + half
-            WHEN estimate = 1 THEN 1
-            ELSE least(centre + half, 1)
+            WHEN is_wilson AND estimate = 1 AND half IS NOT NULL THEN 1
+            WHEN is_logit THEN estimate / (estimate + (1 - estimate) * exp(-half))
+            ELSE centre + half
         END AS high
     FROM halves;
 
@@ -301,6 +306,67 @@ CREATE OR REPLACE MACRO run_effects(of_runs) AS TABLE
     LEFT JOIN estimates('effect_value') AS found
         ON found.cell.run_id = tried.run_id AND found.cell.strategy = tried.strategy;
 
+---------- Tests ----------
+
+-- Sign-flip permutation test by group, one row per cell of a relation with cell (struct), "group"
+-- and value, one row per example; a row with a NULL does not count. Under the null hypothesis the
+-- sum of a group's values is as likely to be above 0 as below, so its sign may be flipped; all
+-- values of a group flip together. p: two-sided, (1 + flips whose |sum| is at least the observed)
+-- / (1 + 1999 flips), so at least 0.0005. The flips are the bits of MD5 over '<flip>-<block>', a
+-- block for each 64 groups in the order of their names: the same on every machine.
+CREATE OR REPLACE MACRO sign_flips(of_source) AS TABLE
+    WITH per_group AS MATERIALIZED (
+        SELECT cell, "group", sum(value)::DOUBLE AS value, count(*) AS n,
+            row_number() OVER (PARTITION BY cell ORDER BY "group") - 1 AS place
+        FROM query_table(of_source) WHERE value IS NOT NULL GROUP BY cell, "group"
+    ), per_cell AS (
+        SELECT cell, abs(sum(value)) AS observed, sum(n)::BIGINT AS n, count(*) AS groups
+        FROM per_group GROUP BY cell
+    ), coin AS (
+        SELECT flip, block, md5_number_lower(flip || '-' || block) AS bits
+        FROM range(1, 2000) AS flips (flip)
+        CROSS JOIN (SELECT DISTINCT place // 64 AS block FROM per_group) AS blocks
+    ), flipped AS (
+        SELECT per_group.cell, flip,
+            abs(sum(if(bits >> (place % 64)::UBIGINT & 1 = 1, value, -value))) AS total
+        FROM per_group JOIN coin ON block = place // 64
+        WHERE value <> 0
+        GROUP BY per_group.cell, flip
+    ), extreme AS (
+        SELECT flipped.cell, count(*) AS flips
+        FROM flipped JOIN per_cell ON per_cell.cell = flipped.cell
+        WHERE total >= observed - 1e-9
+        GROUP BY flipped.cell
+    )
+    SELECT per_cell.cell, n, groups,
+        if(observed < 1e-9, 1.0, (1 + coalesce(flips, 0)) / 2000) AS p
+    FROM per_cell LEFT JOIN extreme ON extreme.cell = per_cell.cell;
+
+-- McNemar's exact test: two-sided p of `gained` of gained + lost changes in one direction, where
+-- both are equally likely; 1 without a change, NULL where they were not counted.
+CREATE OR REPLACE MACRO mcnemar(gained, lost) AS
+    if(gained + lost IS NULL, NULL, least(1.0, 2 * list_sum([
+        exp(lgamma(gained + lost + 1) - lgamma(k + 1) - lgamma(gained + lost - k + 1)
+            - (gained + lost) * ln(2))
+        FOR k IN range(0, least(gained, lost) + 1)
+    ])));
+
+-- Treatment beside one placebo, the first draw of both, on the final weights of some runs: one row
+-- per run, known fact and strategy that has both. Placebo: of the same prompt, else foreign.
+CREATE OR REPLACE MACRO first_draws(of_runs) AS TABLE
+    SELECT known.run_id, known.example_id, strategy,
+        bool_or(recovery.correct) FILTER (arm = 'treatment') AS treatment,
+        coalesce(
+            bool_or(recovery.correct) FILTER (arm = 'placebo_same'),
+            bool_or(recovery.correct) FILTER (arm = 'placebo_foreign')) AS placebo
+    FROM known_facts(of_runs) AS known
+    JOIN recovery
+        ON recovery.run_id = known.run_id AND recovery.example_id = known.example_id
+    JOIN checkpoint ON checkpoint.run_id = recovery.run_id AND checkpoint.step = recovery.step
+    WHERE is_final AND draw = 0
+    GROUP BY known.run_id, known.example_id, strategy
+    HAVING treatment IS NOT NULL AND placebo IS NOT NULL;
+
 ---------- Utility ----------
 
 -- One number for each thing that utility is measured on: correct answers (0 or 1), and the negative
@@ -382,6 +448,65 @@ CREATE OR REPLACE MACRO least_utility(of_ratios) AS TABLE
         min(high) FILTER (groups >= 8) AS proven_high, count(ratio) AS measures
     FROM query_table(of_ratios) WHERE measure <> 'forget correct'
     GROUP BY run_id, step;
+
+---------- Metrics ----------
+
+-- What tasks and plain answers gave on the final weights of some runs, one row per run, metric and
+-- example; split '' for a row that is about no example. value: what is averaged; stored: as the task
+-- gave it. They differ for the truth ratio R: min(R, 1/R) of forget, max(0, 1 - R) of retain and
+-- general.
+CREATE OR REPLACE MACRO metric_items(of_runs) AS TABLE
+    WITH given AS (
+        SELECT run_id, step, task, metric, example_id, value, unit, higher_is_better, reason
+        FROM utility WHERE task <> 'plain_text'
+        UNION ALL
+        SELECT run_id, step, 'answer', 'probability', example_id, exp(logprob), 'fraction', true, NULL
+        FROM answer
+        UNION ALL
+        SELECT run_id, step, 'answer', 'rouge_l_recall', example_id, rouge_l_recall, 'fraction', true,
+            NULL
+        FROM answer
+    )
+    SELECT chosen.run_id, task, metric, coalesce(split, '') AS split, "group", attribute,
+        given.example_id, value AS stored, unit, higher_is_better, reason,
+        CASE
+            WHEN task <> 'truth_ratio' THEN stored
+            WHEN split = 'forget' THEN least(stored, 1 / stored)
+            ELSE greatest(0, 1 - stored)
+        END AS value
+    FROM query_table(of_runs) AS chosen
+    JOIN given ON given.run_id = chosen.run_id AND given.step = chosen.final_step
+    LEFT JOIN example
+        ON example.benchmark = chosen.benchmark AND example.example_id = given.example_id;
+
+-- How well a loss-like score tells holdout from forget, per run and task of a relation of
+-- metric_items: area under the ROC curve, forget 0, holdout 1, ties half; 1: forget is still known,
+-- 0.5: no trace. NULL where either side has no value.
+CREATE OR REPLACE MACRO membership_auc(of_items) AS TABLE
+    WITH ranked AS (
+        SELECT run_id, task, split = 'holdout' AS is_holdout,
+            rank() OVER (PARTITION BY run_id, task ORDER BY value)
+            + (count(*) OVER (PARTITION BY run_id, task, value) - 1) / 2 AS place
+        FROM query_table(of_items)
+        WHERE task IN ('min_k', 'min_k_plus_plus') AND split IN ('forget', 'holdout')
+            AND value IS NOT NULL
+    ), counted AS (
+        SELECT run_id, task, count(*) FILTER (is_holdout) AS holdout,
+            count(*) FILTER (NOT is_holdout) AS forget,
+            sum(place) FILTER (is_holdout) AS places
+        FROM ranked GROUP BY run_id, task
+    )
+    SELECT run_id, task, holdout + forget AS n,
+        (places - holdout * (holdout + 1) / 2) / nullif(holdout * forget, 0) AS auc
+    FROM counted;
+
+-- Exact two-sided p of the two-sample Kolmogorov-Smirnov test with n values on either side, whose
+-- distribution functions are at most h / n apart; NULL where n is.
+CREATE OR REPLACE MACRO smirnov_p(n, h) AS
+    CASE WHEN n IS NULL THEN NULL WHEN h = 0 THEN 1.0 ELSE least(1.0, greatest(0.0, 2 * list_sum([
+        (-1) ** (j - 1) * exp(2 * lgamma(n + 1) - lgamma(n - j * h + 1) - lgamma(n + j * h + 1))
+        FOR j IN range(1, n // h + 1)
+    ]))) END;
 
 ---------- Focus ----------
 

@@ -11,7 +11,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import pytest
 
-from dashboard import charts, heat, theme
+from dashboard import charts, evidence, heat, theme
 from dashboard.charts import frame
 
 HOSTILE = "<b>bold</b><script>x</script> $\\frac{1}{2}$"
@@ -195,6 +195,29 @@ def test_overview_path_runs_along_the_axis_not_in_row_order() -> None:
     path = next(trace for trace in figure.data if trace.mode == "lines+markers")
     assert list(path.x) == [1.0, 0.4]
     assert list(path.y) == [1.0, 0.1]
+
+
+def test_overview_shows_emphasis_and_its_placebo_on_the_way() -> None:
+    way = steps().assign(emphasis=[0.5, 0.9], placebo=[0.2, 0.8])
+    figure = charts.knowledge_against_utility(finals(), way, 0.9)
+    ends = points(charts.knowledge_against_utility(finals(), steps(), 0.9), "diamond")
+    assert sorted(points(figure, "diamond")) == sorted([*ends, (1.0, 0.9)]), "the end has all"
+    assert (1.0, 0.8) in points(figure, "circle-open")
+
+
+def test_tests_of_effects_say_why_there_is_no_p() -> None:
+    rows = pd.DataFrame({
+        "run_id": "r", "model": "m", "method": "ga", "strategy": ["quote", "any"],
+        "effect": [0.2, None], "effect_low": [0.1, None], "effect_high": [0.3, None],
+        "n": [40, 0], "groups": [20, 0], "p": [0.0005, None], "p_holm": [0.012, None],
+        "gained": [9, None], "lost": [1, None], "p_mcnemar": [0.0215, None], "seeds": [2, 0],
+        "spread": [0.03, None], "reason": [None, "<b>7 groups</b>, 8 needed"],
+    })  # fmt: skip
+    html = evidence.effect_tests(rows)
+    for part in ("&lt; 0.001", "0.012", "9 gained, 1 lost", "+3 pp", "+20 pp", "20 groups"):
+        assert part in html
+    assert "&lt;b&gt;7 groups&lt;/b&gt;, 8 needed" in html
+    assert "nan" not in html.lower()
 
 
 def test_hover_tells_interval_n_groups_and_guess_rate() -> None:

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import stats
+from scipy import special, stats
 
+from engine.statistics import cluster_mean
 from results_db import store, summaries
 from results_db.guard import reading
 
@@ -79,7 +80,7 @@ GROUPS = st.sampled_from("abcdefghij")
 
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.tuples(GROUPS, st.integers(0, 1)), min_size=1, max_size=40))
-def test_rates_are_cluster_robust_and_wilson_where_groups_are_alike(
+def test_rates_are_cluster_robust_on_the_logit_scale_and_wilson_where_that_has_no_spread(
     connection: duckdb.DuckDBPyConnection, outcomes: list[tuple[str, int]]
 ) -> None:
     rows: list[Row] = [(group, float(value), 1.0) for group, value in outcomes]
@@ -92,11 +93,14 @@ def test_rates_are_cluster_robust_and_wilson_where_groups_are_alike(
         assert found["high"] is None
         return
     rate, low, high, _ = robust(rows)
-    if isclose(low, high, abs_tol=1e-9):
+    if isclose(low, high, abs_tol=1e-9) or groups == len(rows):
         low, high = wilson(rate, groups)
+    else:
+        half = (high - low) / 2 / (rate * (1 - rate))
+        low, high = (special.expit(special.logit(rate) + half * side) for side in (-1, 1))
     assert close(found["estimate"], rate)
-    assert close(found["low"], max(low, 0))
-    assert close(found["high"], min(high, 1))
+    assert close(found["low"], low)
+    assert close(found["high"], high)
 
 
 @settings(max_examples=40, deadline=None)
@@ -115,6 +119,21 @@ def test_ratios_and_means_are_cluster_robust(
     assert close(found["estimate"], ratio)
     assert close(found["low"], low)
     assert close(found["high"], high)
+
+
+def test_the_engine_and_the_queries_agree_on_an_interval(
+    connection: duckdb.DuckDBPyConnection,
+) -> None:
+    groups, values = list("aabbbcd"), [0.5, -0.25, 1.0, 0.75, 0.0, 0.5, -1.0]
+    found = estimate(
+        connection, "measure", [(g, v, 1.0) for g, v in zip(groups, values, strict=True)]
+    )
+    ours = cluster_mean(values, groups)
+    assert found is not None
+    assert (found["n"], found["groups"]) == (ours.n, ours.groups)
+    for name, value in (("estimate", ours.estimate), ("low", ours.low), ("high", ours.high)):
+        assert value is not None
+        assert close(found[name], value)
 
 
 def test_one_example_a_group_is_students_interval(connection: duckdb.DuckDBPyConnection) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from scipy import special
 
 from results_db import read
 from results_db.records import Attribution, Recovery, RunResult
@@ -132,12 +133,19 @@ def approx(*values: float) -> Any:  # noqa: ANN401
     return pytest.approx(values if len(values) > 1 else values[0], abs=1e-6)
 
 
+def logit_bounds(rate: float, half: float) -> tuple[float, float]:
+    """Ends of a rate's interval on the logit scale, from its half width on the plain one."""
+    centre, reach = special.logit(rate), half / (rate * (1 - rate))
+    return approx(special.expit(centre - reach)), approx(special.expit(centre + reach))
+
+
 def test_overview(home: Path) -> None:
     row = one(read.query(home, "overview", **RUNS), run_id="ga")
     assert (row["n"], row["groups"]) == (4, 2)
     assert row["plain"] == 0.25  # f1 of f1..f4
     # group sums 1 and 0 of 2 each: residuals +-0.5, error sqrt(2 * 0.5) / 4 = 0.25, t(1) = 12.7
-    assert bounds(row, "plain") == (0, 1)
+    # on the logit scale: 0.25 +- 12.7 * 0.25 / (0.25 * 0.75), which is nearly all of [0, 1]
+    assert bounds(row, "plain") == logit_bounds(0.25, 12.7062047362 * 0.25)
     assert row["any_emphasis"] == 0.75  # f1, f2, f4
     assert row["any_placebo"] == 0.5  # f1 by repeat, f4 by quote's foreign placebo
     assert row["guess_rate"] == approx(0.1 / 4)
@@ -360,7 +368,7 @@ def test_utility_final(home: Path) -> None:
     )  # f1, f5; f1..f4
     # groups a, b, c: 1 of 2, 0 of 2, 1 of 1; residuals 0.2, -0.8, 0.6; squares 1.04; times 3/2
     half = T2 * sqrt(1.5 * 1.04) / 5
-    assert (forget["low"], forget["high"]) == (max(0, 0.4 - half), approx(min(1, 0.4 + half)))
+    assert (forget["low"], forget["high"]) == logit_bounds(0.4, half)
     assert (retain["value"], retain["base_value"], retain["ratio"]) == (0.75, 0.75, 1)
     assert retain["guess_rate"] == approx(0.3 / 4)
     assert (general["value"], general["base_value"], general["ratio"]) == (0.5, 1, 0.5)

@@ -74,6 +74,17 @@ COLUMNS: dict[str, tuple[dict[str, Parameter], str]] = {
         + " ".join(f"{rate} {rate}_low {rate}_high" for rate in RATES)
         + " guess_rate utility utility_low utility_high utility_worst weight_change",
     ),
+    "metrics": (
+        RUNS,
+        "run_id model method task metric split value low high n groups unit higher_is_better"
+        " base_value drift drift_low drift_high missing reason",
+    ),
+    "run_metrics": (RUNS, "run_id model method name value n reason"),
+    "effect_tests": (
+        RUNS,
+        "run_id model method strategy effect effect_low effect_high n groups p p_holm gained lost"
+        " p_mcnemar seeds spread reason",
+    ),
     "verdict": (
         {**RUNS, "max_effect": 0.1, "min_utility": 0.9},
         "run_id model method effect effect_low effect_high n groups never_knew placebo_arm"

@@ -104,6 +104,26 @@ def _path(
         marker={"size": 4.5, "color": style.color}, opacity=0.65, hoverinfo="text",
         hovertext=[_step_hover(run, step) for step in steps.to_dict("records")], **at,
     )  # fmt: skip
+    _emphasis_on_the_way(figure, steps, run, at)
+
+
+def _emphasis_on_the_way(
+    figure: go.Figure, steps: pd.DataFrame, run: dict[str, object], at: dict[str, int]
+) -> None:
+    """The strategy that is tried at every measured step, and its placebo; the end has all."""
+    earlier = steps[~steps["is_final"].astype(bool)].dropna(subset=["emphasis"])
+    if earlier.empty:
+        return
+    color = theme.method(str(run["method"])).color
+    text = [_step_hover(run, step) for step in earlier.to_dict("records")]
+    for name, marker in (
+        ("placebo", {"symbol": "circle-open", "size": 8, "line": {"width": 1.2}}),
+        ("emphasis", {"symbol": "diamond", "size": 6}),
+    ):
+        figure.add_scatter(
+            x=earlier["utility"], y=earlier[name], mode="markers", showlegend=False, opacity=0.65,
+            hoverinfo="text", hovertext=text, marker={"color": color, **marker}, **at,
+        )  # fmt: skip
 
 
 def _step_hover(run: dict[str, object], step: dict[str, float]) -> str:
@@ -198,6 +218,8 @@ def _keys(figure: go.Figure) -> None:
     frame.key(figure, "Any placebo", symbol="circle-open", size=14, line={"width": 2})
     frame.key(figure, "Plain prompt", symbol="circle", size=9)
     frame.key(figure, "Plain prompt at earlier steps", symbol="circle", size=5)
+    frame.key(figure, "One emphasis there", symbol="diamond", size=7)
+    frame.key(figure, "Its placebo", symbol="circle-open", size=8, line={"width": 1.2})
 
 
 def _axes(figure: go.Figure, finals: pd.DataFrame, steps: pd.DataFrame) -> go.Figure:

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from dashboard import charts, data, filters, formats, listings, panels
+from dashboard import charts, data, evidence, filters, formats, listings, panels
 
 panels.page(
     "Recovery",
@@ -50,6 +50,16 @@ if panels.found(effects, "No unlearned run matches these filters."):
         max_effect = filters.max_effect()
     panels.chart(charts.effect_forest(effects, max_effect), key="effects")
     panels.computed("effects")
+
+panels.heading(
+    "Could chance alone explain it?",
+    "p of flipping signs person by person, the same adjusted over strategies (Holm), and McNemar "
+    "on the first draw, which takes facts as independent. Spread: over seeds.",
+)
+tests = data.rows("effect_tests", **chosen.runs)
+if panels.found(tests, "No unlearned run matches these filters."):
+    panels.markup(evidence.effect_tests(tests))
+    panels.computed("effect_tests")
 
 panels.heading(
     "Does focus come back where the answer does?",

@@ -86,3 +86,28 @@ def unlearning(
         console.show_json(measuring.documents(found))
     else:
         measuring.show(found)
+
+
+@bench.command()
+def statistics(
+    data_sets: Annotated[
+        int, typer.Option("--data-sets", min=1, help="Drawn and judged, of each case.")
+    ] = 2000,
+    seed: Annotated[int, typer.Option("--seed", help="Of the draws.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document only.")] = False,
+) -> None:
+    """Coverage of the intervals, errors and power of the tests, on data whose truth is known."""
+    from dataclasses import asdict
+
+    from engine import console
+    from engine.bench import statistics as simulating
+
+    cases = [*simulating.RATES, *simulating.NULLS, *simulating.POWER]
+    found = []
+    for one in simulating.simulate(cases, data_sets, seed):
+        found.append(one)
+        console.err.print(f"{len(found)} of {len(cases)} cases simulated")
+    if as_json:
+        console.show_json([asdict(one) for one in found])
+    else:
+        simulating.show(found)

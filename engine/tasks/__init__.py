@@ -1,1 +1,7 @@
-"""Tasks: each module has `score(lm, examples, place, tokens_per_batch)`, one row an example."""
+"""Tasks: what is measured on a model beside its answers, its attributions and recovery.
+
+`plain_text` has `score`, and is measured at every step of every run. Each other module has a frozen
+dataclass `Task` with `measure(subject)`, is named in a plan's `[probe.tasks]`, and is measured on
+the final weights: one row an example, or rows without a value that say why. Means, intervals and
+statistics over them are SQL (`metric_value` and `run_metric` in results_db/summaries).
+"""

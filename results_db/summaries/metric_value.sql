@@ -1,0 +1,53 @@
+-- What a metric of a task is on the final weights of a run, over one split.
+-- run_id: The run.
+-- task: Name of the task; answer: from the plain answers.
+-- metric: Name of the metric.
+-- split: The split its examples are of; empty where it is about none.
+-- value: Mean over the examples, in unit; NULL where none has a value.
+-- low: Lower end of its 95 % interval, robust to groups; NULL from one group.
+-- high: Upper end of that interval; NULL from one group.
+-- n: Examples with a value, a count.
+-- groups: Groups of these examples, a count.
+-- unit: Unit of value.
+-- higher_is_better: Whether a higher value is a better model, the forget split apart.
+-- base_value: Mean of the base model over the examples that both have; NULL without one.
+-- drift: Mean of the value minus that of the base model, paired by example; NULL without one.
+-- drift_low: Lower end of its 95 % interval, robust to groups.
+-- drift_high: Upper end of that interval.
+-- missing: Examples without a value, a count.
+-- reason: Why they have none, the most frequent reason; NULL where none is missing.
+WITH near AS (
+    FROM compared_run
+    WHERE run_id IN (SELECT unnest([run_id, base_run_id]) FROM affected)
+), item AS MATERIALIZED (
+    FROM metric_items('near')
+), paired AS MATERIALIZED (
+    SELECT item.*, base.value AS base_value
+    FROM item
+    JOIN affected ON affected.run_id = item.run_id
+    LEFT JOIN item AS base ON base.run_id = affected.base_run_id AND base.task = item.task
+        AND base.metric = item.metric AND base.example_id = item.example_id
+), item_value AS (
+    SELECT {'run_id': run_id, 'task': task, 'metric': metric, 'split': split} AS cell,
+        if(metric IN ('correct', 'refused'), 'rate', 'measure') AS kind, "group", value, 1 AS weight
+    FROM paired
+), item_drift AS (
+    SELECT {'run_id': run_id, 'task': task, 'metric': metric, 'split': split} AS cell,
+        'measure' AS kind, "group", value - base_value AS value, 1 AS weight
+    FROM paired
+), counted AS (
+    SELECT run_id, task, metric, split, any_value(unit) AS unit,
+        any_value(higher_is_better) AS higher_is_better,
+        avg(base_value) FILTER (value IS NOT NULL) AS base_value,
+        count(*) FILTER (value IS NULL) AS missing, mode(reason) AS reason
+    FROM paired GROUP BY run_id, task, metric, split
+)
+SELECT counted.run_id, counted.task, counted.metric, counted.split, found.estimate AS value,
+    found.low, found.high, coalesce(found.n, 0) AS n, coalesce(found.groups, 0) AS groups, unit,
+    higher_is_better, base_value, drift.estimate AS drift, drift.low AS drift_low,
+    drift.high AS drift_high, missing, reason
+FROM counted
+LEFT JOIN estimates('item_value') AS found ON found.cell = {'run_id': counted.run_id,
+    'task': counted.task, 'metric': counted.metric, 'split': counted.split}
+LEFT JOIN estimates('item_drift') AS drift ON drift.cell = {'run_id': counted.run_id,
+    'task': counted.task, 'metric': counted.metric, 'split': counted.split}
