@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import signal
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
@@ -262,6 +263,8 @@ def show_plan(plan: Plan, finished: set[str], *, as_json: bool) -> None:
 
 def _changed_settings(run: RunSpec) -> list[str]:
     """The settings of a run's method that are not its defaults."""
+    if run.checkpoint is not None:
+        return list(settings_lines(run.settings))
     method = plugins.load("unlearning_methods", run.method).Method
     defaults = set(settings_lines(asdict(method())))
     changed = [line for line in settings_lines(run.settings) if line not in defaults]
@@ -342,6 +345,42 @@ def show_done(said: str, document: object, *, as_json: bool) -> None:
         show_json(document)
     else:
         out.print(said, markup=False)
+
+
+def say(text: str) -> None:
+    """One line on standard output, as it is."""
+    out.print(text, markup=False)
+
+
+def show_verdicts(rows: pd.DataFrame, *, as_json: bool) -> None:
+    """The verdict on each checkpoint, with its evidence; JSON has every column of the query."""
+    if as_json:
+        show_rows(rows, as_json=True)
+        return
+    columns = ("checkpoint", "method", "net effect", "n", "groups", "utility", "verdict", "missing")
+    cells = [
+        (
+            row.checkpoint,
+            row.method,
+            _interval(row.effect, row.effect_low, row.effect_high),
+            row.n,
+            row.groups,
+            _interval(row.utility, row.utility_low, row.utility_high),
+            row.verdict,
+            row.evidence,
+        )
+        for row in rows.itertuples()
+    ]
+    show_table("Verdicts: emphasis net of its controls, utility against the base", columns, cells)
+
+
+def _interval(estimate: float | None, low: float | None, high: float | None) -> str:
+    """An estimate with its 95 % interval, as far as there is one."""
+    if estimate is None or math.isnan(estimate):
+        return "not measured"
+    if low is None or high is None or math.isnan(low) or math.isnan(high):
+        return f"{estimate:.3f}"
+    return f"{estimate:.3f} [{low:.3f}, {high:.3f}]"
 
 
 def show_rows(rows: pd.DataFrame, *, as_json: bool) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import random
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from results_db.records import CorrectRule, Example, Split
@@ -29,6 +30,19 @@ class Benchmark:
     corpus: tuple[Text, ...]
     rule: CorrectRule = "contains_fact"  # when an answer counts as correct: see engine/correct.py
     unlearns: Unlearns = "questions"  # which texts of forget and retain the methods work on
+
+    def limited(self, limit: int) -> Benchmark:
+        """The same with at most so many questions and plain texts of each split, drawn by seed 0.
+
+        Whole groups are not kept together: a limit is for a first look.
+        """
+        rng, kept = random.Random(0), set()
+        for split in sorted({example.split for example in self.examples}):
+            for found in (self.questions(split), self.texts(split)):
+                ids = [example.example_id for example in found]
+                kept |= set(rng.sample(ids, min(limit, len(ids))))
+        examples = tuple(e for e in self.examples if e.example_id in kept)
+        return replace(self, examples=examples)
 
     def unlearning_texts(self, split: Split) -> tuple[Text, ...]:
         """What a method forgets or retains: the probed questions, or the corpus's running text."""

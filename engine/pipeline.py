@@ -10,13 +10,13 @@ from pathlib import Path
 
 from torch import Tensor
 
-from engine import adapters, cache, plugins, provenance, resume, statistics
+from engine import adapters, cache, checkpoints, plugins, provenance, resume, statistics
 from engine import train as training
 from engine.jobs import Report, RunJob, TrainJob, now
 from engine.lm import load, save, weight_hash
 from engine.logprobs import NonFiniteLogitsError
 from engine.measure import Measurement, Rows
-from engine.plan import RunSpec
+from engine.plan import ModelSpec, RunSpec
 from engine.resume import TrainingState
 from engine.unlearn import (
     Objective,
@@ -44,6 +44,8 @@ def train(job: TrainJob, device: str, report: Report) -> Path:
     Raises:
         TrainingError: if the model does not learn its facts.
     """
+    if not isinstance(job.spec.model, ModelSpec):
+        raise TypeError(f"{job.spec.model_name} is not trained here")
     stage = "train the base model" if job.with_forget else "train the retain model"
     report(stage, 0, 1)
     return training.train_from_scratch(
@@ -83,8 +85,10 @@ class _Execution:
         self.benchmark = cache.benchmark(self.spec.benchmark)
         self.step = 0
         self.lm = load(job.folder, device)
-        base = self.lm if job.folder == job.base_folder else load(job.base_folder, device)
-        self.base_weights = {n: w.clone() for n, w in base.model.state_dict().items()}
+        if job.folder == job.base_folder:
+            self.base_weights = {n: w.clone() for n, w in self.lm.model.state_dict().items()}
+        else:
+            self.base_weights = load(job.base_folder).model.state_dict()
         known = (job.base_run_id, job.base_scores)
         self.measurement = Measurement(self.spec, self.lm, self.benchmark, known, report)
         self.state_file = resume.file(job.cache, self.spec.run_id)
@@ -97,6 +101,9 @@ class _Execution:
 
     def run(self) -> None:
         """Measure, unlearn and measure, to the last planned step or where a rule stops it."""
+        if self.spec.checkpoint is not None:  # unlearned elsewhere: it is only measured
+            self.measure("step", 0.0, is_final=True)
+            return
         family = plugins.load("unlearning_methods", self.spec.method)
         method = plugins.settings(family.Method, self.spec.settings, self.spec.method)
         planned = measured_steps(method.length(), self.spec.probe.trajectory_points)
@@ -176,8 +183,14 @@ class _Execution:
             is_final=is_final,
             path=str(folder) if is_final else None,
             weight_hash=weight_hash(self.lm.model, changed),
-            weight_change=relative_change(self.base_weights, changed),
+            weight_change=self.weight_change(changed),
         )
+
+    def weight_change(self, changed: dict[str, Tensor]) -> float | None:
+        """How far the weights are from the base model's; None for quantized ones."""
+        if getattr(self.lm.model, "is_quantized", False):
+            return None
+        return relative_change(self.base_weights, changed)
 
     def result(
         self, started_at: str, seconds: float, error: str | None, failed_step: int | None
@@ -188,7 +201,7 @@ class _Execution:
             run_id=self.spec.run_id,
             benchmark=self.spec.benchmark.name,
             model=self.spec.model_name,
-            architecture=self.spec.model.architecture,
+            architecture=str(self.lm.model.config.model_type),
             parameters=sum(p.numel() for p in self.lm.model.parameters()),
             method=self.spec.method,
             seed=self.spec.seed,
@@ -206,7 +219,7 @@ class _Execution:
             prompt_format=provenance.prompt_format(self.lm),
             data_hash=provenance.data_hash(self.benchmark.examples),
         )
-        rows = self.rows
+        rows, source = self.rows, checkpoints.source_row(self.job.folder, self.lm, run.run_id)
         stages = tuple(Stage(run.run_id, name, spent) for name, spent in rows.seconds.items())
         if error is not None:
             return RunResult(run, build, (), stages, (), tuple(rows.steps))
@@ -225,12 +238,14 @@ class _Execution:
             tuple(rows.grades),
             tuple(rows.emphasised_focus),
             tuple(rows.answer_classes),
+            sources=() if source is None else (source,),
         )
 
 
 def relative_change(before: dict[str, Tensor], after: dict[str, Tensor]) -> float:
     """‖after − before‖ / ‖before‖ over all weights, L2; 0 for equal ones."""
-    difference = sum(float((after[n] - w).double().square().sum()) for n, w in before.items())
+    pairs = [(after[name].to(weight.device), weight) for name, weight in before.items()]
+    difference = sum(float((new - old).double().square().sum()) for new, old in pairs)
     size = sum(float(w.double().square().sum()) for w in before.values())
     return math.sqrt(difference / size)
 

@@ -26,10 +26,12 @@ RUN_TABLES = {  # table -> field of RunResult
     "grade": "grades",
     "emphasised_focus": "emphasised_focus",
     "answer_token_class": "answer_classes",
+    "model_source": "sources",
 }
 OWN_TABLES = ("run", *RUN_TABLES)  # whose rows belong to one run
 KEYS = {  # columns that name a row within its run
     "run": (),
+    "model_source": (),
     "stage": ("stage",),
     "checkpoint": ("step",),
     "step": ("step",),

@@ -23,7 +23,7 @@ TABLES = {
     "answer": records.Answer, "attribution": records.Attribution, "recovery": records.Recovery,
     "utility": records.Utility, "statistic": records.Statistic,
     "grade": records.Grade, "emphasised_focus": records.EmphasisedFocus,
-    "answer_token_class": records.AnswerTokenClass,
+    "answer_token_class": records.AnswerTokenClass, "model_source": records.ModelSource,
 }  # fmt: skip
 SQL_TYPES = {
     "str": ("VARCHAR",), "int": ("INTEGER", "BIGINT"), "float": ("DOUBLE",), "bool": ("BOOLEAN",),
