@@ -193,9 +193,9 @@ def search(pattern: str) -> list[str]:
 
 def evict(repository: str, commit: str, kind: str = "model") -> int:
     """Delete a commit from the client's cache; how many bytes that freed."""
-    from huggingface_hub import scan_cache_dir
+    from huggingface_hub import constants, scan_cache_dir
 
-    cache = scan_cache_dir()
+    cache = scan_cache_dir(constants.HF_HUB_CACHE)
     commits = {
         revision.commit_hash
         for repo in cache.repos

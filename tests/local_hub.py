@@ -9,10 +9,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -39,6 +40,7 @@ class LocalHub:
     cut_once: set[str] = field(default_factory=set)  # whose connection breaks in the middle, once
     delay: float = 0.0  # seconds before each answer
     requests: list[str] = field(default_factory=list)
+    connections: list[socket.socket] = field(default_factory=list)  # that clients keep open
     url: str = ""
 
     def add(self, name: str, *folders: Path, kind: str = "models", gated: bool = False) -> str:
@@ -69,6 +71,10 @@ def serving(hub: LocalHub, port: int = 0) -> Iterator[LocalHub]:
         server.shutdown()
         server.server_close()
         thread.join()
+        for connection in hub.connections:
+            with suppress(OSError):  # that its client closed before
+                connection.shutdown(socket.SHUT_RDWR)
+        hub.connections.clear()
 
 
 def environment(hub: LocalHub, home: Path, **more: str) -> dict[str, str]:
@@ -87,6 +93,10 @@ def environment(hub: LocalHub, home: Path, **more: str) -> dict[str, str]:
 def _handler(hub: LocalHub) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+
+        def setup(self) -> None:
+            super().setup()
+            hub.connections.append(self.connection)
 
         def log_message(self, *_: object) -> None:
             pass
