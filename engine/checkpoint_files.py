@@ -104,9 +104,9 @@ def check_safe(folder: Path, where: str, *, trust_remote_code: bool) -> None:
     if not trust_remote_code:
         _check_code(folder, where)
     adapter = table(folder / ADAPTER, where)
-    if adapter.get("megatron_config") or adapter.get("auto_mapping", {}):
+    if adapter.get("megatron_config"):  # peft imports the module that megatron_core names
         raise RefusedCheckpointError(
-            f"{where}: {ADAPTER} names Python modules to import (megatron_config, auto_mapping); "
+            f"{where}: {ADAPTER} names Python modules to import (megatron_core); "
             "refused: fold such an adapter into its base model first"
         )
 

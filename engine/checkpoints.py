@@ -318,7 +318,6 @@ def source_row(folder: Path, lm: LM, run_id: str) -> ModelSource | None:
         return None
     note = read_note(folder)
     loading = LoadingSpec(**note.loading)
-    map_ = getattr(lm.model, "hf_device_map", None) if loading.device_map != "none" else None
     return ModelSource(
         run_id=run_id,
         source=note.spec["source"],
@@ -328,11 +327,17 @@ def source_row(folder: Path, lm: LM, run_id: str) -> ModelSource | None:
         adapter_commit=None if note.adapter is None else note.adapter.commit,
         content_hash=note.content,
         attention=str(lm.model.config._attn_implementation),
-        device_map=None if map_ is None else json.dumps({k: str(v) for k, v in map_.items()}),
+        device_map=None if loading.device_map == "none" else _device_map(lm),
         quantization=None if loading.quantization == "none" else loading.quantization,
         trusted_code=loading.trust_remote_code,
         prompt_style=json.dumps(loading.prompt.model_dump(mode="json"), sort_keys=True),
     )
+
+
+def _device_map(lm: LM) -> str:
+    """Module to device, as accelerate spread the model; the whole of it where it had one place."""
+    found = vars(lm.model).get("hf_device_map") or {"": lm.device}
+    return json.dumps({module: str(device) for module, device in found.items()})
 
 
 def pinned(spec: CheckpointSpec, found: list[Place]) -> CheckpointSpec:
