@@ -89,15 +89,25 @@ def run(  # noqa: PLR0917 - Typer reads its options from the signature
 
 @app.command("plan")
 def show_plan(
-    plan: PlanName, db: Database = None, settings: Settings = None, as_json: Json = False
+    plan: PlanName,
+    db: Database = None,
+    settings: Settings = None,
+    tflops: Annotated[
+        float | None,
+        typer.Option("--tflops", min=0.001, help="Of the device, sustained: hours by this rate."),
+    ] = None,
+    as_json: Json = False,
 ) -> None:
-    """Show what a plan would run, and what is done already."""
-    from results_db import store
+    """Show what a plan would run, what is done already, and what the rest asks for."""
+    from engine import estimate
 
     path = database_path(db)
     read = plans.read(plan, settings or [])
-    finished = store.finished_runs(path) if path.exists() else set()
-    console.show_plan(read, finished, as_json=as_json)
+    seconds = estimate.run_seconds(path) if path.exists() else {}
+    console.show_plan(read, set(seconds), as_json=as_json)
+    if not as_json:
+        rate = estimate.measured_rate(read, seconds) if tflops is None else 1e12 * tflops
+        console.show_needs(estimate.needs(read, set(seconds)), rate)
 
 
 @app.command()

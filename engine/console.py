@@ -26,6 +26,7 @@ from results_db.records import RunResult
 if TYPE_CHECKING:
     import pandas as pd
 
+    from engine.estimate import Needs
     from engine.probe import ProbeResult
     from engine.select import Candidate, Measured
     from engine.study import Summary
@@ -259,6 +260,27 @@ def show_plan(plan: Plan, finished: set[str], *, as_json: bool) -> None:
         show_json([dict(zip(columns, row, strict=True)) for row in rows])
     else:
         show_table(f"{plan.name}: {plan.description}", columns, rows)
+
+
+def show_needs(needs: Sequence[Needs], rate: float | None) -> None:
+    """What the runs that are to do ask for, a line a model; hours only where a rate is known."""
+    for one in needs:
+        if one.operations is None or one.parameters is None or one.weights is None:
+            say(f"{one.model}: {one.runs} runs to do, not estimated: {one.reason}")
+            continue
+        hours = "hours not estimated" if rate is None else _hours(one.operations / rate)
+        fetched = f", {one.to_fetch / 1e9:.2f} GB to fetch" if one.to_fetch else ""
+        say(
+            f"{one.model}: {one.runs} runs to do, {one.parameters / 1e6:,.1f} M parameters, at "
+            f"most about {one.operations:.1e} floating-point operations, {one.weights / 1e9:.2f} "
+            f"GB of weights{fetched}; {hours}"
+        )
+    if rate is None:
+        say("Hours need a rate: `--tflops X` (sustained), or one run of the plan in the file.")
+
+
+def _hours(seconds: float) -> str:
+    return f"about {seconds / 3600:.2g} h, one run at a time"
 
 
 def _changed_settings(run: RunSpec) -> list[str]:

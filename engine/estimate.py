@@ -19,6 +19,7 @@ from engine import cache, plugins
 from engine.checkpoint_spec import ExistingModel
 from engine.corpus import Benchmark
 from engine.plan import ModelSpec, Plan, ProbeSpec, RunSpec
+from results_db import read
 from results_db.records import ARMS, Example
 
 CHARACTERS_A_TOKEN = 4
@@ -144,39 +145,71 @@ def _emphasis(forget: Sequence[Example], probe: ProbeSpec, count: Count) -> Work
 
 @dataclass(frozen=True)
 class Needs:
-    """What one model of a plan needs in all."""
+    """What the runs of one model need that are still to do."""
 
     model: str
-    parameters: int | None  # None where that was not looked up
-    operations: float | None
-    to_fetch: int | None  # bytes
-    weights: int | None  # bytes in memory
+    runs: int
+    parameters: int | None = None  # None where that could not be looked up
+    operations: float | None = None  # floating-point, trainings from scratch left out
+    to_fetch: int | None = None  # bytes
+    weights: int | None = None  # bytes, of one model
     reason: str = ""  # why something is None
 
 
 def needs(plan: Plan, finished: set[str]) -> list[Needs]:
-    """Parameters, operations and bytes of each model's runs that are still to do."""
-    found = []
-    for name, model in plan.models.items():
-        runs = [r for r in plan.runs() if r.model_name == name and r.run_id not in finished]
-        tokens = Work()
-        for run in runs:
-            tokens += work(run, cache.benchmark(run.benchmark))
-        found.append(_needs(name, model, tokens))
-    return found
+    """What each model's runs need that are still to do.
+
+    What cannot be looked up (data that are not here, a hub that is not reached) is None, and said.
+    """
+    return [_needs(plan, name, finished) for name in plan.models]
 
 
-def _needs(name: str, model: ModelSpec | ExistingModel, tokens: Work) -> Needs:
-    if isinstance(model, ModelSpec):
-        count = parameters(model)
-        return Needs(name, count, tokens.operations(count), 0, 4 * count)
-    from engine import hub, lm
-
+def _needs(plan: Plan, name: str, finished: set[str]) -> Needs:
+    runs = [r for r in plan.runs() if r.model_name == name and r.run_id not in finished]
     try:
+        return _looked_up(plan.models[name], name, runs)
+    except Exception as error:
+        if not type(error).__module__.startswith("engine."):
+            raise
+        return Needs(name, len(runs), reason=str(error))
+
+
+def _looked_up(model: ModelSpec | ExistingModel, name: str, runs: Sequence[RunSpec]) -> Needs:
+    if isinstance(model, ModelSpec):
+        count, to_fetch = parameters(model), 0
+        size = 4 * count
+    else:
         count, size, to_fetch = _existing(model)
-    except (hub.HubError, hub.UnsafeNameError, lm.ModelLoadError) as error:
-        return Needs(name, None, None, None, None, str(error))
-    return Needs(name, count, tokens.operations(count), to_fetch, size)
+    tokens = Work()
+    for run in runs:
+        tokens += work(run, cache.benchmark(run.benchmark))
+    return Needs(name, len(runs), count, tokens.operations(count), to_fetch, size)
+
+
+def run_seconds(path: Path) -> dict[str, float]:
+    """Wall time of each complete run of a results file, by its id."""
+    rows = read.query(path, "runs")
+    done = rows[rows["status"] == "complete"].drop_duplicates("run_id")
+    return dict(zip(done["run_id"], done["seconds"], strict=True))
+
+
+def measured_rate(plan: Plan, seconds: dict[str, float]) -> float | None:
+    """Operations a second of the plan's runs that are done; None where none is.
+
+    Args:
+        plan: some of whose runs are in the results file.
+        seconds: wall time of each complete run there, by its id.
+    """
+    done = [run for run in plan.runs() if run.run_id in seconds]
+    sizes = {
+        name: parameters(model) if isinstance(model, ModelSpec) else _existing(model)[0]
+        for name, model in plan.models.items()
+        if any(run.model_name == name for run in done)
+    }
+    operations = sum(
+        work(run, cache.benchmark(run.benchmark)).operations(sizes[run.model_name]) for run in done
+    )
+    return operations / sum(seconds[run.run_id] for run in done) if done else None
 
 
 def _existing(model: ExistingModel) -> tuple[int, int, int]:
@@ -219,16 +252,16 @@ def calibrated(plan: Plan, finished: set[str], folder: Path, device: str, worker
     def count(text: str) -> int:
         return len(model.tokenizer(text, add_special_tokens=False)["input_ids"])
 
-    read, generated = _speed(model, benchmark, run.probe)
+    reading, generating = _speed(model, benchmark, run.probe)
     total = Work()
     for one in runs:
         total += work(one, benchmark, count)
-    seconds = (total.read + 3 * total.learned) * read + total.generated * generated
+    seconds = (total.read + 3 * total.learned) * reading + total.generated * generating
     longest = max(1, min(workers, len(runs)))
     return (
         f"about {duration(seconds / longest)} by a measurement of this device: "
-        f"{total.read + 3 * total.learned:,} tokens to read at {1 / read:,.0f} a second, at most "
-        f"{total.generated:,} to generate at {1 / generated:,.0f} a second, {longest} at a time"
+        f"{total.read + 3 * total.learned:,} tokens to read at {1 / reading:,.0f} a second, at "
+        f"most {total.generated:,} to generate at {1 / generating:,.0f} a second, {longest} at a time"
     )
 
 
