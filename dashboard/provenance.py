@@ -129,7 +129,7 @@ def facts(run: pd.Series) -> str:
 
 def model(rows: pd.DataFrame) -> str:
     """Where a run's weights are from, how they were loaded, and the text around a question."""
-    if rows.empty:
+    if rows.empty or not formats.present(rows.iloc[0]["dtype"]):
         return ""
     row = rows.iloc[0]
     adapter = _at(row["adapter"], row["adapter_commit"])

@@ -261,7 +261,7 @@ def calibrated(plan: Plan, finished: set[str], folder: Path, device: str, worker
     return (
         f"about {duration(seconds / longest)} by a measurement of this device: "
         f"{total.read + 3 * total.learned:,} tokens to read at {1 / reading:,.0f} a second, at "
-        f"most {total.generated:,} to generate at {1 / generating:,.0f} a second, {longest} at a time"
+        f"most {total.generated:,} to generate at {1 / generating:,.0f} a second, {longest} at once"
     )
 
 
