@@ -26,6 +26,10 @@ from results_db.records import Example, Split
 
 NAME = "tofu"
 RETAIN = {"forget01": "retain99", "forget05": "retain95", "forget10": "retain90"}
+PARTS = {  # what `--benchmark tofu:PART` stands for: all authors of a forget table
+    part: {"forget": part, "forget_authors": count, "questions_per_author": 20}
+    for part, count in (("forget01", 2), ("forget05", 10), ("forget10", 20))
+}
 PAIR = ("question", "answer")
 GENERAL = (*PAIR, "perturbed_answer")
 PERTURBED = (*GENERAL, "paraphrased_question", "paraphrased_answer")
