@@ -89,7 +89,8 @@ def nature(folder: Path, where: str) -> Nature:
             ".save_pretrained(FOLDER) writes one"
         )
     settings = files.table(folder / "tokenizer_config.json", where)
-    special = {key: _text(settings[key]) for key in ("bos_token", "eos_token") if key in settings}
+    tokens = ("bos_token", "eos_token")
+    special: dict[str, str] = {key: _text(settings[key]) for key in tokens if key in settings}
     return Nature(
         tokenizer={part: tokenizer.get(part) for part in READ},
         special=special,

@@ -118,7 +118,7 @@ def test_the_plan_at_published_scale_runs_to_its_end_at_a_tiny_shape(tmp_path: P
         for key in ("max_steps=1", "batch_size=2")
     ]
     small = [
-        f"benchmark.path={TOFU}", "benchmark.limit=2", "probe.max_new_tokens=4",
+        f"benchmark.path={TOFU}", "benchmark.limit=1", "probe.max_new_tokens=2",
         "probe.graded.prompts=0", "probe.attribution.integrated_gradients.settings.steps=1",
         "probe.trajectory_points=1", "benchmark.settings.text_authors=1", *steps,
     ]  # fmt: skip
