@@ -188,5 +188,4 @@ def _show(prepared: Audit, path: Path, *, as_json: bool) -> None:
         min_utility=MIN_UTILITY,
     )
     rows = rows[rows["run_id"].isin(list(prepared.sources))]
-    rows.insert(0, "checkpoint", rows["run_id"].map(prepared.sources))
-    console.show_verdicts(rows, as_json=as_json)
+    console.show_verdicts(rows, prepared.sources, as_json=as_json)

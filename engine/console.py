@@ -374,26 +374,36 @@ def say(text: str) -> None:
     out.print(text, markup=False)
 
 
-def show_verdicts(rows: pd.DataFrame, *, as_json: bool) -> None:
-    """The verdict on each checkpoint, with its evidence; JSON has every column of the query."""
+def show_verdicts(rows: pd.DataFrame, sources: dict[str, str], *, as_json: bool) -> None:
+    """The verdict on each checkpoint, with its evidence; JSON has every column of the query.
+
+    Args:
+        rows: of the query `verdict`, of these runs.
+        sources: name of the checkpoint of each run, by run id.
+        as_json: print the rows instead.
+    """
+    rows = rows.assign(checkpoint=rows["run_id"].map(sources))
     if as_json:
         show_rows(rows, as_json=True)
         return
-    columns = ("checkpoint", "method", "net effect", "n", "groups", "utility", "verdict", "missing")
+    columns = ("", "method", "net effect", "n", "groups", "utility", "verdict")
     cells = [
         (
-            row.checkpoint,
+            number,
             row.method,
             _interval(row.effect, row.effect_low, row.effect_high),
             row.n,
             row.groups,
             _interval(row.utility, row.utility_low, row.utility_high),
             row.verdict,
-            row.evidence,
         )
-        for row in rows.itertuples()
+        for number, row in enumerate(rows.itertuples(), 1)
     ]
     show_table("Verdicts: emphasis net of its controls, utility against the base", columns, cells)
+    for number, row in enumerate(rows.itertuples(), 1):
+        say(f"{number}  {row.checkpoint}{f': {row.evidence}' if row.evidence else ''}")
+    for name in sorted(sources[run_id] for run_id in sources.keys() - set(rows["run_id"])):
+        say(f"-  {name}: no verdict: its run failed, or nothing of it can be judged")
 
 
 def _interval(estimate: float | None, low: float | None, high: float | None) -> str:

@@ -238,7 +238,9 @@ def calibrated(plan: Plan, finished: set[str], folder: Path, device: str, worker
         device: to measure.
         workers: that will share the runs.
     """
-    from engine import checkpoints, lm
+    from engine import lm
+    from engine.fetch import Fetcher
+    from engine.jobs import FetchJob
 
     runs = [run for run in plan.runs() if run.run_id not in finished]
     run = runs[0]
@@ -246,7 +248,9 @@ def calibrated(plan: Plan, finished: set[str], folder: Path, device: str, worker
         raise TypeError(f"{run.model_name} is trained here")
     spec, loading = run.model.base, run.model.loading
     note = cache.checkpoint_folder(folder, spec, loading)
-    checkpoints.fetch(spec, loading, note, lambda *_: None)
+    fetcher = Fetcher(None)  # notes what it brings, so that it counts against a disk budget
+    fetcher.submit(FetchJob(run, note, spec, loading), tuple).result()
+    fetcher.stop()
     model, benchmark = lm.load(note, device), cache.benchmark(run.benchmark)
 
     def count(text: str) -> int:

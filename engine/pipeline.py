@@ -12,6 +12,7 @@ from torch import Tensor
 
 from engine import adapters, cache, checkpoints, plugins, provenance, resume, statistics
 from engine import train as training
+from engine.checkpoint_spec import ExistingModel
 from engine.jobs import Report, RunJob, TrainJob, now
 from engine.lm import load, save, weight_hash
 from engine.logprobs import NonFiniteLogitsError
@@ -85,14 +86,26 @@ class _Execution:
         self.benchmark = cache.benchmark(self.spec.benchmark)
         self.step = 0
         self.lm = load(job.folder, device)
-        if job.folder == job.base_folder:
-            self.base_weights = {n: w.clone() for n, w in self.lm.model.state_dict().items()}
-        else:
-            self.base_weights = load(job.base_folder).model.state_dict()
+        self.base_weights = self.weights_before()
         known = (job.base_run_id, job.base_scores)
         self.measurement = Measurement(self.spec, self.lm, self.benchmark, known, report)
         self.state_file = resume.file(job.cache, self.spec.run_id)
         self.made_by = resume.made_by(self.spec.run_id, weight_hash(self.lm.model))
+
+    def weights_before(self) -> dict[str, Tensor]:
+        """The base model's; none of a quantized model, whose weights are no numbers to subtract."""
+        if self.is_quantized:
+            return {}
+        if self.job.folder == self.job.base_folder:
+            return {n: w.clone() for n, w in self.lm.model.state_dict().items()}
+        weights: dict[str, Tensor] = load(self.job.base_folder).model.state_dict()
+        return weights
+
+    @property
+    def is_quantized(self) -> bool:
+        """Whether the plan loads its model in few bits."""
+        model = self.spec.model
+        return isinstance(model, ExistingModel) and model.loading.quantization != "none"
 
     @property
     def rows(self) -> Rows:
@@ -188,7 +201,7 @@ class _Execution:
 
     def weight_change(self, changed: dict[str, Tensor]) -> float | None:
         """How far the weights are from the base model's; None for quantized ones."""
-        if getattr(self.lm.model, "is_quantized", False):
+        if self.is_quantized:
             return None
         return relative_change(self.base_weights, changed)
 
@@ -202,7 +215,7 @@ class _Execution:
             benchmark=self.spec.benchmark.name,
             model=self.spec.model_name,
             architecture=str(self.lm.model.config.model_type),
-            parameters=sum(p.numel() for p in self.lm.model.parameters()),
+            parameters=int(self.lm.model.num_parameters()),
             method=self.spec.method,
             seed=self.spec.seed,
             status="complete" if error is None else "failed",

@@ -114,6 +114,8 @@ def _handler(hub: LocalHub) -> type[BaseHTTPRequestHandler]:
             parts = [unquote(part) for part in url.path.strip("/").split("/")]
             if parts == ["api", "models"]:
                 self.listing(parse_qs(url.query))
+            elif parts[0] == "api" and parts[1] not in ("models", "datasets"):
+                self.json({"error": "Not found"}, 404)
             elif parts[0] == "api":
                 self.information(parts[1], "/".join(parts[2:4]), parts[4:])
             else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import shutil
 from pathlib import Path
@@ -215,6 +216,14 @@ def test_a_format_that_a_model_does_not_have_is_refused(model: Path) -> None:
         note = fetched(model, LoadingSpec(prompt=PromptSpec(style=style)))
         with pytest.raises(PromptError, match=complaint):
             lm.load(note)
+
+
+def test_quantized_loading_needs_its_package_and_says_so(model: Path) -> None:
+    if importlib.util.find_spec("bitsandbytes") is not None:
+        pytest.skip("bitsandbytes is installed")
+    note = fetched(model, LoadingSpec(quantization="nf4"))
+    with pytest.raises(UnusableCheckpointError, match=r"nf4 needs .*: pip install bitsandbytes"):
+        lm.load(note)
 
 
 def test_what_is_no_model_is_said(tmp_path: Path, model: Path) -> None:
