@@ -16,6 +16,7 @@ from engine import plan as plans
 from engine.audit import AuditError, Request
 from engine.checkpoint_spec import LoadingSpec
 from engine.comparable import IncomparableModelsError
+from engine.plugins import UnknownNameError
 from results_db import read
 from results_db.verify import verify
 from tests.conftest import PLAN, ROOT, TinyStudy
@@ -250,3 +251,27 @@ def test_run_ids_change_with_the_weights_and_with_nothing_else(models: dict[str,
     after = [run.run_id for run in prepared(models).plan.runs()]
     assert after[0] == before[0]
     assert after[1] != before[1]
+
+
+def test_the_forget_table_is_as_given_or_as_the_names_say(models: dict[str, Path]) -> None:
+    name = "unlearn_tofu_tiny_forget01_NPO_lr1e-05_beta0.5_alpha1_epoch5"
+    named = models["unlearned"].rename(models["unlearned"].with_name(name))
+
+    def settings(benchmark: str) -> dict[str, object]:
+        request = Request(str(models["base"]), (str(named),), benchmark=benchmark)
+        return audit.prepare(request).plan.benchmarks["tofu"].settings
+
+    assert settings("tofu")["forget"] == "forget01"
+    assert settings("tofu:forget10")["forget_authors"] == 20
+    with pytest.raises(UnknownNameError, match="--benchmark tofu has no 'forget20'"):
+        settings("tofu:forget20")
+
+
+def test_a_hub_that_is_not_there_is_one_line_and_status_2(tmp_path: Path) -> None:
+    hub = LocalHub(url="http://127.0.0.1:9")  # where nothing listens
+    done = run(hub, tmp_path, "audit", "org/base", "org/unlearned", "--db", tmp_path / "a.duckdb")
+    assert done.returncode == 2
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("unpact: org/base: http://127.0.0.1:9 cannot be reached")
+    assert not (tmp_path / "a.duckdb").exists()
