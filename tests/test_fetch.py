@@ -96,6 +96,7 @@ def test_a_budget_that_is_no_size_is_refused(text: str) -> None:
         bytes_of(text)
 
 
+@pytest.mark.slow
 def test_the_plan_at_published_scale_runs_to_its_end_at_a_tiny_shape(tmp_path: Path) -> None:
     """Same plan, same names, same methods, full and low-rank; models and counts are small."""
     if not TOFU.is_dir():
