@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import json
 
 import pandas as pd
 
@@ -124,6 +125,53 @@ def facts(run: pd.Series) -> str:
     ]
     cells = [[f'<th scope="row">{name}</th>', tables.cell(text)] for name, text in lines]
     return tables.table(["Provenance", ""], cells)
+
+
+def model(rows: pd.DataFrame) -> str:
+    """Where a run's weights are from, how they were loaded, and the text around a question."""
+    if rows.empty or not formats.present(rows.iloc[0]["dtype"]):
+        return ""
+    row = rows.iloc[0]
+    adapter = _at(row["adapter"], row["adapter_commit"])
+    settings = [
+        ("attention", row["attention"]),
+        ("spread over", row["device_map"]),
+        ("quantized to", row["quantization"]),
+    ]
+    loaded = [str(row["dtype"]), *(f"{k} {v}" for k, v in settings if formats.present(v))]
+    if formats.present(row["trusted_code"]) and bool(row["trusted_code"]):
+        loaded.append("its own Python files ran")
+    lines = [
+        ("Weights", _at(row["source"], row["commit"]) or "trained here"),
+        *([("Adapter", adapter)] if adapter else []),
+        ("Loaded as", ", ".join(loaded)),
+        ("Hash", f"weights {row['weight_hash']}{_files(row['content_hash'])}"),
+        *_prompt(row),
+    ]
+    cells = [[f'<th scope="row">{name}</th>', tables.cell(text)] for name, text in lines]
+    return tables.table(["Model", ""], cells)
+
+
+def _at(source: object, commit: object) -> str:
+    if not formats.present(source):
+        return ""
+    return f"{source} @ {commit}" if formats.present(commit) else str(source)
+
+
+def _files(content_hash: object) -> str:
+    return f", files {content_hash}" if formats.present(content_hash) else ""
+
+
+def _prompt(row: pd.Series) -> list[tuple[str, str]]:
+    """The text around a question, line breaks shown, and the style that it was made by."""
+    if not formats.present(row["prompt_format"]):
+        return []
+    found = json.loads(str(row["prompt_format"]))
+    around = f"{found.get('prefix', '')}QUESTION{found.get('suffix', '')}"
+    lines = [("Prompt", f"{around}{found.get('answer_prefix', '')}ANSWER".replace("\n", "⏎"))]
+    if formats.present(row["prompt_style"]):
+        lines.append(("Prompt style", str(row["prompt_style"])))
+    return lines
 
 
 def stages(rows: pd.DataFrame) -> str:

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from engine import cache, console, database, plugins
+from engine import cache, console, database, hub, plugins
 from engine import plan as plans
+from engine.audit_command import audit
 from engine.bench.commands import bench
+from engine.disk_budget import bytes_of
 from engine.options import Database, Json, database_path
 
-os.environ.setdefault(
-    "HF_HUB_OFFLINE", "1"
-)  # nothing here asks a hub; without it a typo hangs 23 s
+hub.offline_by_default()  # models that a plan names are asked for; a typo must not hang 23 s
 
 app = typer.Typer(
     help="Shows what unlearning did inside the prompt.",
@@ -25,6 +24,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+app.command()(audit)
 app.add_typer(database.app, name="db")
 app.add_typer(bench, name="bench")
 
@@ -51,13 +51,16 @@ PlanName = Annotated[
 
 
 @app.command()
-def run(
+def run(  # noqa: PLR0917 - Typer reads its options from the signature
     plan: PlanName,
     db: Database = None,
     cache_folder: Cache = None,
     device: Device = "auto",
     settings: Settings = None,
     workers: Workers = 0,
+    disk_budget: Annotated[
+        str | None, typer.Option("--disk-budget", help="Of models fetched from a hub, like 20GB.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Run what a plan asks for and the results file does not have yet."""
@@ -77,6 +80,7 @@ def run(
             cache_folder or cache.default_folder(),
             lambda: LocalExecutor(count, where),
             listener,
+            None if disk_budget is None else bytes_of(disk_budget),
         )
     console.show_summary(read.name, summary, as_json=as_json)
     if summary.failed:
@@ -85,15 +89,25 @@ def run(
 
 @app.command("plan")
 def show_plan(
-    plan: PlanName, db: Database = None, settings: Settings = None, as_json: Json = False
+    plan: PlanName,
+    db: Database = None,
+    settings: Settings = None,
+    tflops: Annotated[
+        float | None,
+        typer.Option("--tflops", min=0.001, help="Of the device, sustained: hours by this rate."),
+    ] = None,
+    as_json: Json = False,
 ) -> None:
-    """Show what a plan would run, and what is done already."""
-    from results_db import store
+    """Show what a plan would run, what is done already, and what the rest asks for."""
+    from engine import estimate
 
     path = database_path(db)
     read = plans.read(plan, settings or [])
-    finished = store.finished_runs(path) if path.exists() else set()
-    console.show_plan(read, finished, as_json=as_json)
+    seconds = estimate.run_seconds(path) if path.exists() else {}
+    console.show_plan(read, set(seconds), as_json=as_json)
+    if not as_json:
+        rate = estimate.measured_rate(read, seconds) if tflops is None else 1e12 * tflops
+        console.show_needs(estimate.needs(read, set(seconds)), rate)
 
 
 @app.command()

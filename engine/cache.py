@@ -9,6 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from engine import plugins
+from engine.checkpoint_spec import CheckpointSpec, ExistingModel, LoadingSpec
 from engine.corpus import Benchmark
 from engine.plan import BenchmarkSpec, RunSpec, digest
 
@@ -37,7 +38,8 @@ def benchmark(spec: BenchmarkSpec) -> Benchmark:
     Raises:
         SettingsError: for a setting that it does not take; and whatever its `load` raises.
     """
-    return _load_benchmark(spec.name, json.dumps(spec.arguments(), sort_keys=True))
+    whole = _load_benchmark(spec.name, json.dumps(spec.arguments(), sort_keys=True))
+    return whole if spec.limit is None else whole.limited(spec.limit, 0)
 
 
 @lru_cache(maxsize=16)
@@ -51,9 +53,17 @@ def model_folder(cache: Path, run: RunSpec, *, with_forget: bool) -> Path:
     Raises:
         NoCorpusError: if the benchmark has nothing to train on.
     """
+    if isinstance(run.model, ExistingModel):
+        raise TypeError(f"{run.model_name} is not trained here")
     benchmark(run.benchmark).require_corpus()
     corpus = _corpus_hash(run.benchmark.name, json.dumps(run.benchmark.arguments(), sort_keys=True))
     model = run.model.model_dump_json()
     made_of = [RECIPE, corpus, model, run.seed, with_forget, version("torch")]
     role = "base" if with_forget else "retain"
     return cache / "models" / f"{run.model.architecture}-{role}-{digest(json.dumps(made_of))[:16]}"
+
+
+def checkpoint_folder(cache: Path, spec: CheckpointSpec, loading: LoadingSpec) -> Path:
+    """The folder that notes how a model made elsewhere is loaded, once it is fetched."""
+    made_of = [spec.model_dump(mode="json"), loading.model_dump(mode="json")]
+    return cache / "checkpoints" / digest(json.dumps(made_of, sort_keys=True))[:16]

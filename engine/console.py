@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import signal
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
@@ -25,6 +26,7 @@ from results_db.records import RunResult
 if TYPE_CHECKING:
     import pandas as pd
 
+    from engine.estimate import Needs
     from engine.probe import ProbeResult
     from engine.select import Candidate, Measured
     from engine.study import Summary
@@ -260,8 +262,31 @@ def show_plan(plan: Plan, finished: set[str], *, as_json: bool) -> None:
         show_table(f"{plan.name}: {plan.description}", columns, rows)
 
 
+def show_needs(needs: Sequence[Needs], rate: float | None) -> None:
+    """What the runs that are to do ask for, a line a model; hours only where a rate is known."""
+    for one in needs:
+        if one.operations is None or one.parameters is None or one.weights is None:
+            say(f"{one.model}: {one.runs} runs to do, not estimated: {one.reason}")
+            continue
+        hours = "hours not estimated" if rate is None else _hours(one.operations / rate)
+        fetched = f", {one.to_fetch / 1e9:.2f} GB to fetch" if one.to_fetch else ""
+        say(
+            f"{one.model}: {one.runs} runs to do, {one.parameters / 1e6:,.1f} M parameters, at "
+            f"most about {one.operations:.1e} floating-point operations, {one.weights / 1e9:.2f} "
+            f"GB of weights{fetched}; {hours}"
+        )
+    if rate is None:
+        say("Hours need a rate: `--tflops X` (sustained), or one run of the plan in the file.")
+
+
+def _hours(seconds: float) -> str:
+    return f"about {seconds / 3600:.2g} h, one run at a time"
+
+
 def _changed_settings(run: RunSpec) -> list[str]:
     """The settings of a run's method that are not its defaults."""
+    if run.checkpoint is not None:
+        return list(settings_lines(run.settings))
     method = plugins.load("unlearning_methods", run.method).Method
     defaults = set(settings_lines(asdict(method())))
     changed = [line for line in settings_lines(run.settings) if line not in defaults]
@@ -358,6 +383,52 @@ def show_done(said: str, document: object, *, as_json: bool) -> None:
         show_json(document)
     else:
         out.print(said, markup=False)
+
+
+def say(text: str) -> None:
+    """One line on standard output, as it is."""
+    out.print(text, markup=False)
+
+
+def show_verdicts(rows: pd.DataFrame, sources: dict[str, str], *, as_json: bool) -> None:
+    """The verdict on each checkpoint, with its evidence; JSON has every column of the query.
+
+    Args:
+        rows: of the query `verdict`, of these runs.
+        sources: name of the checkpoint of each run, by run id.
+        as_json: print the rows instead.
+    """
+    rows = rows.assign(checkpoint=rows["run_id"].map(sources))
+    if as_json:
+        show_rows(rows, as_json=True)
+        return
+    columns = ("", "method", "net effect", "n", "groups", "utility", "verdict")
+    cells = [
+        (
+            number,
+            row.method,
+            _interval(row.effect, row.effect_low, row.effect_high),
+            row.n,
+            row.groups,
+            _interval(row.utility, row.utility_low, row.utility_high),
+            row.verdict,
+        )
+        for number, row in enumerate(rows.itertuples(), 1)
+    ]
+    show_table("Verdicts: emphasis net of its controls, utility against the base", columns, cells)
+    for number, row in enumerate(rows.itertuples(), 1):
+        say(f"{number}  {row.checkpoint}{f': {row.evidence}' if row.evidence else ''}")
+    for name in sorted(sources[run_id] for run_id in sources.keys() - set(rows["run_id"])):
+        say(f"-  {name}: no verdict: its run failed, or nothing of it can be judged")
+
+
+def _interval(estimate: float | None, low: float | None, high: float | None) -> str:
+    """An estimate with its 95 % interval, as far as there is one."""
+    if estimate is None or math.isnan(estimate):
+        return "not measured"
+    if low is None or high is None or math.isnan(low) or math.isnan(high):
+        return f"{estimate:.3f}"
+    return f"{estimate:.3f} [{low:.3f}, {high:.3f}]"
 
 
 def show_rows(rows: pd.DataFrame, *, as_json: bool) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from engine.checkpoint_spec import CheckpointSpec, LoadingSpec
 from engine.plan import RunSpec
 from results_db import read
 from results_db.records import RunResult
@@ -36,6 +37,16 @@ class TrainJob:
     spec: RunSpec  # the run that reports its progress
     folder: Path
     with_forget: bool
+
+
+@dataclass(frozen=True)
+class FetchJob:
+    """Have one model that was made elsewhere here, noted in a folder of the cache."""
+
+    spec: RunSpec  # the run that reports its progress
+    folder: Path
+    checkpoint: CheckpointSpec
+    loading: LoadingSpec
 
 
 @dataclass(frozen=True)

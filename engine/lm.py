@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # importing transformers takes seconds; commands that load no
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 FORMAT_FILE = "prompt_format.json"
+NOTE_FILE = "checkpoint.json"  # in a folder of the cache, about a model that was made elsewhere
 
 
 class ModelLoadError(OSError):
@@ -83,10 +84,16 @@ class Generation:
 def load(folder: Path, device: str = "cpu") -> LM:
     """Load a folder written by `save`, or another model's; a chat model is asked by its template.
 
+    A folder that notes a checkpoint from elsewhere gives that one, see checkpoints.py.
+
     Raises:
         PromptError: if a chat template cannot be used.
         ModelLoadError: if the folder is missing or does not hold a model; never asks a hub.
     """
+    if (folder / NOTE_FILE).is_file():
+        from engine import checkpoints
+
+        return checkpoints.load(folder, device)
     if not (folder / "config.json").is_file():
         raise ModelLoadError(f"{folder}: no config.json there, so no model to load")
     from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast

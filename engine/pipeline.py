@@ -10,13 +10,14 @@ from pathlib import Path
 
 from torch import Tensor
 
-from engine import adapters, cache, plugins, provenance, resume, statistics, stopping
+from engine import adapters, cache, checkpoints, plugins, provenance, resume, statistics, stopping
 from engine import train as training
+from engine.checkpoint_spec import ExistingModel
 from engine.jobs import Report, RunJob, TrainJob, now
 from engine.lm import load, save, weight_hash
 from engine.logprobs import NonFiniteLogitsError
 from engine.measure import Measurement, Rows
-from engine.plan import RunSpec
+from engine.plan import ModelSpec, RunSpec
 from engine.resume import TrainingState
 from engine.unlearn import (
     Objective,
@@ -45,6 +46,8 @@ def train(job: TrainJob, device: str, report: Report) -> Path:
     Raises:
         TrainingError: if the model does not learn its facts.
     """
+    if not isinstance(job.spec.model, ModelSpec):
+        raise TypeError(f"{job.spec.model_name} is not trained here")
     stage = TRAINED["none" if job.with_forget else "retrain"]
     report(stage, 0, 1)
     return training.train_from_scratch(
@@ -84,12 +87,26 @@ class _Execution:
         self.benchmark = cache.benchmark(self.spec.benchmark)
         self.step = 0
         self.lm = load(job.folder, device)
-        base = self.lm if job.folder == job.base_folder else load(job.base_folder, device)
-        self.base_weights = {n: w.clone() for n, w in base.model.state_dict().items()}
+        self.base_weights = self.weights_before()
         known = (job.base_run_id, job.base_scores)
         self.measurement = Measurement(self.spec, self.lm, self.benchmark, known, report)
         self.state_file = resume.file(job.cache, self.spec.run_id)
         self.made_by = resume.made_by(self.spec.run_id, weight_hash(self.lm.model))
+
+    def weights_before(self) -> dict[str, Tensor]:
+        """The base model's; none of a quantized model, whose weights are no numbers to subtract."""
+        if self.is_quantized:
+            return {}
+        if self.job.folder == self.job.base_folder:
+            return {n: w.clone() for n, w in self.lm.model.state_dict().items()}
+        weights: dict[str, Tensor] = load(self.job.base_folder).model.state_dict()
+        return weights
+
+    @property
+    def is_quantized(self) -> bool:
+        """Whether the plan loads its model in few bits."""
+        model = self.spec.model
+        return isinstance(model, ExistingModel) and model.loading.quantization != "none"
 
     @property
     def rows(self) -> Rows:
@@ -98,6 +115,9 @@ class _Execution:
 
     def run(self) -> None:
         """Measure, unlearn and measure, to the last planned step or where a rule stops it."""
+        if self.spec.checkpoint is not None:  # unlearned elsewhere: it is only measured
+            self.measure("step", 0.0, is_final=True)
+            return
         family = plugins.load("unlearning_methods", self.spec.method)
         method = plugins.settings(family.Method, self.spec.settings, self.spec.method)
         planned = measured_steps(method.length(), self.spec.probe.trajectory_points)
@@ -201,7 +221,7 @@ class _Execution:
             is_final=is_final,
             path=str(folder) if is_final else None,
             weight_hash=weight_hash(self.lm.model, changed),
-            weight_change=relative_change(self.base_weights, changed),
+            weight_change=self.weight_change(changed),
         )
 
     def trained(self) -> dict[str, float]:
@@ -209,6 +229,12 @@ class _Execution:
         stage = TRAINED.get(self.spec.method)
         seconds = training.seconds_of(self.job.folder) if stage else None
         return {} if stage is None or seconds is None else {stage: seconds}
+
+    def weight_change(self, changed: dict[str, Tensor]) -> float | None:
+        """How far the weights are from the base model's; None for quantized ones."""
+        if self.is_quantized:
+            return None
+        return relative_change(self.base_weights, changed)
 
     def result(
         self, started_at: str, seconds: float, error: str | None, failed_step: int | None
@@ -219,8 +245,8 @@ class _Execution:
             run_id=self.spec.run_id,
             benchmark=self.spec.benchmark.name,
             model=self.spec.model_name,
-            architecture=self.spec.model.architecture,
-            parameters=sum(p.numel() for p in self.lm.model.parameters()),
+            architecture=str(self.lm.model.config.model_type),
+            parameters=int(self.lm.model.num_parameters()),
             method=self.spec.method,
             seed=self.spec.seed,
             status="complete" if error is None else "failed",
@@ -237,7 +263,7 @@ class _Execution:
             prompt_format=provenance.prompt_format(self.lm),
             data_hash=provenance.data_hash(self.benchmark.examples),
         )
-        rows = self.rows
+        rows, source = self.rows, checkpoints.source_row(self.job.folder, self.lm, run.run_id)
         spent = {**self.trained(), **rows.seconds}
         stages = tuple(Stage(run.run_id, name, of_stage) for name, of_stage in spent.items())
         if error is not None:
@@ -259,12 +285,14 @@ class _Execution:
             tuple(rows.answer_classes),
             tuple(rows.text_classes),
             tuple(rows.recovery_strategies),
+            sources=() if source is None else (source,),
         )
 
 
 def relative_change(before: dict[str, Tensor], after: dict[str, Tensor]) -> float:
     """‖after − before‖ / ‖before‖ over all weights, L2; 0 for equal ones."""
-    difference = sum(float((after[n] - w).double().square().sum()) for n, w in before.items())
+    pairs = [(after[name].to(weight.device), weight) for name, weight in before.items()]
+    difference = sum(float((new - old).double().square().sum()) for new, old in pairs)
     size = sum(float(w.double().square().sum()) for w in before.values())
     return math.sqrt(difference / size)
 

@@ -10,9 +10,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Discriminator, Field, Tag, ValidationError, model_validator
 
 from engine import plugins
+from engine.checkpoint_spec import CheckpointSpec, ExistingModel, Strict
 from results_db.records import PlannedRun
 
 REFERENCE_METHODS = ("none", "retrain", "sham")
@@ -22,17 +23,12 @@ class PlanError(ValueError):
     """A plan that cannot be run; one line says which key and what would do."""
 
 
-class Strict(BaseModel):
-    """Immutable, and unknown keys are refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
 class BenchmarkData(Strict):
     """With what arguments a benchmark's `load` is called."""
 
     path: str | None = None  # of its data: a folder, or an id on a hub; short for settings.path
     settings: dict[str, Any] = {}
+    limit: int | None = Field(None, gt=0)  # questions of each split that are asked, drawn by seed
 
     @model_validator(mode="after")
     def _one_path(self) -> Self:
@@ -58,7 +54,7 @@ class PlannedBenchmark(BenchmarkData):
 
     def spec(self, name: str) -> BenchmarkSpec:
         """Which benchmark it is."""
-        return BenchmarkSpec(name=name, path=self.path, settings=self.settings)
+        return BenchmarkSpec(name=name, path=self.path, settings=self.settings, limit=self.limit)
 
 
 class ChosenSettings(Strict):
@@ -98,6 +94,18 @@ class ModelSpec(Strict):
     vocabulary: int = Field(2048, ge=300)
     context: int = Field(256, gt=0)
     training: TrainingSpec = TrainingSpec()
+
+
+def _kind_of_model(table: object) -> str:
+    """Whether a plan's table, or a spec, is of a model made elsewhere: such a one has a base."""
+    is_existing = "base" in table if isinstance(table, dict) else isinstance(table, ExistingModel)
+    return "existing" if is_existing else "trained"
+
+
+AnyModel = Annotated[
+    Annotated[ModelSpec, Tag("trained")] | Annotated[ExistingModel, Tag("existing")],
+    Discriminator(_kind_of_model),
+]
 
 
 class KeyTokenSpec(Strict):
@@ -152,11 +160,12 @@ class RunSpec(Strict):
 
     benchmark: BenchmarkSpec
     model_name: str
-    model: ModelSpec
+    model: AnyModel
     method: str
     settings: dict[str, Any]
     seed: int
     probe: ProbeSpec
+    checkpoint: CheckpointSpec | None = None  # measured as it is, instead of unlearning here
 
     @property
     def run_id(self) -> str:
@@ -164,11 +173,14 @@ class RunSpec(Strict):
         return digest(self.canonical())[:12]
 
     def canonical(self) -> str:
-        """The spec as JSON with sorted keys."""
-        table = self.model_dump(mode="json")
+        """The spec as JSON with sorted keys, but for what came later and is not used."""
+        document = self.model_dump(mode="json")
+        for table, later in ((document, "checkpoint"), (document["benchmark"], "limit")):
+            if table[later] is None:
+                del table[later]
         if not self.probe.tasks:  # the table came after runs were published
-            del table["probe"]["tasks"]
-        return json.dumps(table, sort_keys=True)
+            del document["probe"]["tasks"]
+        return json.dumps(document, sort_keys=True)
 
 
 class Plan(Strict):
@@ -179,7 +191,7 @@ class Plan(Strict):
     seed: int = 0
     seeds: tuple[int, ...] = ()  # instead of `seed`: everything once with each, trainings too
     benchmarks: dict[str, PlannedBenchmark]
-    models: dict[str, ModelSpec]
+    models: dict[str, AnyModel]
     methods: dict[str, dict[str, Any]]  # a list is a sweep: a run for each of its values
     chosen: tuple[ChosenSettings, ...] = ()  # of two that concern a run, the later one holds
     probe: ProbeSpec = ProbeSpec()
@@ -200,8 +212,10 @@ class Plan(Strict):
             run
             for cell in self.cells()
             for seed in self.seeds or (self.seed,)
-            for method in order
-            for run in self.runs_of(*cell, method, seed)
+            for run in (
+                *(run for method in order for run in self.runs_of(*cell, method, seed)),
+                *self.audits_of(*cell, seed),
+            )
         ]
         return list({run.run_id: run for run in planned}.values())
 
@@ -227,17 +241,35 @@ class Plan(Strict):
         for chosen in self.chosen:
             if method in chosen.methods and chosen.concerns(benchmark, model):
                 settings = chosen.methods[method]
+        found = self.models[model]
         return [
             RunSpec(
                 benchmark=self.benchmarks[benchmark].spec(benchmark),
                 model_name=model,
-                model=self.models[model],
+                model=found.of_run(method) if isinstance(found, ExistingModel) else found,
                 method=method,
                 settings=one,
                 seed=(self.seeds or (self.seed,))[0] if seed is None else seed,
                 probe=self.probe,
             )
             for one in _swept(method, settings)
+        ]
+
+    def audits_of(self, benchmark: str, model: str, seed: int) -> list[RunSpec]:
+        """A run for each checkpoint that somebody unlearned from a model: it is only measured."""
+        found = self.models[model]
+        if not isinstance(found, ExistingModel):
+            return []
+        base = self.run_of(benchmark, model, "none", seed)
+        return [
+            base.model_copy(
+                update={
+                    "method": one.method,
+                    "settings": one.settings,
+                    "checkpoint": one.checkpoint,
+                }
+            )
+            for one in found.unlearned
         ]
 
     def references(self, run: RunSpec) -> tuple[str, str | None, str | None]:
@@ -293,18 +325,22 @@ def read(name_or_path: str, overrides: Sequence[str] = ()) -> Plan:
         UnknownNameError: a plan, benchmark, method or strategy that does not exist.
         SettingsError: a setting that a plugin does not take.
     """
-    table = _table(name_or_path)
+    return checked(table_of(name_or_path), name_or_path, overrides)
+
+
+def checked(table: dict[str, Any], where: str, overrides: Sequence[str] = ()) -> Plan:
+    """A plan from its table, which is changed; see `read`."""
     for override in overrides:
         _override(table, override)
-    _spell_out_benchmark(table, name_or_path)
+    _spell_out_benchmark(table, where)
     try:
         plan = Plan.model_validate(table)
     except ValidationError as error:
-        raise PlanError(_first_complaint(name_or_path, error)) from error
+        raise PlanError(_first_complaint(where, error)) from error
     return _complete(plan)
 
 
-def _table(name_or_path: str) -> dict[str, Any]:
+def table_of(name_or_path: str) -> dict[str, Any]:
     """A plan's table, on top of that of the plan that it extends."""
     path = Path(name_or_path)
     if path.suffix != ".toml":
@@ -322,7 +358,7 @@ def _table(name_or_path: str) -> dict[str, Any]:
     if not isinstance(extended, str) or extended not in plugins.plans():
         shipped = ", ".join(plugins.plans())
         raise PlanError(f"{path}: extends {extended!r}, which is no shipped plan: {shipped}")
-    return _merged(_table(extended), table)
+    return _merged(table_of(extended), table)
 
 
 def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
@@ -372,7 +408,10 @@ def _override(table: dict[str, Any], override: str) -> None:
 
 def _first_complaint(name: str, error: ValidationError) -> str:
     first = error.errors()[0]
-    place = ".".join(str(part) for part in first["loc"])
+    kinds = ("trained", "existing")  # which of the two a model is: no key of a plan
+    parts = [str(part) for part in first["loc"]]
+    is_model = parts[:1] == ["models"] and parts[2:3] and parts[2] in kinds
+    place = ".".join(parts[:2] + parts[3:] if is_model else parts)
     if first["type"] == "extra_forbidden":
         return f"plan {name}: unknown key {place!r}"
     return f"plan {name}: {place}: {first['msg']} (found {first['input']!r})"
@@ -392,6 +431,7 @@ def _complete(plan: Plan) -> Plan:
         arguments = planned.spec(name).arguments()
         plugins.check_arguments(load, arguments, f"benchmarks.{name}")
         _check_members(plan, planned.models, "models", f"benchmarks.{name}.models")
+    _check_references(plan)
     return plan.model_copy(
         update={
             "probe": _complete_probe(plan),
@@ -399,6 +439,23 @@ def _complete(plan: Plan) -> Plan:
             "chosen": tuple(_complete_choice(plan, chosen) for chosen in plan.chosen),
         }
     )
+
+
+def _check_references(plan: Plan) -> None:
+    """Refuse a retain model that is not named, and a checkpoint that would pass for a reference."""
+    for name, model in plan.models.items():
+        if not isinstance(model, ExistingModel):
+            continue
+        if "retrain" in plan.methods and model.retain is None:
+            raise PlanError(
+                f"plan {plan.name}: models.{name} has no retain, which methods.retrain needs"
+            )
+        for one in model.unlearned:
+            if one.method in REFERENCE_METHODS:
+                raise PlanError(
+                    f"plan {plan.name}: models.{name}.unlearned: {one.method!r} is a reference, "
+                    "no name for what an unlearned checkpoint was made by"
+                )
 
 
 def _complete_probe(plan: Plan) -> ProbeSpec:

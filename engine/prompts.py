@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -80,16 +80,29 @@ def encode_prompt(
     )
 
 
-def chat_format(tokenizer: PreTrainedTokenizerFast) -> PromptFormat | None:
+def chat_format(
+    tokenizer: PreTrainedTokenizerFast,
+    system: str | None = None,
+    arguments: Mapping[str, object] | None = None,
+) -> PromptFormat | None:
     """The format that the tokenizer's chat template puts around one question; None without one.
+
+    Args:
+        tokenizer: of the model.
+        system: a message before the question; None: what the template does without one.
+        arguments: of the template, such as date_string.
 
     Raises:
         PromptError: if the template does not show the question as it is, once.
     """
     if tokenizer.chat_template is None:
         return None
-    turn = [{"role": "user", "content": PLACEHOLDER}]
-    text = tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True)
+    turns = [{"role": "user", "content": PLACEHOLDER}]
+    if system is not None:
+        turns.insert(0, {"role": "system", "content": system})
+    text = tokenizer.apply_chat_template(
+        turns, tokenize=False, add_generation_prompt=True, **(arguments or {})
+    )
     pieces = str(text).split(PLACEHOLDER)
     if len(pieces) != 2:
         raise PromptError(

@@ -8,21 +8,35 @@ from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from engine import cache
-from engine.jobs import BaseScores, Event, RunJob, TrainJob, base_scores, base_scores_of, now
+from engine.checkpoint_spec import CheckpointSpec, ExistingModel
+from engine.jobs import (
+    BaseScores,
+    Event,
+    FetchJob,
+    RunJob,
+    TrainJob,
+    base_scores,
+    base_scores_of,
+    now,
+)
 from engine.plan import ModelSpec, Plan, RunSpec
 from results_db import spool, store
 from results_db.guard import GuardTimeoutError
 from results_db.records import Progress, RunResult, Study
+
+if TYPE_CHECKING:
+    from engine.fetch import Fetcher
 
 
 class StudyError(RuntimeError):
     """A study that cannot go on."""
 
 
-Job = RunSpec | TrainJob
+Preparation = TrainJob | FetchJob  # of a model, in a folder of its own
+Job = RunSpec | Preparation
 POLL_SECONDS = 0.3
 COMMIT_SECONDS = 10.0  # to wait for the results file before a run is spooled beside it
 NOTE_SECONDS = 1.0  # to wait before a note of progress is left out
@@ -79,6 +93,7 @@ def run_study(
     cache_folder: Path,
     executor_of: Callable[[], Executor],
     listener: Listener,
+    disk_budget: int | None = None,
 ) -> Summary:
     """Run everything that is not done yet; one transaction for each finished run.
 
@@ -88,6 +103,7 @@ def run_study(
         cache_folder: where trained models are kept.
         executor_of: starts the workers; called only if there is something to do.
         listener: is told of every stage and every finished run.
+        disk_budget: bytes that models fetched from a hub may take at once; None: no bound.
 
     Returns:
         How many runs were done before, completed now, and failed, with their errors.
@@ -105,13 +121,24 @@ def run_study(
     done_before = len(plan.runs()) - len(todo)
     if not todo:
         return Summary(done_before, 0, ())
-    executor = executor_of()
+    executor, fetcher = executor_of(), _fetcher_of(plan, disk_budget)
     try:
-        loop = _Loop(plan, path, cache_folder, executor, listener, todo, finished)
+        loop = _Loop(plan, path, cache_folder, executor, fetcher, listener, todo, finished)
         loop.run()
     finally:
         executor.stop()
+        if fetcher is not None:
+            fetcher.stop()
     return Summary(done_before, loop.complete, tuple(loop.failed))
+
+
+def _fetcher_of(plan: Plan, disk_budget: int | None) -> Fetcher | None:
+    """What brings models that were made elsewhere; None where the plan has none."""
+    if not any(isinstance(model, ExistingModel) for model in plan.models.values()):
+        return None
+    from engine.fetch import Fetcher  # loads torch
+
+    return Fetcher(disk_budget)
 
 
 @dataclass(frozen=True)
@@ -119,7 +146,7 @@ class _Needs:
     """What must be there before a run can start, and what it refers to."""
 
     references: tuple[str, str | None, str | None]  # ids of the base, retain and sham run
-    trainings: dict[Path, TrainJob]  # by folder; the base model first, then where it starts from
+    models: dict[Path, Preparation]  # by folder; the base model first, then where it starts from
 
     @property
     def base_run_id(self) -> str:
@@ -135,15 +162,17 @@ class _Loop:
     path: Path
     cache_folder: Path
     executor: Executor
+    fetcher: Fetcher | None
     listener: Listener
     todo: list[RunSpec]
     finished: set[str]
     needs: dict[str, _Needs] = field(default_factory=dict)  # by run id
-    untrained: dict[Path, TrainJob] = field(default_factory=dict)  # by folder, not started yet
-    trained: set[Path] = field(default_factory=set)
+    missing: dict[Path, Preparation] = field(default_factory=dict)  # by folder, not started yet
+    there: set[Path] = field(default_factory=set)  # folders of models that are trained or fetched
     running: dict[Future[Any], Job] = field(default_factory=dict)
     unpublished: list[RunResult] = field(default_factory=list)
     scores: dict[str, BaseScores] = field(default_factory=dict)
+    full: bool = False  # the next model does not fit into the disk budget until a run ends
     complete: int = 0
     failed: list[tuple[str, str, str]] = field(default_factory=list)
 
@@ -151,8 +180,8 @@ class _Loop:
         """Work until every run is published, complete or failed."""
         for run in self.todo:
             needs = self.needs[run.run_id] = self._needs_of(run)
-            for folder, training in needs.trainings.items():
-                self.untrained.setdefault(folder, training)  # once for all that share the model
+            for folder, preparation in needs.models.items():
+                self.missing.setdefault(folder, preparation)  # once for all that share the model
         while self.todo or self.running or self.unpublished:
             self._start_ready_jobs()
             for future in self.executor.wait(self.running, POLL_SECONDS):
@@ -163,41 +192,73 @@ class _Loop:
 
     def _needs_of(self, run: RunSpec) -> _Needs:
         """The base model, the model that a run starts from, and its reference runs."""
-        trainings = {}
+        found = self.plan.models[run.model_name]
+        if isinstance(found, ExistingModel):
+            wanted = (found.base, run.checkpoint or (run.method == "retrain" and found.retain))
+            fetches = [self._fetch_of(run, found, one) for one in wanted if one]
+            return _Needs(self.plan.references(run), {job.folder: job for job in fetches})
+        models: dict[Path, Preparation] = {}
         for with_forget in (True,) if run.method != "retrain" else (True, False):
             method = "none" if with_forget else "retrain"
             owner = self.plan.run_of(run.benchmark.name, run.model_name, method, run.seed)
             folder = cache.model_folder(self.cache_folder, owner, with_forget=with_forget)
-            trainings[folder] = TrainJob(owner, folder, with_forget)
-        return _Needs(self.plan.references(run), trainings)
+            models[folder] = TrainJob(owner, folder, with_forget)
+        return _Needs(self.plan.references(run), models)
+
+    def _fetch_of(self, run: RunSpec, model: ExistingModel, spec: CheckpointSpec) -> FetchJob:
+        folder = cache.checkpoint_folder(self.cache_folder, spec, model.loading)
+        return FetchJob(run, folder, spec, model.loading)
 
     def _start_ready_jobs(self) -> None:
-        while len(self.running) < self.executor.slots and (job := self._next_job()) is not None:
+        self._start_fetch()
+        while self._busy() < self.executor.slots and (job := self._next_job()) is not None:
             if isinstance(job, TrainJob):
-                del self.untrained[job.folder]
+                del self.missing[job.folder]
                 self.running[self.executor.submit_training(job)] = job
             else:
                 self.todo.remove(job)
                 self.running[self.executor.submit_run(self._job(job))] = job
 
-    def _next_job(self) -> Job | None:
+    def _busy(self) -> int:
+        """Jobs that are with workers; a fetch is not."""
+        return sum(not isinstance(job, FetchJob) for job in self.running.values())
+
+    def _start_fetch(self) -> None:
+        """Begin with the next model to fetch, beside the runs, as far as the disk budget goes."""
+        fetches = [job for job in self.missing.values() if isinstance(job, FetchJob)]
+        is_fetching = any(isinstance(job, FetchJob) for job in self.running.values())
+        if self.fetcher is None or not fetches or is_fetching:
+            return
+        job, may_wait = fetches[0], bool(self.running) or self._next_job() is not None
+        if self.full and may_wait:  # asked the hub for its size before; a run that ends makes room
+            return
+        self.full = may_wait and not self.fetcher.fits(job, self._needed())
+        if not self.full:
+            del self.missing[job.folder]
+            self.running[self.fetcher.submit(job, self._needed)] = job
+
+    def _needed(self) -> set[Path]:
+        """Folders of models that a run which has not ended needs."""
+        runs = [*self.todo, *(job for job in self.running.values() if isinstance(job, RunSpec))]
+        return {folder for run in runs for folder in self.needs[run.run_id].models} & self.there
+
+    def _next_job(self) -> RunSpec | TrainJob | None:
         """The first run that can start now, else a training for the first that cannot."""
         ready = next((run for run in self.todo if self._is_ready(run)), None)
-        return ready or next(iter(self.untrained.values()), None)
+        trainings = (job for job in self.missing.values() if isinstance(job, TrainJob))
+        return ready or next(trainings, None)
 
     def _is_ready(self, run: RunSpec) -> bool:
         needs = self.needs[run.run_id]
         is_base = run.run_id == needs.base_run_id
-        return needs.trainings.keys() <= self.trained and (
-            is_base or needs.base_run_id in self.finished
-        )
+        return needs.models.keys() <= self.there and (is_base or needs.base_run_id in self.finished)
 
     def _job(self, run: RunSpec) -> RunJob:
         needs = self.needs[run.run_id]
         base, retain, sham = needs.references
         if run.run_id != base and base not in self.scores:
             self.scores[base] = base_scores(self.path, base)
-        base_folder, *other = needs.trainings
+        base_folder, *other = needs.models
         return RunJob(
             spec=run,
             folder=other[0] if other else base_folder,
@@ -221,9 +282,9 @@ class _Loop:
                 future.result() if error is None else self._failed(job, _said(error))
             )
         elif error is None:
-            self.trained.add(job.folder)
+            self.there.add(job.folder)
         else:
-            self._give_up(lambda needs: job.folder in needs.trainings, _said(error))
+            self._give_up(lambda needs: job.folder in needs.models, _said(error))
 
     def _give_up(self, concerns: Callable[[_Needs], bool], error: str) -> None:
         """Record every run that cannot start any more as failed."""
@@ -259,7 +320,7 @@ class _Loop:
                     return
 
     def _count(self, result: RunResult) -> None:
-        run = result.run
+        run, self.full = result.run, False
         if run.error is None:
             self.complete += 1
             self.finished.add(run.run_id)
@@ -274,7 +335,7 @@ class _Loop:
     def _show_progress(self) -> None:
         """Tell the listener, and write the latest stage of each run into the file."""
         latest: dict[str, Event] = {}
-        for event in self.executor.events():
+        for event in (*self.executor.events(), *(self.fetcher.events() if self.fetcher else ())):
             self.listener.stage(event)
             latest[event.run_id] = event
         for event in latest.values():

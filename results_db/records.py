@@ -191,7 +191,26 @@ class Checkpoint:
     is_final: bool
     path: str | None  # folder of the saved weights; None when they were not kept
     weight_hash: str
-    weight_change: float  # L2 norm of the difference to the base weights over the norm of those
+    weight_change: float | None  # L2 norm of the difference to the base weights over the norm of
+    # those; None for quantized weights, whose bytes are no numbers to subtract
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """Where the model of a run is from and how it was loaded, if it was not trained here."""
+
+    run_id: str
+    source: str  # owner/name on the hub, or a folder
+    revision: str | None  # that was asked for: branch, tag or commit
+    commit: str | None  # that it was then; None for a folder
+    adapter: str | None  # folded into the weights
+    adapter_commit: str | None
+    content_hash: str  # of the files that were read, 16 hex digits
+    attention: str  # implementation of attention
+    device_map: str | None  # JSON object: module -> device; None on one device
+    quantization: str | None  # int8 or nf4; None: none
+    trusted_code: bool  # Python files that came with the weights were allowed to run
+    prompt_style: str  # JSON object: style, system message, arguments of the chat template
 
 
 @dataclass(frozen=True)
@@ -468,3 +487,4 @@ class RunResult:
     answer_classes: tuple[AnswerTokenClass, ...] = ()
     text_classes: tuple[TextTokenClass, ...] = ()
     recovery_strategies: tuple[RecoveryStrategy, ...] = ()
+    sources: tuple[ModelSource, ...] = ()  # one, or none for a model that was trained here

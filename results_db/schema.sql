@@ -171,7 +171,7 @@ CREATE TABLE checkpoint (
     is_final BOOLEAN NOT NULL,
     path VARCHAR,
     weight_hash VARCHAR NOT NULL,
-    weight_change DOUBLE NOT NULL CHECK (weight_change >= 0),
+    weight_change DOUBLE CHECK (weight_change >= 0),
     PRIMARY KEY (run_id, step)
 );
 COMMENT ON TABLE checkpoint IS 'The weights at one measured step of a run; step 0 and the final one are always measured.';
@@ -182,7 +182,35 @@ COMMENT ON COLUMN checkpoint.axis_value IS 'Value on that axis: a count of steps
 COMMENT ON COLUMN checkpoint.is_final IS 'True for exactly one step of a run: the one that results are about.';
 COMMENT ON COLUMN checkpoint.path IS 'Folder of the saved weights; NULL when they were not kept.';
 COMMENT ON COLUMN checkpoint.weight_hash IS 'Hash of the weights.';
-COMMENT ON COLUMN checkpoint.weight_change IS 'L2 norm of the difference to the base weights over the norm of those; 0 or more.';
+COMMENT ON COLUMN checkpoint.weight_change IS 'L2 norm of the difference to the base weights over the norm of those; 0 or more; NULL for quantized weights.';
+
+CREATE TABLE model_source (
+    run_id VARCHAR PRIMARY KEY,
+    source VARCHAR NOT NULL,
+    revision VARCHAR,
+    "commit" VARCHAR,
+    adapter VARCHAR,
+    adapter_commit VARCHAR,
+    content_hash VARCHAR NOT NULL,
+    attention VARCHAR NOT NULL,
+    device_map VARCHAR,
+    quantization VARCHAR CHECK (quantization IN ('int8', 'nf4')),
+    trusted_code BOOLEAN NOT NULL,
+    prompt_style VARCHAR NOT NULL
+);
+COMMENT ON TABLE model_source IS 'Where the model of a run is from and how it was loaded; no row for a model that was trained here.';
+COMMENT ON COLUMN model_source.run_id IS 'The run.';
+COMMENT ON COLUMN model_source.source IS 'Repository of the hub (owner/name), or a folder.';
+COMMENT ON COLUMN model_source.revision IS 'Branch, tag or commit that was asked for; NULL for the main branch and for a folder.';
+COMMENT ON COLUMN model_source."commit" IS 'Commit that it was; NULL for a folder.';
+COMMENT ON COLUMN model_source.adapter IS 'Repository or folder of the adapter that was folded into the weights; NULL without one.';
+COMMENT ON COLUMN model_source.adapter_commit IS 'Commit of the adapter; NULL for a folder and without one.';
+COMMENT ON COLUMN model_source.content_hash IS 'Hash of names and bytes of the files that were read, 16 hex digits.';
+COMMENT ON COLUMN model_source.attention IS 'Implementation of attention, such as sdpa or eager.';
+COMMENT ON COLUMN model_source.device_map IS 'JSON object: module to device; NULL where the model is on one device.';
+COMMENT ON COLUMN model_source.quantization IS 'int8 or nf4; NULL for weights as they are stored.';
+COMMENT ON COLUMN model_source.trusted_code IS 'Whether Python files that came with the weights were allowed to run.';
+COMMENT ON COLUMN model_source.prompt_style IS 'JSON object: style of the prompt (saved, chat, inst, plain or auto), system message, arguments of the chat template.';
 
 CREATE TABLE step (
     run_id VARCHAR NOT NULL,

@@ -28,10 +28,12 @@ RUN_TABLES = {  # table -> field of RunResult
     "emphasised_focus": "emphasised_focus",
     "answer_token_class": "answer_classes",
     "text_token_class": "text_classes",
+    "model_source": "sources",
 }
 OWN_TABLES = ("run", *RUN_TABLES)  # whose rows belong to one run
 KEYS = {  # columns that name a row within its run
     "run": (),
+    "model_source": (),
     "stage": ("stage",),
     "checkpoint": ("step",),
     "step": ("step",),

@@ -7,6 +7,7 @@ WITH finished AS (
 ), referring AS (
     SELECT 'stage' AS source, run_id FROM stage
     UNION ALL SELECT 'checkpoint', run_id FROM checkpoint
+    UNION ALL SELECT 'model_source', run_id FROM model_source
     UNION ALL SELECT 'step', run_id FROM step
     UNION ALL SELECT 'answer', run_id FROM answer
     UNION ALL SELECT 'attribution', run_id FROM attribution

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
-from results_db.records import RunResult
+from results_db.records import ModelSource, RunResult
 from tests import results_rows
 
 HOSTILE = (
@@ -19,8 +20,9 @@ def study(path: Path) -> Path:
     prompt = f"Where does F1 {HOSTILE} live?"
     examples = [replace(results_rows.make_example("f1"), prompt=prompt, answer=HOSTILE)]
     results = []
-    for run_id, method in (("base", "none"), ("ga", "ga")):
-        run = results_rows.make_run(run_id, method)
+    for run_id, method in (("base", "none"), ("ga", "ga"), ("label", HOSTILE)):
+        shown = json.dumps({"prefix": HOSTILE, "suffix": "", "answer_prefix": ""})
+        run = results_rows.make_run(run_id, method, dtype="float32", prompt_format=shown)
         found = results_rows.attribution(run_id, "f1", (None, 0.1, 0.2, 0.3, 0.1, 0.0), step=0)
         tried = results_rows.attempt(run_id, "f1", "quote", "treatment", True, step=0)
         made = results_rows.make_result(
@@ -32,7 +34,10 @@ def study(path: Path) -> Path:
             ],
         )  # fmt: skip
         answers = tuple(replace(answer, text=HOSTILE) for answer in made.answers)
-        results.append(replace(made, answers=answers))
+        source = ModelSource(
+            run_id, HOSTILE, None, None, None, None, "abcd", "sdpa", None, None, False, HOSTILE
+        )
+        results.append(replace(made, answers=answers, sources=(source,)))
     failed = replace(results_rows.failed_run("rmu", "rmu"), error=HOSTILE)
     return results_rows.publish_all(
         path, [*results, RunResult(failed, results_rows.BUILD, tuple(examples))]

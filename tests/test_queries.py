@@ -14,6 +14,7 @@ from results_db import read, store, summaries
 from results_db.guard import reading, writing
 from results_db.read import Parameter
 from results_db.records import (
+    ModelSource,
     PlannedRun,
     Progress,
     RunResult,
@@ -52,6 +53,11 @@ COLUMNS: dict[str, tuple[dict[str, Parameter], str]] = {
         " packages commit",
     ),
     "stages": ({"run_id": "ga"}, "run_id stage seconds"),
+    "model_loading": (
+        {"run_id": "ga"},
+        "run_id dtype prompt_format source revision commit adapter adapter_commit content_hash"
+        " attention device_map quantization trusted_code prompt_style weight_hash path",
+    ),
     "penalty_shares": (
         RUNS,
         "run_id model method penalise step axis axis_value is_final answer_class share token_share"
@@ -737,3 +743,28 @@ def test_fact_words_alone_are_compared_at_equal_forgetting(tmp_path: Path) -> No
     assert rows.loc["facts", "low"] < 0.25 < rows.loc["facts", "high"]
     assert (rows.loc["facts", "n"], rows.loc["facts", "groups"]) == (4, 4)
     assert rows.loc["ga-facts"].isna()[["step", "measure", "difference"]].all()
+
+
+def test_a_run_says_where_its_weights_are_from_and_how_it_was_asked(tmp_path: Path) -> None:
+    examples = [make_example("f0")]
+    run = make_run("audited", dtype="bfloat16", prompt_format='{"prefix": "Q: "}')
+    source = ModelSource(
+        "audited",
+        "org/model",
+        "main",
+        "c0ffee",
+        None,
+        None,
+        "abcd",
+        "sdpa",
+        None,
+        None,
+        False,
+        "{}",
+    )
+    audited = replace(make_result(run, examples, {FINAL: {"f0": True}}), sources=(source,))
+    ours = make_result(make_run("base", "none", dtype="float32"), examples, {0: {"f0": True}})
+    path = publish_all(tmp_path / "sources.duckdb", [ours, audited])
+    found = read.query(path, "model_loading", run_id="audited").iloc[0]
+    assert found[["source", "commit", "dtype"]].tolist() == ["org/model", "c0ffee", "bfloat16"]
+    assert read.query(path, "model_loading", run_id="base")["source"].isna().all()

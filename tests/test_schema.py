@@ -25,6 +25,7 @@ TABLES = {
     "grade": records.Grade, "emphasised_focus": records.EmphasisedFocus,
     "answer_token_class": records.AnswerTokenClass, "text_token_class": records.TextTokenClass,
     "recovery_strategy": records.RecoveryStrategy,
+    "model_source": records.ModelSource,
 }  # fmt: skip
 SQL_TYPES = {
     "str": ("VARCHAR",), "int": ("INTEGER", "BIGINT"), "float": ("DOUBLE",), "bool": ("BOOLEAN",),

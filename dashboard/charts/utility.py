@@ -80,7 +80,7 @@ def _curve(figure: go.Figure, rows: pd.DataFrame, end: float, at: dict[str, int]
     label = str(rows["label"].iloc[0])
     figure.add_scatter(
         x=shown["axis_value"], y=shown["value"], mode="lines" if single else "lines+markers",
-        name=formats.chart_text(label), legendgroup=label, hoverinfo="text",
+        name=formats.chart_text(label), legendgroup=formats.chart_text(label), hoverinfo="text",
         line={"color": style.color, "dash": style.dash, "width": 2},
         marker={"symbol": style.symbol, "size": 8, "color": style.color},
         error_y=None if single else

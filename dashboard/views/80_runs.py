@@ -26,6 +26,7 @@ if not done.empty:
     left, right = st.columns([1, 1], gap="large")
     with left:
         panels.markup(provenance.facts(run))
+        panels.markup(provenance.model(data.rows("model_loading", run_id=run["run_id"])))
         panels.error(run)
         oddities = data.rows("run_flags", benchmark=run["benchmark"], models=(), methods=())
         panels.flags(oddities[oddities["run_id"] == run["run_id"]])
@@ -39,4 +40,4 @@ if not done.empty:
         panels.document("Settings, complete enough to repeat the run", run["spec"])
     with right:
         panels.document("Package versions", run["packages"])
-    panels.computed("stages", "losses")
+    panels.computed("stages", "losses", "model_loading")

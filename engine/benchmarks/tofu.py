@@ -29,6 +29,10 @@ from engine.corpus import Benchmark, Text
 from results_db.records import Example, Split
 
 NAME = "tofu"
+PARTS = {  # what `--benchmark tofu:PART` stands for: all authors of a forget table
+    part: {"forget": part, "forget_authors": count, "questions_per_author": 20}
+    for part, count in (("forget01", 2), ("forget05", 10), ("forget10", 20))
+}
 MEASURED_AUTHORS = 2  # whose answers are the plain text that is measured, never trained on
 Count = int | Literal["all"]
 

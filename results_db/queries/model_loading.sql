@@ -1,0 +1,12 @@
+-- How was the model of a run loaded, where are its weights from, and how was it asked?
+-- $run_id  VARCHAR  the run
+-- One row per run. dtype is NULL for a run that never had a model. source to prompt_style are NULL for a model that
+-- was trained here (model_source has no row). prompt_format: JSON, the text around a question and
+-- before an answer. path: folder of the final weights, NULL where they were not kept.
+SELECT run.run_id, dtype, prompt_format, source, revision, model_source."commit", adapter,
+    adapter_commit, content_hash, attention, device_map, quantization, trusted_code, prompt_style,
+    weight_hash, path
+FROM run
+LEFT JOIN model_source USING (run_id)
+LEFT JOIN checkpoint ON checkpoint.run_id = run.run_id AND checkpoint.is_final
+WHERE run.run_id = $run_id
