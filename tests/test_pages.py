@@ -17,9 +17,10 @@ from tests import hostile_rows, results_rows
 
 APP = Path(__file__).parents[1] / "dashboard" / "app.py"
 PAGES = sorted(path.name for path in (APP.parent / "views").glob("*.py"))
-TITLES = {"Overview", "Token shift", "Recovery", "Utility", "One prompt", "Runs"}
+TITLES = {"Overview", "Token shift", "Recovery", "Utility", "One prompt", "Compare", "Runs"}
+METHODS = "90_methods.py"
 LIVE = "70_live_probe.py"
-RESULTS = [page for page in PAGES if page != "80_runs.py"]
+RESULTS = [page for page in PAGES if page not in {"80_runs.py", METHODS}]
 
 
 @pytest.fixture(scope="session")
@@ -122,7 +123,7 @@ def test_runs_page_shows_where_a_running_study_stands(
     assert "width:25%" in shown
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if page != LIVE])
+@pytest.mark.parametrize("page", [page for page in PAGES if page not in {LIVE, METHODS}])
 def test_every_page_draws_a_study_with_its_sql_and_alternative_texts(
     page: str, study: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -102,7 +102,8 @@ def _path(
         x=steps["utility"], y=steps["plain"], mode="lines+markers", showlegend=False,
         line={"color": style.color, "width": 1.5, "dash": style.dash},
         marker={"size": 4.5, "color": style.color}, opacity=0.65, hoverinfo="text",
-        hovertext=[_step_hover(run, step) for step in steps.to_dict("records")], **at,
+        hovertext=[_step_hover(run, step) for step in steps.to_dict("records")],
+        customdata=[run["run_id"]] * len(steps), **at,
     )  # fmt: skip
 
 
@@ -137,7 +138,7 @@ def _end(figure: go.Figure, run: dict[str, object], at: dict[str, int]) -> None:
         figure.add_scatter(
             x=row["utility"], y=row[name], mode="markers", showlegend=False,
             name=formats.chart_text(run["label"]), hovertext=[text], hoverinfo="text",
-            marker={"color": color, **marker},
+            customdata=[run["run_id"]], marker={"color": color, **marker},
             error_y=frame.bars(row, name, color, thickness=1) if emphasis else None,
             error_x=frame.bars(row, "utility", color, thickness=1) if emphasis else None,
             **at,

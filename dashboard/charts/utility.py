@@ -85,7 +85,8 @@ def _curve(figure: go.Figure, rows: pd.DataFrame, end: float, at: dict[str, int]
         marker={"symbol": style.symbol, "size": 8, "color": style.color},
         error_y=None if single else
         frame.between(shown["value"], shown["low"], shown["high"], _faded(style.color), 1.2),
-        hovertext=[_hover(row) for row in shown.to_dict("records")], **at,
+        hovertext=[_hover(row) for row in shown.to_dict("records")],
+        customdata=list(shown["run_id"]), **at,
     )  # fmt: skip
 
 

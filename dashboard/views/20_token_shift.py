@@ -43,11 +43,12 @@ panels.heading(
     "Over all prompts, did focus leave the KeyTokens?",
     "Any change of weights lowers this share, because KeyTokens are the largest on the base model. "
     "Read a method beside sham (same steps, retain data only) and beside its retain prompts. A "
-    "share of little contribution is noise: the nats on the right say how much there is.",
+    "share of little contribution is noise: the nats on the right say how much there is. A click "
+    "on a mark shows the prompts of its run at the end of this page.",
 )
 focus = data.rows("focus", **chosen.focus)
 if panels.found(focus):
-    panels.chart(charts.focus_shift(focus), key="focus")
+    panels.chart_that_sets(charts.focus_shift(focus), "focus", filters.RUN)
     panels.computed("focus")
 
 panels.heading(
@@ -93,10 +94,14 @@ if panels.found(planted, "No prompt here has both keywords and KeyTokens."):
 
 panels.heading(
     "Which prompts lost focus in one run?",
-    "One point a prompt. On the dotted line nothing changed.",
+    "One point a prompt. On the dotted line nothing changed. A click on a point names its prompt.",
 )
 by_prompt = data.rows("focus_by_prompt", **chosen.focus)
 if panels.found(by_prompt):
     run_id = filters.run(by_prompt)
-    panels.chart(charts.focus_of_prompts(by_prompt, run_id), key="focus_of_prompts")
+    figure = charts.focus_of_prompts(by_prompt, run_id)
+    clicked = panels.chart_to_choose(figure, key="focus_of_prompts")
+    if clicked is not None:
+        panels.note(f"Chosen: {clicked}")
+        panels.open_prompt(clicked)
     panels.computed("focus_by_prompt")

@@ -18,17 +18,19 @@ panels.heading(
 curves = data.rows("utility_curves", **chosen.runs)
 if panels.found(curves):
     for axis in charts.axes_of(curves):
-        panels.chart(charts.utility_curves(curves, axis), key=f"curves_{axis}")
+        figure = charts.utility_curves(curves, axis)
+        panels.chart_that_sets(figure, f"curves_{axis}", filters.ONLY_RUN, reset=filters.ALL)
     panels.computed("utility_curves")
 
 panels.heading(
     "Where did each run end?",
     "Below each value: its 95% interval, its ratio to the base model, how many examples, and how "
-    "often a random wrong value would have passed as correct.",
+    "often a random wrong value would have passed as correct. A click on a curve above leaves its "
+    "run alone.",
 )
 finals = data.rows("utility_final", **chosen.runs)
 if panels.found(finals):
-    panels.markup(tables.utility(finals))
+    panels.markup(tables.utility(filters.only_run(finals)))
     panels.computed("utility_final")
 
 panels.heading(
