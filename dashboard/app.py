@@ -6,7 +6,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from dashboard import data, panels
+from dashboard import data, figures, panels
 
 HERE = Path(__file__).parent
 
@@ -33,5 +33,6 @@ try:
     if panels.explain_state(data.state()):
         panels.filling()
         page.run()
+        figures.offer_svg()
 except TimeoutError as error:
     panels.busy(error)

@@ -34,18 +34,19 @@ def version() -> str:
     return repr(read.version(database()))
 
 
-def rows(name: str, *, seeds: tuple[str, ...] = (), **parameters: Parameter) -> pd.DataFrame:
+def rows(name: str, **parameters: Parameter) -> pd.DataFrame:
     """Rows of a named question. While a writer holds the file, the rows seen last.
 
     Args:
         name: of the question.
-        seeds: only runs of these seeds, where the rows are about runs; empty means all.
-        parameters: of the question.
+        parameters: of the question. `seeds` beside them keeps only runs of these seeds, where the
+            rows are about runs; without it, or empty, all are kept.
 
     Raises:
         TimeoutError: the file stayed busy and these rows were never read before.
     """
-    _note_asked(name, seeds, parameters)
+    st.session_state.setdefault(ASKED, {})[name] = dict(parameters)
+    seeds = parameters.pop("seeds", ())
     key = (str(database()), name, tuple(sorted(parameters.items())))
     try:
         frame = _told_apart(_read(*key, version()))
@@ -63,17 +64,13 @@ def asked_last(name: str) -> Callable[[], str] | None:
     """Gives the rows of a question as it was last asked in this session, as CSV; None: never."""
     if name not in st.session_state.get(ASKED, {}):
         return None
-    seeds, parameters = st.session_state[ASKED][name]
-    return lambda: str(rows(name, seeds=seeds, **parameters).to_csv(index=False))
+    parameters = st.session_state[ASKED][name]
+    return lambda: str(rows(name, **parameters).to_csv(index=False))
 
 
-def _note_asked(name: str, seeds: tuple[str, ...], parameters: dict[str, Parameter]) -> None:
-    st.session_state.setdefault(ASKED, {})[name] = (seeds, parameters)
-
-
-def _of_seeds(frame: pd.DataFrame, seeds: tuple[str, ...]) -> pd.DataFrame:
+def _of_seeds(frame: pd.DataFrame, seeds: Parameter) -> pd.DataFrame:
     """The rows of runs with one of these seeds; all where none is named or rows are of no run."""
-    if not seeds or "run_id" not in frame:
+    if not isinstance(seeds, tuple) or not seeds or "run_id" not in frame:
         return frame
     runs = _read(str(database()), "runs", (), version())
     kept = runs.loc[runs["seed"].astype(str).isin(seeds), "run_id"]

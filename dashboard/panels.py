@@ -15,6 +15,7 @@ from streamlit.elements.lib.column_types import ColumnConfig
 
 from dashboard import benchmarks, cards, data, filters, formats, picker, theme
 
+MOST = 5000  # characters of a text in a grid
 NOTHING = "Nothing matches these filters. Choose other ones in the sidebar."
 CHART_CONFIG = {
     "displaylogo": False,
@@ -51,7 +52,7 @@ def heading(question: str, reading: str = "") -> None:
 
 def note(text: str, kind: str = "u-note") -> None:
     """A line of muted text. Escaped, so it may hold text from data."""
-    st.html(f'<p class="{kind}">{html.escape(text)}</p>')
+    st.html(f'<p class="{kind}">{html.escape(formats.visible(text))}</p>')
 
 
 def markup(safe: str) -> None:
@@ -128,7 +129,7 @@ def as_table(frame: pd.DataFrame, key: str) -> None:
 
 def listing(frame: pd.DataFrame, key: str) -> None:
     """A long list as a sortable grid."""
-    alt = _table_alt(frame)
+    frame, alt = _readable(frame), _table_alt(frame)
     st.dataframe(frame, key=key, hide_index=True, column_config=_columns(frame), alt=alt)
 
 
@@ -137,11 +138,22 @@ def choose(
 ) -> pd.Series | None:
     """A grid in which one line can be chosen; that line."""
     event = st.dataframe(
-        frame, key=key, hide_index=True, column_config=_columns(frame), alt=_table_alt(frame),
-        on_select=on_select, selection_mode="single-row", height=min(420, 38 + 36 * len(frame)),
+        _readable(frame), key=key, hide_index=True, column_config=_columns(frame),
+        alt=_table_alt(frame), on_select=on_select, selection_mode="single-row",
+        height=min(420, 38 + 36 * len(frame)),
     )  # fmt: skip
     chosen = event.selection.rows
     return frame.iloc[chosen[0]] if chosen and chosen[0] < len(frame) else None
+
+
+def _readable(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with texts in which nothing acts, none endless."""
+    texts = frame.select_dtypes(["object", "str"]).columns
+    return frame.assign(**{
+        name: frame[name].map(lambda text: formats.visible(text, MOST) if text else text,
+                              na_action="ignore")
+        for name in texts
+    })  # fmt: skip
 
 
 def _table_alt(frame: pd.DataFrame) -> str:
@@ -207,7 +219,7 @@ def flags(rows: pd.DataFrame) -> None:
         return
     st.warning("Read these runs with care.", icon=":material/warning:")
     lines = [f"{row['label']}: {formats.flag(row)}" for row in flagged.to_dict("records")]
-    st.code("\n".join(lines), language=None, wrap_lines=True)
+    st.code(formats.visible("\n".join(lines)), language=None, wrap_lines=True)
 
 
 def warnings(rows: pd.DataFrame) -> None:
@@ -218,7 +230,7 @@ def warnings(rows: pd.DataFrame) -> None:
     """
     if len(rows):
         st.warning("These were not made under the same conditions.", icon=":material/warning:")
-        st.code("\n".join(map(str, rows["warning"])), language=None, wrap_lines=True)
+        st.code(formats.visible("\n".join(rows["warning"])), language=None, wrap_lines=True)
 
 
 @contextmanager
@@ -231,7 +243,7 @@ def folded(title: str) -> Iterator[None]:
 def refused(what: str, reason: str) -> None:
     """Something that could not be done, and the reason in one line, as plain text."""
     st.warning(what, icon=":material/warning:")
-    st.code(reason, language=None, wrap_lines=True)
+    st.code(formats.visible(reason), language=None, wrap_lines=True)
 
 
 def error(run: pd.Series) -> None:
@@ -240,7 +252,7 @@ def error(run: pd.Series) -> None:
         step = run["failed_step"]
         where = f" at step {int(step)}" if formats.present(step) else ""
         st.error(f"This run failed{where}.", icon=":material/warning:")
-        st.code(str(run["error"]), language=None, wrap_lines=True)
+        st.code(formats.visible(run["error"]), language=None, wrap_lines=True)
 
 
 def document(title: str, text: object) -> None:

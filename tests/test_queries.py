@@ -154,6 +154,10 @@ COLUMNS: dict[str, tuple[dict[str, Parameter], str]] = {
         " wrong_answers question_paraphrases answer_paraphrases correct_rule",
     ),
     "example_answers": (ONE, "run_id model method text correct logprob rouge_l_recall"),
+    "example_course": (
+        {"run_id": "ga", "example_id": "f0a"},
+        "step axis axis_value is_final text correct rouge_l_recall logprob",
+    ),
     "example_attempts": (
         ONE,
         "run_id model method strategy arm draw prompt text correct logprob reason",
