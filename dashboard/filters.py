@@ -161,6 +161,8 @@ def only_run(rows: pd.DataFrame) -> pd.DataFrame:
     """The rows of one run, or of all; a chart above may set which."""
     named = theme.labelled(rows).drop_duplicates("run_id")
     labels = {ALL: "All runs", **dict(zip(named["run_id"], named["label"], strict=True))}
+    if st.session_state.get(ONLY_RUN, ALL) not in labels:  # a click on a run that is not listed
+        st.session_state[ONLY_RUN] = ALL
     chosen = _one("Runs in the table", ONLY_RUN, list(labels), labels.__getitem__, NARROW)
     return rows if chosen == ALL else rows[rows["run_id"] == chosen]
 

@@ -29,7 +29,7 @@ def differences(rows: pd.DataFrame, first: str, second: str) -> go.Figure:
     longest = max((len(part) for part in parts.values()), default=1)
     figure = frame.grid(
         1, [PANELS[name][0] for name in parts] or [""], 110 + ROW_HEIGHT * longest,
-        _alt(rows, first, second), horizontal_spacing=0.24,
+        _alt(rows, first, second), horizontal_spacing=0.3,
     )  # fmt: skip
     for column, (name, part) in enumerate(parts.items(), start=1):
         _panel(figure, part, name, column)

@@ -85,4 +85,5 @@ SELECT 'utility', measure, unit, first_value, second_value, second_value - first
     if(second_value - first_value IS NULL, coalesce(reason, 'measured on one side only'), NULL)
 FROM whole
 ORDER BY list_position(['answers', 'utility', 'recovery', 'focus'], section), unit,
-    list_position(['forget', 'retain', 'holdout', 'general'], split_part(measure, ' ', 1)), measure
+    list_position(['forget', 'retain', 'holdout', 'general'], split_part(measure, ' ', 1)),
+    lower(measure)
