@@ -68,13 +68,17 @@ def dashboard(
     db: Annotated[
         Path | None, typer.Option("--db", help="Measure on this results file instead.")
     ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Two changes of a filter, one visitor besides.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document only.")] = False,
 ) -> None:
     """The dashboard in a browser, on a made-up study of that size: seconds, memory."""
     from engine import console
     from engine.bench import dashboard as measuring
 
-    measured = measuring.measure(rows) if db is None else measuring.measure_file(db)
+    load = measuring.QUICK if quick else measuring.FULL
+    measured = measuring.measure(rows, load) if db is None else measuring.measure_file(db, load)
     if as_json:
         console.show_json(measured.as_document())
         return
