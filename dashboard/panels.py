@@ -45,7 +45,7 @@ def context(benchmark: str, models: Sequence[str], more: str = "") -> None:
 
 def heading(question: str, reading: str = "") -> None:
     """A panel's question, and how to read its answer."""
-    st.subheader(question, anchor=False)
+    st.header(question, anchor=False)
     if reading:
         note(reading)
 

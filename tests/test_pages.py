@@ -333,7 +333,7 @@ def test_hostile_text_reaches_the_browser_escaped(
     assert "<img" not in html_of(app)
     assert not set("\x1b\u202e") & set(html_of(app))
     assert len(html_of(app)) < 90_000, "an endless token is cut"
-    spoken = [*app.markdown, *app.caption, *app.subheader, *app.info]
+    spoken = [*app.markdown, *app.caption, *app.header, *app.info]
     assert not any("alert(1)" in element.value for element in spoken)
     for figure in figures(app):
         figure["layout"].pop("meta")  # type: ignore[attr-defined]
@@ -533,5 +533,5 @@ def test_utility_says_where_the_loss_of_each_run_pushes(
     study: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     app = opened(study, "40_utility.py", monkeypatch)
-    assert any("penalised alike" in heading.value for heading in app.subheader)
+    assert any("penalised alike" in heading.value for heading in app.header)
     assert "No run here penalises fact words alone" in html_of(app)

@@ -73,7 +73,7 @@ if panels.found(agreement, "Stored for the gold answer's words that are not in t
     panels.computed("rank_agreement")
 
 panels.heading(
-    "Which kinds of word lost their contribution?",
+    "How did the contribution of each kind of word change?",
     "Mean contribution, nats per token. If common words fall as far as keywords, all tokens were "
     "punished alike.",
 )
@@ -93,7 +93,7 @@ if panels.found(planted, "No prompt here has both keywords and KeyTokens."):
     panels.computed("keyword_agreement")
 
 panels.heading(
-    "Which prompts lost focus in one run?",
+    "How did focus move on each prompt of one run?",
     "One point a prompt. On the dotted line nothing changed. A click on a point names its prompt.",
 )
 by_prompt = data.rows("focus_by_prompt", **chosen.focus)

@@ -34,7 +34,7 @@ if panels.found(finals):
     panels.computed("utility_final")
 
 panels.heading(
-    "Is it because all tokens are penalised alike?",
+    "Are all tokens penalised alike?",
     "The share of the loss's gradient that each class of token in the forget answers receives, at "
     "the last measured step. A run with penalise = fact_words pushes fact words alone; it is "
     "compared with the run that pushes all tokens, at steps where both forgot equally much.",
