@@ -290,6 +290,7 @@ def test_choices_hold_what_has_rows(study: Path) -> None:
     assert found == {
         "attribution_method": ["leave_one_out"], "benchmark": ["people"], "model": ["tiny"],
         "method": ["ga", "none", "npo", "retrain", "sham"], "strategy": ["quote", "repeat"],
+        "seed": ["0", "1"],
     }  # fmt: skip
 
 
