@@ -6,7 +6,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from dashboard import data, panels
+from dashboard import data, figures, panels
 
 HERE = Path(__file__).parent
 
@@ -16,9 +16,13 @@ RESULTS = [
     st.Page("views/30_recovery.py", title="Recovery", icon=":material/undo:"),
     st.Page("views/40_utility.py", title="Utility", icon=":material/trending_down:"),
     st.Page("views/50_prompt.py", title="One prompt", icon=":material/search:"),
+    st.Page("views/60_compare.py", title="Compare", icon=":material/compare_arrows:"),
 ]
 LIVE = [st.Page("views/70_live_probe.py", title="Live probe", icon=":material/bolt:")]
-STUDY = [st.Page("views/80_runs.py", title="Runs", icon=":material/list_alt:")]
+STUDY = [
+    st.Page("views/80_runs.py", title="Runs", icon=":material/list_alt:"),
+    st.Page("views/90_methods.py", title="Methods", icon=":material/menu_book:"),
+]
 
 # before st.navigation, and a local file: else the browser asks a font host for the icon
 st.set_page_config(page_title="unPact", page_icon=str(HERE / "icon.svg"), layout="wide")
@@ -29,5 +33,6 @@ try:
     if panels.explain_state(data.state()):
         panels.filling()
         page.run()
+        figures.offer_svg()
 except TimeoutError as error:
     panels.busy(error)

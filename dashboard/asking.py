@@ -39,7 +39,7 @@ def models() -> pd.DataFrame:
     saved = data.rows("saved_models")
     bases = _bases(saved)
     if bases.empty:
-        st.info(NO_WEIGHTS, icon="🔍")
+        st.info(NO_WEIGHTS, icon=":material/search_off:")
         st.stop()
     _hand_over_base(bases)
     before, after, retain = st.columns(3)

@@ -15,8 +15,9 @@ SMALL = 20_000_000  # parameters; a smaller model was trained from scratch for i
 def facts(entries: Sequence[tuple[str, str, str]]) -> str:
     """Cards of (label, value, remark)."""
     cards = "".join(
-        f'<div class="u-fact"><span>{html.escape(label)}</span><b>{html.escape(value)}</b>'
-        f"<small>{html.escape(remark)}</small></div>"
+        f'<div class="u-fact"><span>{html.escape(label)}</span>'
+        f"<b>{html.escape(formats.visible(value))}</b>"
+        f"<small>{html.escape(formats.visible(remark))}</small></div>"
         for label, value, remark in entries
     )
     return f'<div class="u-facts">{cards}</div>'
@@ -77,8 +78,8 @@ def context(benchmark: str, description: str, runs: pd.DataFrame) -> str:
     size = sizes(runs)
     models = f"{names}: {size}." if size else ""
     return (
-        f'<p class="u-context"><b>{html.escape(benchmark)}</b> {html.escape(description)} '
-        f"{html.escape(models)}</p>"
+        f'<p class="u-context"><b>{html.escape(formats.visible(benchmark))}</b> '
+        f"{html.escape(description)} {html.escape(formats.visible(models))}</p>"
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -13,6 +14,7 @@ from results_db import read
 
 Parameter = str | float | bool | tuple[str, ...] | None
 MOST_SEEN = 256  # frames kept for the moment when a writer holds the file
+ASKED = "asked_last"  # in the session: question -> how it was last asked
 State = Literal["missing", "empty", "running", "ready", "other_schema"]
 
 
@@ -35,20 +37,44 @@ def version() -> str:
 def rows(name: str, **parameters: Parameter) -> pd.DataFrame:
     """Rows of a named question. While a writer holds the file, the rows seen last.
 
+    Args:
+        name: of the question.
+        parameters: of the question. `seeds` beside them keeps only runs of these seeds, where the
+            rows are about runs; without it, or empty, all are kept.
+
     Raises:
         TimeoutError: the file stayed busy and these rows were never read before.
     """
+    st.session_state.setdefault(ASKED, {})[name] = dict(parameters)
+    seeds = parameters.pop("seeds", ())
     key = (str(database()), name, tuple(sorted(parameters.items())))
     try:
         frame = _told_apart(_read(*key, version()))
     except TimeoutError:
         if key not in _seen():
             raise
-        return _seen()[key]
+        return _of_seeds(_seen()[key], seeds)
     if len(_seen()) >= MOST_SEEN:
         _seen().clear()
     _seen()[key] = frame
-    return frame
+    return _of_seeds(frame, seeds)
+
+
+def asked_last(name: str) -> Callable[[], str] | None:
+    """Gives the rows of a question as it was last asked in this session, as CSV; None: never."""
+    if name not in st.session_state.get(ASKED, {}):
+        return None
+    parameters = st.session_state[ASKED][name]
+    return lambda: str(rows(name, **parameters).to_csv(index=False))
+
+
+def _of_seeds(frame: pd.DataFrame, seeds: Parameter) -> pd.DataFrame:
+    """The rows of runs with one of these seeds; all where none is named or rows are of no run."""
+    if not isinstance(seeds, tuple) or not seeds or "run_id" not in frame:
+        return frame
+    runs = _read(str(database()), "runs", (), version())
+    kept = runs.loc[runs["seed"].astype(str).isin(seeds), "run_id"]
+    return frame[frame["run_id"].isin(kept)]
 
 
 def _told_apart(frame: pd.DataFrame) -> pd.DataFrame:

@@ -4,37 +4,46 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import pandas as pd
 import streamlit as st
 
 from dashboard import data, theme
-from dashboard.data import Parameter
 
-KEYS = ("benchmark", "models", "model", "methods", "attribution", "target", "words")  # in the URL
+KEYS = ("benchmark", "models", "model", "methods", "seeds", "attribution", "target",
+        "words")  # in the URL  # fmt: skip
+ALL = "all"
+HANDED = "run_id"  # in the address of a link to a page about one run
+RUN, ONLY_RUN = "run", "only_run"  # controls that a click in a chart sets
 NARROW = 360  # pixels
 MINIMUM_NATS = 0.05  # below this much positive contribution, a share is noise
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """What the reader wants to see; an empty choice of models or methods means all."""
+    """What the reader wants to see; an empty choice of models, methods or seeds means all."""
 
     benchmark: str
     models: tuple[str, ...]
     methods: tuple[str, ...]
+    seeds: tuple[str, ...]
     attribution_method: str
     target: str
     answer_tokens: str
 
     @property
-    def runs(self) -> dict[str, Parameter]:
-        """Parameters of questions about runs."""
-        return {"benchmark": self.benchmark, "models": self.models, "methods": self.methods}
+    def runs(self) -> dict[str, Any]:
+        """Parameters of questions about runs, and the seeds to keep of their rows."""
+        return {
+            "benchmark": self.benchmark,
+            "models": self.models,
+            "methods": self.methods,
+            "seeds": self.seeds,
+        }
 
     @property
-    def attribution(self) -> dict[str, Parameter]:
+    def attribution(self) -> dict[str, Any]:
         """Parameters that pick one kind of attribution."""
         return {
             "attribution_method": self.attribution_method,
@@ -43,12 +52,12 @@ class Chosen:
         }
 
     @property
-    def emphasis(self) -> dict[str, Parameter]:
+    def emphasis(self) -> dict[str, Any]:
         """Parameters of questions about focus under emphasised prompts."""
         return {**self.runs, "minimum_nats": MINIMUM_NATS}
 
     @property
-    def keywords(self) -> dict[str, Parameter]:
+    def keywords(self) -> dict[str, Any]:
         """Parameters of questions about the words of base models' prompts."""
         return {
             "benchmark": self.benchmark,
@@ -57,7 +66,7 @@ class Chosen:
         }
 
     @property
-    def focus(self) -> dict[str, Parameter]:
+    def focus(self) -> dict[str, Any]:
         """Parameters of questions about focus on KeyTokens."""
         return {**self.runs, **self.attribution, "minimum_nats": MINIMUM_NATS}
 
@@ -76,17 +85,29 @@ def finished() -> pd.DataFrame:
     """What finished runs offer to choose from; stop the page while there is none."""
     choices = data.rows("choices")
     if choices[choices["kind"] == "method"].empty:
-        st.info("No run is finished yet. Results appear here after the first one.", icon="⏳")
+        st.info(
+            "No run is finished yet. Results appear here after the first one.",
+            icon=":material/hourglass_top:",
+        )
         st.page_link("views/80_runs.py", label="See the running study")
         st.stop()
     return choices
 
 
-def _runs(choices: pd.DataFrame) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _runs(choices: pd.DataFrame) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
     models = _names(choices, "model")
     methods = sorted(_names(choices, "method"), key=theme.method_rank)
     chosen_models = _many("Models", "models", models, str)
-    return chosen_models, _many("Methods", "methods", methods, theme.method_label)
+    chosen_methods = _many("Methods", "methods", methods, theme.method_label)
+    return chosen_models, chosen_methods, _seeds(sorted(_names(choices, "seed"), key=int))
+
+
+def _seeds(seeds: list[str]) -> tuple[str, ...]:
+    """Some of the seeds where runs differ in it; empty for all."""
+    if len(seeds) < 2:
+        return ()
+    chosen = _many("Seeds", "seeds", seeds, str)
+    return () if len(chosen) == len(seeds) else chosen
 
 
 def _attribution(choices: pd.DataFrame) -> tuple[str, str, str]:
@@ -134,6 +155,16 @@ def one_model(chosen: Chosen) -> Chosen:
 def only_methods(rows: pd.DataFrame, chosen: Chosen) -> pd.DataFrame:
     """The rows of the chosen methods, for questions about one prompt, which return all."""
     return rows[rows["method"].isin(chosen.methods)]
+
+
+def only_run(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of one run, or of all; a chart above may set which."""
+    named = theme.labelled(rows).drop_duplicates("run_id")
+    labels = {ALL: "All runs", **dict(zip(named["run_id"], named["label"], strict=True))}
+    if st.session_state.get(ONLY_RUN, ALL) not in labels:  # a click on a run that is not listed
+        st.session_state[ONLY_RUN] = ALL
+    chosen = _one("Runs in the table", ONLY_RUN, list(labels), labels.__getitem__, NARROW)
+    return rows if chosen == ALL else rows[rows["run_id"] == chosen]
 
 
 def compared(rows: pd.DataFrame) -> pd.DataFrame:
@@ -190,6 +221,17 @@ def measure(options: dict[str, str]) -> str:
     return _one("Rate", "rate", list(options), options.__getitem__, NARROW)
 
 
+def take_handed(control: str, ids: list[str]) -> None:
+    """Set a control to the run that a link of another page handed over by its id, once.
+
+    The control's own place in the address holds a label, which differs between pages.
+    """
+    handed = st.query_params.get(HANDED)
+    if handed in ids:
+        st.session_state[control] = handed
+        del st.query_params[HANDED]
+
+
 def run(rows: pd.DataFrame, label: str = "Run") -> str:
     """One run among the rows, by its label; its id. Finished unlearned runs come first."""
     named = theme.labelled(rows).drop_duplicates("run_id")
@@ -198,4 +240,5 @@ def run(rows: pd.DataFrame, label: str = "Run") -> str:
         later += 2 * (named["status"] == "failed").astype(int)
     ordered = named.assign(_later=later).sort_values("_later", kind="stable")
     labels = dict(zip(ordered["run_id"], ordered["label"], strict=True))
-    return _one(label, "run", list(map(str, labels)), lambda run_id: str(labels[run_id]), NARROW)
+    take_handed(RUN, list(labels))
+    return _one(label, RUN, list(map(str, labels)), lambda run_id: str(labels[run_id]), NARROW)

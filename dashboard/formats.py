@@ -5,11 +5,17 @@ from __future__ import annotations
 import html
 import json
 import math
+import re
 
 import pandas as pd
 
 MISSING = "–"
 MINUS = "−"
+LONGEST = 300  # characters of a text in a figure
+# control characters but tab and line feed; marks of direction and joiners without a picture
+ACTING = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]"
+)
 
 
 def present(value: object) -> bool:
@@ -138,15 +144,33 @@ def parameters(value: float | None) -> str:
     return f"{value / 1e6:.1f} M" if value < 1e7 else f"{value / 1e6:.0f} M"
 
 
+def visible(text: object, most: int | None = None) -> str:
+    r"""Text from data without characters that act instead of being seen, cut where it is too long.
+
+    Control characters become their pictures, marks that turn the direction of writing their number.
+
+    >>> visible("a\x1b[31mb"), visible("a\u202eb"), visible("abcdef", 3)
+    ('a␛[31mb', 'a⟨U+202E⟩b', 'abc… (6 characters)')
+    """
+    whole = str(text)
+    shown = ACTING.sub(_picture, whole if most is None else whole[:most])
+    return shown if len(whole) <= (most or len(whole)) else f"{shown}… ({len(whole):,} characters)"
+
+
+def _picture(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    return chr(0x2400 + code) if code < 0x20 else f"⟨U+{code:04X}⟩"
+
+
 def chart_text(value: object) -> str:
-    """Text from data for a figure: no tag, no formula, one line.
+    """Text from data for a figure: no tag, no formula, one line, not endless.
 
     Plotly draws a few HTML tags, and TeX between dollar signs where MathJax is loaded.
 
     >>> chart_text("<b>x</b> $y$")
     '&lt;b&gt;x&lt;/b&gt; &#36;y&#36;'
     """
-    return html.escape(" ".join(str(value).split())).replace("$", "&#36;")
+    return html.escape(visible(" ".join(str(value).split()), LONGEST)).replace("$", "&#36;")
 
 
 def flag(row: dict[str, object]) -> str:

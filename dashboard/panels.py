@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import html
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence, Sized
+from contextlib import contextmanager
+from typing import Any, Literal
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -14,6 +16,7 @@ from streamlit.elements.lib.column_types import ColumnConfig
 from dashboard import benchmarks, cards, data, filters, formats, picker, theme
 
 PAGE = 200  # lines of a long list that are fetched at a time
+MOST = 5000  # characters of a text in a grid
 NOTHING = "Nothing matches these filters. Choose other ones in the sidebar."
 CHART_CONFIG = {
     "displaylogo": False,
@@ -43,14 +46,14 @@ def context(benchmark: str, models: Sequence[str], more: str = "") -> None:
 
 def heading(question: str, reading: str = "") -> None:
     """A panel's question, and how to read its answer."""
-    st.subheader(question, anchor=False)
+    st.header(question, anchor=False)
     if reading:
         note(reading)
 
 
 def note(text: str, kind: str = "u-note") -> None:
     """A line of muted text. Escaped, so it may hold text from data."""
-    st.html(f'<p class="{kind}">{html.escape(text)}</p>')
+    st.html(f'<p class="{kind}">{html.escape(formats.visible(text))}</p>')
 
 
 def markup(safe: str) -> None:
@@ -61,15 +64,62 @@ def markup(safe: str) -> None:
 
 def chart(figure: go.Figure, key: str) -> None:
     """A figure with the alternative text that its builder wrote."""
-    alt = str((figure.layout.meta or {}).get("alt", key))
-    st.plotly_chart(figure, key=key, config=CHART_CONFIG, alt=alt)
+    st.plotly_chart(figure, key=key, config=_config(key), alt=_alt(figure, key))
 
 
-def found(rows: pd.DataFrame, nothing: str = NOTHING) -> bool:
+def chart_that_sets(figure: go.Figure, key: str, control: str, reset: str | None = None) -> None:
+    """A figure in which a click on a point sets a control, such as which run is shown below.
+
+    Args:
+        figure: whose points have an id as their customdata.
+        key: of the figure.
+        control: key of the control that is given the id.
+        reset: what the control is set to when the choice is taken back; None: it stays.
+    """
+
+    def take() -> None:
+        chosen = _chosen_point(st.session_state[key])
+        if chosen or reset:
+            st.session_state[control] = chosen or reset
+
+    st.plotly_chart(
+        figure, key=key, config=_config(key), alt=_alt(figure, key), on_select=take,
+        selection_mode="points",
+    )  # fmt: skip
+
+
+def chart_to_choose(figure: go.Figure, key: str) -> str | None:
+    """A figure in which one point can be clicked; its id, or None while none is."""
+    event = st.plotly_chart(
+        figure, key=key, config=_config(key), alt=_alt(figure, key), on_select="rerun",
+        selection_mode="points",
+    )  # fmt: skip
+    return _chosen_point(event)
+
+
+def _chosen_point(event: Any) -> str | None:  # noqa: ANN401 - Streamlit's state of a chart
+    """The id that the first chosen point carries."""
+    for point in event.selection.points:
+        carried = point.get("customdata")
+        if carried is not None:
+            return str(carried[0] if isinstance(carried, list | tuple) else carried)
+    return None
+
+
+def _config(key: str) -> dict[str, object]:
+    picture = {"filename": f"unpact-{key}", "scale": 2}
+    return {**CHART_CONFIG, "toImageButtonOptions": picture}
+
+
+def _alt(figure: go.Figure, key: str) -> str:
+    return str((figure.layout.meta or {}).get("alt", key))
+
+
+def found(rows: Sized, nothing: str = NOTHING) -> bool:
     """True where there are rows; else says so."""
-    if rows.empty:
-        st.info(nothing, icon="🔍")
-    return not rows.empty
+    if not len(rows):
+        st.info(nothing, icon=":material/search_off:")
+    return bool(len(rows))
 
 
 def as_table(frame: pd.DataFrame, key: str) -> None:
@@ -80,15 +130,18 @@ def as_table(frame: pd.DataFrame, key: str) -> None:
 
 def listing(frame: pd.DataFrame, key: str) -> None:
     """A long list as a sortable grid."""
-    alt = _table_alt(frame)
+    frame, alt = _readable(frame), _table_alt(frame)
     st.dataframe(frame, key=key, hide_index=True, column_config=_columns(frame), alt=alt)
 
 
-def choose(frame: pd.DataFrame, key: str) -> pd.Series | None:
+def choose(
+    frame: pd.DataFrame, key: str, on_select: Callable[[], None] | Literal["rerun"] = "rerun"
+) -> pd.Series | None:
     """A grid in which one line can be chosen; that line."""
     event = st.dataframe(
-        frame, key=key, hide_index=True, column_config=_columns(frame), alt=_table_alt(frame),
-        on_select="rerun", selection_mode="single-row", height=min(420, 38 + 36 * len(frame)),
+        _readable(frame), key=key, hide_index=True, column_config=_columns(frame),
+        alt=_table_alt(frame), on_select=on_select, selection_mode="single-row",
+        height=min(420, 38 + 36 * len(frame)),
     )  # fmt: skip
     chosen = event.selection.rows
     return frame.iloc[chosen[0]] if chosen and chosen[0] < len(frame) else None
@@ -113,6 +166,16 @@ def download(label: str, name: str, frame: Callable[[], pd.DataFrame]) -> None:
     )  # fmt: skip
 
 
+def _readable(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with texts in which nothing acts, none endless."""
+    texts = frame.select_dtypes(["object", "str"]).columns
+    return frame.assign(**{
+        name: frame[name].map(lambda text: formats.visible(text, MOST) if text else text,
+                              na_action="ignore")
+        for name in texts
+    })  # fmt: skip
+
+
 def _table_alt(frame: pd.DataFrame) -> str:
     return f"Table of {len(frame)} lines: {', '.join(map(str, frame.columns))}"
 
@@ -129,6 +192,19 @@ def open_prompt(example_id: str) -> None:
         "views/50_prompt.py", label="See everything about this prompt",
         icon=":material/arrow_forward:", query_params={**kept, picker.KEY: example_id},
     )  # fmt: skip
+
+
+def open_run(rows: pd.DataFrame) -> None:
+    """Links to a run's own page and to Compare, where the rows are those of one run."""
+    if rows["run_id"].nunique() != 1:
+        return
+    kept = {key: st.query_params.get_all(key) for key in filters.KEYS if key in st.query_params}
+    handed = {**kept, filters.HANDED: str(rows["run_id"].iloc[0])}
+    for page, words in (
+        ("views/80_runs.py", "See how this run was computed"),
+        ("views/60_compare.py", "Compare it with the base model"),
+    ):
+        st.page_link(page, label=words, icon=":material/arrow_forward:", query_params=handed)
 
 
 def probe_live(benchmark: str, model: str, example_id: str) -> None:
@@ -161,27 +237,33 @@ def flags(rows: pd.DataFrame) -> None:
     flagged = flagged[flagged["flag"].notna()]
     if flagged.empty:
         return
-    st.warning("Read these runs with care.", icon="⚠️")
+    st.warning("Read these runs with care.", icon=":material/warning:")
     lines = [f"{row['label']}: {formats.flag(row)}" for row in flagged.to_dict("records")]
-    st.code("\n".join(lines), language=None, wrap_lines=True)
+    st.code(formats.visible("\n".join(lines)), language=None, wrap_lines=True)
 
 
-def conditions(rows: pd.DataFrame) -> None:
-    """One line that names the conditions under which the shown runs differ, and what was found.
+def warnings(rows: pd.DataFrame) -> None:
+    """Conditions under which compared runs differ, one line each, as plain text.
 
     Args:
-        rows: of `differences`.
+        rows: with a column `warning`.
     """
-    if rows.empty:
-        return
-    st.warning("These runs were not all made under the same conditions.", icon="⚠️")
-    st.code("\n".join(rows["warning"]), language=None, wrap_lines=True)
+    if len(rows):
+        st.warning("These were not made under the same conditions.", icon=":material/warning:")
+        st.code(formats.visible("\n".join(rows["warning"])), language=None, wrap_lines=True)
+
+
+@contextmanager
+def folded(title: str) -> Iterator[None]:
+    """What is put into it is folded away under a title."""
+    with st.expander(title, icon=":material/unfold_more:"):
+        yield
 
 
 def refused(what: str, reason: str) -> None:
     """Something that could not be done, and the reason in one line, as plain text."""
-    st.warning(what, icon="⚠️")
-    st.code(reason, language=None, wrap_lines=True)
+    st.warning(what, icon=":material/warning:")
+    st.code(formats.visible(reason), language=None, wrap_lines=True)
 
 
 def error(run: pd.Series) -> None:
@@ -189,8 +271,8 @@ def error(run: pd.Series) -> None:
     if formats.present(run["error"]):
         step = run["failed_step"]
         where = f" at step {int(step)}" if formats.present(step) else ""
-        st.error(f"This run failed{where}.", icon="⚠️")
-        st.code(str(run["error"]), language=None, wrap_lines=True)
+        st.error(f"This run failed{where}.", icon=":material/warning:")
+        st.code(formats.visible(run["error"]), language=None, wrap_lines=True)
 
 
 def document(title: str, text: object) -> None:
@@ -204,12 +286,25 @@ def document(title: str, text: object) -> None:
 
 
 def computed(*names: str) -> None:
-    """How the numbers of a panel are computed: the SQL itself."""
-    with st.expander("How is this computed?", icon=":material/function:"):
+    """How the numbers of a panel are computed: the SQL itself, and its rows to take along."""
+    with st.expander("How is this computed? Download the rows", icon=":material/function:"):
         for name in names:
-            st.caption(f"`results_db/queries/{name}.sql`")
+            said, taken = st.columns([3, 1], vertical_alignment="center")
+            said.caption(f"`results_db/queries/{name}.sql`")
+            as_csv = data.asked_last(name)
+            if as_csv is not None:
+                taken.download_button(
+                    "Rows as CSV", as_csv, f"unpact-{name}.csv", "text/csv",
+                    key=f"csv_{name}", icon=":material/download:", on_click="ignore",
+                )  # fmt: skip
             st.code(data.sql_of(name), language="sql")
         st.caption("Definitions that several questions share stand in `results_db/macros.sql`.")
+
+
+def source(path: str, code: str, language: str) -> None:
+    """The source of a method or query, folded away."""
+    with st.expander(f"Source: {path}", icon=":material/code:"):
+        st.code(code, language=language, height=480)
 
 
 def explain_state(state: data.State) -> bool:
@@ -218,7 +313,7 @@ def explain_state(state: data.State) -> bool:
     if state not in messages:
         return True
     st.title("unPact", anchor=False)
-    st.info(messages[state], icon="📄")
+    st.info(messages[state], icon=":material/description:")
     new = " --db results_db/new.duckdb" if state == "other_schema" else ""
     st.code(f"unpact run demo{new}", language="sh")
     st.caption("The results file looked for:")
@@ -249,5 +344,8 @@ def _watch(shown: int) -> None:
 
 def busy(error: TimeoutError) -> None:
     """The results file is held by another program, and these rows were never read."""
-    st.warning("The results file is in use by another program. Reload in a moment.", icon="⏳")
+    st.warning(
+        "The results file is in use by another program. Reload in a moment.",
+        icon=":material/hourglass_top:",
+    )
     st.text(str(error))

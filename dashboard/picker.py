@@ -6,13 +6,14 @@ import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from dashboard import data, theme
+from dashboard import data, formats, theme
 from dashboard.filters import Chosen
 
 KEY = "example"
 # what a link hands over to the live page; not the keys of filters, whose defaults leave the address
 HANDED = ("prompt_benchmark", "prompt_model", "prompt_example")
 SEEN = "example_in_url"
+LONGEST = 160  # characters of a prompt in the list
 
 
 def search(chosen: Chosen, model: str) -> pd.DataFrame:
@@ -49,7 +50,7 @@ def pick(rows: pd.DataFrame) -> str:
     with middle:
         chosen = st.selectbox(
             f"Prompt, {ids.index(st.session_state[KEY]) + 1} of {len(ids)}", ids, key=KEY,
-            format_func=lambda key: f"{' '.join(str(prompts_by_id[key]).split())} · {key}",
+            format_func=lambda key: _line(str(prompts_by_id[key]), key),
             persist_state="session",
         )  # fmt: skip
     at = ids.index(str(chosen))
@@ -57,6 +58,11 @@ def pick(rows: pd.DataFrame) -> str:
     _step_button(after, "Next", ids, at + 1)
     st.query_params[KEY] = st.session_state[SEEN] = str(chosen)
     return str(chosen)
+
+
+def _line(prompt: str, example_id: str) -> str:
+    """A prompt in one line, with its id."""
+    return f"{formats.visible(' '.join(prompt.split()), LONGEST)} · {formats.visible(example_id)}"
 
 
 def _one(label: str, key: str, options: dict[str, str]) -> str:

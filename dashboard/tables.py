@@ -10,11 +10,19 @@ import pandas as pd
 from dashboard import formats, theme
 from dashboard.tokens import swatch
 
+LONG = 1500  # characters; a longer text scrolls in its own box
+
 
 def cell(text: str, below: str = "", kind: str = "") -> str:
     """A table cell with a muted second line."""
-    second = f"<small>{html.escape(below)}</small>" if below else ""
-    return f'<td class="{kind}">{html.escape(text)}{second}</td>'
+    second = f"<small>{safe(below)}</small>" if below else ""
+    return f'<td class="{kind}">{safe(text)}{second}</td>'
+
+
+def safe(text: str) -> str:
+    """Text from data as HTML: escaped, nothing that acts, in a box of its own where it is long."""
+    escaped = html.escape(formats.visible(text))
+    return f'<div class="u-long">{escaped}</div>' if len(text) > LONG else escaped
 
 
 def figure(text: str, below: str = "") -> str:
@@ -35,9 +43,7 @@ def head(row: pd.Series, *, full: bool = True) -> str:
 def group(title: str, remark: str, columns: int) -> list[str]:
     """A line over the lines that belong together, across all columns."""
     below = f"<small>{html.escape(remark)}</small>" if remark else ""
-    return [
-        f'<th scope="colgroup" class="u-group" colspan="{columns}">{html.escape(title)}{below}</th>'
-    ]
+    return [f'<th scope="colgroup" class="u-group" colspan="{columns}">{safe(title)}{below}</th>']
 
 
 def table(headings: Sequence[str], lines: Iterable[Sequence[str]], numeric: int = 0) -> str:
@@ -256,6 +262,27 @@ def answers(rows: pd.DataFrame) -> str:
     return table(headings, lines, numeric=2)
 
 
+def course(rows: pd.DataFrame) -> str:
+    """What one run answers at each measured step.
+
+    Args:
+        rows: of `example_course`.
+    """
+    lines = [
+        [
+            f'<th scope="row">{html.escape(str(row["axis"]))} {row["axis_value"]:g}</th>',
+            cell(_text(row["text"]), kind="u-wide"),
+            mark(row["correct"]),
+            figure(formats.nats(row["logprob"])),
+            figure(formats.number(row["rouge_l_recall"])),
+        ]
+        for _, row in rows.iterrows()
+    ]
+    headings = ["Measured at", "Answer to the plain prompt", "Correct", "log p of gold",
+                "ROUGE-L recall"]  # fmt: skip
+    return f'<div class="u-dense">{table(headings, lines, numeric=2)}</div>'
+
+
 def mark(correct: object) -> str:
     """Right or wrong, in a word as well as a colour."""
     if not formats.present(correct):
@@ -280,8 +307,8 @@ def example(rows: pd.DataFrame) -> str:
         f"{split} split · group: {row['group']} · asks for: {row['attribute']} · "
         f"id: {row['example_id']}",
     ]
-    below = "".join(f"<small>{html.escape(line)}</small>" for line in lines)
-    return f'<div class="u-question">{html.escape(prompt)}{below}</div>'
+    below = "".join(f"<small>{safe(line)}</small>" for line in lines)
+    return f'<div class="u-question">{safe(prompt)}{below}</div>'
 
 
 def _rule(row: pd.Series) -> str:
@@ -296,8 +323,8 @@ def _rule(row: pd.Series) -> str:
 
 def asked(prompt: str, answer: str) -> str:
     """A question that was typed, and the answer that is scored."""
-    below = f"<small>Answer scored: {html.escape(answer)}</small>"
-    return f'<div class="u-question">{html.escape(prompt)}{below}</div>'
+    below = f"<small>Answer scored: {safe(answer)}</small>"
+    return f'<div class="u-question">{safe(prompt)}{below}</div>'
 
 
 def _list(value: object) -> list[object]:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from dashboard import formats
+
 FONT = "Source Sans, sans-serif"
 NEUTRAL = "#7D8590"
 ACCENT = "#3F74E8"  # of what belongs to no unlearning method
@@ -215,7 +217,7 @@ def labelled(rows: pd.DataFrame) -> pd.DataFrame:
             labels = labels + " · " + runs[name].astype(str)
     differs = labels.duplicated(keep=False) & runs["variant"].notna()
     labels = labels.where(~differs, labels + " · " + runs["variant"].astype(str))
-    labels = told_apart(labels, runs["run_id"])
+    labels = told_apart(labels.map(formats.visible), runs["run_id"])
     named = rows.assign(label=rows["run_id"].map(dict(zip(runs["run_id"], labels, strict=True))))
     ranked = named.assign(_rank=named["method"].map(method_rank))
     return ranked.sort_values(["_rank", "label"], kind="stable").drop(columns="_rank")

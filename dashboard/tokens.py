@@ -15,6 +15,7 @@ import pandas as pd
 from dashboard import formats, theme
 
 SIGNS = {"\n": "↵", "\t": "⇥"}
+LONGEST = 120  # characters of a token in a strip
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def shown(token: str) -> Shown:
     """
     text = decoded(token)
     bare = text.lstrip(" ")
-    visible = "".join(SIGNS.get(character, character) for character in bare)
+    visible = "".join(SIGNS.get(sign, sign) for sign in formats.visible(bare, LONGEST))
     return Shown(visible or "␣", starts_word=bare != text or text[:1] in SIGNS)
 
 
@@ -89,24 +90,27 @@ class Strip:
     cells: tuple[Cell, ...]
 
 
-def strips(rows: pd.DataFrame) -> str:
+def strips(rows: pd.DataFrame, scale: pd.DataFrame | None = None) -> str:
     """One line of coloured tokens per run, on one scale, token under token; HTML.
 
     Args:
         rows: of `prompt_tokens`, for one prompt.
+        scale: the rows that the scale is of, where others of the prompt are drawn elsewhere.
     """
     rows = theme.labelled(rows.assign(model=""))
-    drawn = "".join(_strip(strip) for strip in lines(rows))
-    return f'{answer(rows)}<div class="u-strips">{drawn}</div>{legend(rows)}'
+    scale = rows if scale is None else scale
+    drawn = "".join(_strip(strip) for strip in lines(rows, scale))
+    return f'{answer(rows)}<div class="u-strips">{drawn}</div>{legend(scale)}'
 
 
-def lines(rows: pd.DataFrame) -> list[Strip]:
+def lines(rows: pd.DataFrame, scale: pd.DataFrame | None = None) -> list[Strip]:
     """What to draw of rows with a column `label`, run by run in the order they come in.
 
     Args:
         rows: of `prompt_tokens`; a column `word` names the word that a token is a part of.
+        scale: the rows that the scale is of; these rows where it is None.
     """
-    limit, widths = _limit(rows), _widths(rows)
+    limit, widths = _limit(rows if scale is None else scale), _widths(rows)
     return [
         _line(part.sort_values("position"), limit, widths)
         for _, part in rows.groupby("run_id", sort=False)
@@ -190,7 +194,8 @@ def _title(row: dict[str, object], score: float | None) -> str:
     kind = theme.TOKEN_CLASSES.get(str(row["token_class"]), str(row["token_class"])).lower()
     key = ", KeyToken" if _yes(row["is_key"]) else ""
     value = "not scored" if score is None else f"{formats.nats(score)} per answer token"
-    return f"{decoded(str(row['token']))!r}: {value}; {kind}{key}; position {row['position']}"
+    text = formats.visible(decoded(str(row["token"])), formats.LONGEST)
+    return f"{text!r}: {value}; {kind}{key}; position {row['position']}"
 
 
 def _yes(value: object) -> bool:

@@ -34,8 +34,8 @@ def dashboard(path: Path, host: str, port: int, plan: str | None) -> int:
     """
     _check_free(host, port)
     with tempfile.TemporaryDirectory(prefix="unpact-") as private:
-        environment = _environment(path, Path(private))
-        server = subprocess.Popen(_command(host, port), cwd=ROOT, env=environment)
+        settings = environment(path, Path(private))
+        server = subprocess.Popen(command(host, port), cwd=ROOT, env=settings)
         return _serve_until_it_ends(server, path, host, port, plan)
 
 
@@ -44,14 +44,14 @@ def _serve_until_it_ends(
 ) -> int:
     children = [server]
     try:
-        _wait_until_up(server, host, port)
+        wait_until_up(server, host, port)
         print(f"Dashboard: http://{_shown(host)}:{port}  (Ctrl-C ends it)", flush=True)
         if plan is not None:
             study = [sys.executable, "-m", "engine", "run", plan, "--db", str(path)]
             children.append(subprocess.Popen(study))
         return server.wait()
     finally:
-        _end(children)
+        end(children)
 
 
 def _check_free(host: str, port: int) -> None:
@@ -64,19 +64,25 @@ def _check_free(host: str, port: int) -> None:
             raise DashboardError(f"cannot listen on {reason}; choose another --port") from error
 
 
-def _command(host: str, port: int) -> list[str]:
+def command(host: str, port: int) -> list[str]:
+    """Command line of the server."""
     options = {"server.address": host, "server.port": str(port), "server.headless": "true"}
     flags = [f"--{key}={value}" for key, value in options.items()]
     return [sys.executable, "-m", "streamlit", "run", str(ROOT / "dashboard" / "app.py"), *flags]
 
 
-def _environment(path: Path, private: Path) -> dict[str, str]:
+def environment(path: Path, private: Path) -> dict[str, str]:
     """With the file in which the model host, once a page needs one, leaves address and token."""
     host_file = str(private / "host.json")
     return {**os.environ, "UNPACT_DB": str(path), "UNPACT_HOST_FILE": host_file}
 
 
-def _wait_until_up(server: subprocess.Popen[bytes], host: str, port: int) -> None:
+def wait_until_up(server: subprocess.Popen[bytes], host: str, port: int) -> None:
+    """Return once the server answers.
+
+    Raises:
+        DashboardError: it ended, or does not answer.
+    """
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         if server.poll() is not None:
@@ -93,7 +99,8 @@ def _shown(host: str) -> str:
     return "localhost" if host in ("127.0.0.1", "0.0.0.0", "") else host
 
 
-def _end(children: list[subprocess.Popen[bytes]]) -> None:
+def end(children: list[subprocess.Popen[bytes]]) -> None:
+    """Stop processes, and wait until they are gone."""
     for child in children:
         if child.poll() is None:
             child.terminate()

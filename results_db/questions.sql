@@ -23,3 +23,31 @@ CREATE OR REPLACE MACRO focus_pairs(
     JOIN example_focus AS found ON found.run_id = chosen.run_id
     WHERE found.method = of_attribution AND target = of_target
         AND answer_tokens = of_answer_tokens;
+
+-- The conditions under which runs were made, one row per run and condition. of_runs: name of a
+-- relation with the columns of run. condition: see query differences.
+CREATE OR REPLACE MACRO run_conditions(of_runs) AS TABLE
+    WITH computed AS (
+        SELECT chosen.run_id, build.*
+        FROM query_table(of_runs) AS chosen JOIN build ON build.build_id = chosen.build_id
+    ), packaged AS (
+        SELECT run_id, packages, unnest(json_keys(packages)) AS package FROM computed
+    )
+    SELECT run_id, 'dtype' AS condition, dtype AS value FROM query_table(of_runs)
+    UNION ALL SELECT run_id, 'prompt format of ' || model, prompt_format FROM query_table(of_runs)
+    UNION ALL SELECT run_id, 'data', data_hash FROM query_table(of_runs)
+    UNION ALL
+    SELECT chosen.run_id, 'base weights of ' || model || ', seed ' || seed, weight_hash
+    FROM query_table(of_runs) AS chosen JOIN checkpoint
+        ON checkpoint.run_id = chosen.base_run_id AND checkpoint.is_final
+    UNION ALL
+    SELECT run_id, 'attribution path of ' || split_part(name, ' ', 1),
+        string_agg(split_part(name, ' ', 2), '+' ORDER BY name)
+    FROM run_choice SEMI JOIN query_table(of_runs) USING (run_id)
+    WHERE kind = 'attribution_path' GROUP BY run_id, split_part(name, ' ', 1)
+    UNION ALL SELECT run_id, 'device', device FROM computed
+    UNION ALL SELECT run_id, 'threads', threads::VARCHAR FROM computed
+    UNION ALL SELECT run_id, 'python', python FROM computed
+    UNION ALL SELECT run_id, 'platform', platform FROM computed
+    UNION ALL SELECT run_id, 'commit', "commit" FROM computed
+    UNION ALL SELECT run_id, package, packages ->> package FROM packaged;

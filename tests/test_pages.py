@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,10 +19,11 @@ from tests import hostile_rows, results_rows
 
 APP = Path(__file__).parents[1] / "dashboard" / "app.py"
 PAGES = sorted(path.name for path in (APP.parent / "views").glob("*.py"))
-TITLES = {"Overview", "Token shift", "Recovery", "Utility", "One prompt", "Runs"}
+TITLES = {"Overview", "Token shift", "Recovery", "Utility", "One prompt", "Compare", "Runs"}
+METHODS = "90_methods.py"
 LIVE = "70_live_probe.py"
 RUN_PAGES = ["10_overview.py", "20_token_shift.py", "30_recovery.py", "40_utility.py"]
-RESULTS = [page for page in PAGES if page != "80_runs.py"]
+RESULTS = [page for page in PAGES if page not in {"80_runs.py", METHODS}]
 
 
 @pytest.fixture(scope="session")
@@ -124,7 +126,7 @@ def test_runs_page_shows_where_a_running_study_stands(
     assert "width:25%" in shown
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if page != LIVE])
+@pytest.mark.parametrize("page", [page for page in PAGES if page not in {LIVE, METHODS}])
 def test_every_page_draws_a_study_with_its_sql_and_alternative_texts(
     page: str, study: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -192,6 +194,29 @@ def test_models_and_methods_are_those_of_the_chosen_benchmark(
     assert app.multiselect(key="methods").options == ["Base model"]
     app.selectbox(key="benchmark").select("people").run()
     assert app.multiselect(key="models").options == ["tiny"]
+
+
+def test_runs_of_one_seed_are_shown_alone_and_their_rows_taken_along(
+    study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = opened(study, "10_overview.py", monkeypatch, seeds="1")
+    assert app.multiselect(key="seeds").options == ["0", "1"]
+    table = html_of(app)
+    assert "negative preference optimisation" in table
+    assert "gradient ascent" not in table
+    assert "Rows as CSV" in [button.proto.label for button in app.get("download_button")]
+
+
+def test_a_click_in_the_overview_leaves_its_run_alone_in_the_table(
+    study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = opened(study, "10_overview.py", monkeypatch)
+    carried = {point for trace in figures(app)[0]["data"] for point in trace.get("customdata", ())}  # type: ignore[attr-defined]
+    assert {"base", "ga", "npo"} <= carried
+    app.selectbox(key="only_run").set_value("ga").run()
+    assert "gradient ascent" in html_of(app)
+    assert "negative preference optimisation" not in html_of(app)
+    assert not app.exception
 
 
 def test_a_filter_that_matches_nothing_says_so(
@@ -295,6 +320,14 @@ def test_prompt_page_shows_answers_and_every_attempt(
     shown = html_of(app)
     assert "In Rome." in shown
     assert "✗ wrong" in shown
+    assert "step 5</th>" in shown
+    strips = shown.split('<div class="u-strip">')[1:]
+    assert [strip.split("<b>")[1].split("</b>")[0] for strip in strips[:3]] == [
+        "Base model", "Retain model", "GA"]  # fmt: skip
+    assert len(strips) == 6, "the other methods follow"
+    limits = re.findall(r"<span>\+([\d.]+) nats or more", shown)
+    assert len(limits) == 2, "a legend each"
+    assert len(set(limits)) == 1, "on one scale"
     attempts = app.dataframe[-1].value
     assert "too few words" in set(attempts["Not built because"])
 
@@ -316,7 +349,10 @@ def test_hostile_text_reaches_the_browser_escaped(
     app = opened(hostile, page, monkeypatch)
     assert "<script" not in html_of(app)
     assert "<b>x</b>" not in html_of(app)
-    spoken = [*app.markdown, *app.caption, *app.subheader, *app.info]
+    assert "<img" not in html_of(app)
+    assert not set("\x1b\u202e") & set(html_of(app))
+    assert len(html_of(app)) < 90_000, "an endless token is cut"
+    spoken = [*app.markdown, *app.caption, *app.header, *app.info]
     assert not any("alert(1)" in element.value for element in spoken)
     for figure in figures(app):
         figure["layout"].pop("meta")  # type: ignore[attr-defined]
@@ -455,7 +491,7 @@ def test_key_tokens_are_chosen_before_a_token_is_clicked(
     app.run()
     assert not app.exception, app.exception[0].message
     assert "Words to emphasise: <b>Anna</b>" in html_of(app)
-    (strips,) = app.get("bidi_component")
+    strips, _ = app.get("bidi_component")  # the second offers figures as SVG
     assert "<b>x</b>" not in html_of(app)
     sent = json.loads(strips.proto.json)
     assert sent["chosen"] == ["Anna"]
@@ -516,7 +552,7 @@ def test_utility_says_where_the_loss_of_each_run_pushes(
     study: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     app = opened(study, "40_utility.py", monkeypatch)
-    assert any("penalised alike" in heading.value for heading in app.subheader)
+    assert any("penalised alike" in heading.value for heading in app.header)
     assert "No run here penalises fact words alone" in html_of(app)
 
 

@@ -185,12 +185,39 @@ COLUMNS: dict[str, tuple[dict[str, Parameter], str]] = {
         " wrong_answers question_paraphrases answer_paraphrases correct_rule",
     ),
     "example_answers": (ONE, "run_id model method text correct logprob rouge_l_recall"),
+    "example_course": (
+        {"run_id": "ga", "example_id": "f0a"},
+        "step axis axis_value is_final text correct rouge_l_recall logprob",
+    ),
     "example_attempts": (
         ONE,
         "run_id model method strategy arm draw words prompt text correct logprob reason",
     ),
     "base_scores": ({"run_id": "base"}, "method answer_tokens example_id scores is_key has_keys"),
     "differences": (RUNS, "condition found warning"),
+    "measured_steps": (
+        RUNS,
+        "run_id model method step axis axis_value is_final weight_change",
+    ),
+    "compared_metrics": (
+        {
+            "first": "base",
+            "first_step": 0,
+            "second": "ga",
+            "second_step": 10,
+            "attribution_method": "leave_one_out",
+            "target": "gold",
+            "answer_tokens": "novel",
+            "minimum_nats": 0.05,
+        },
+        "section measure unit first_value second_value difference low high n groups unpaired"
+        " reason",
+    ),
+    "compared_settings": (
+        {"first": "base", "second": "ga"},
+        "setting first_value second_value differs",
+    ),
+    "compared_conditions": ({"first": "base", "second": "ga"}, "condition warning"),
     "saved_models": ({}, "run_id benchmark model method step path"),
 }
 
@@ -212,7 +239,12 @@ def test_columns_are_the_ones_agreed(study: Path, name: str) -> None:
     parameters, columns = COLUMNS[name]
     rows = read.query(study, name, **parameters)
     assert list(rows.columns) == columns.split()
-    assert not rows.empty or name in {"saved_models", "differences", "penalise_effect"}
+    assert not rows.empty or name in {
+        "saved_models",
+        "differences",
+        "compared_conditions",
+        "penalise_effect",
+    }
 
 
 @pytest.mark.parametrize("name", read.names())
@@ -230,7 +262,7 @@ def test_header_says_question_parameters_and_grain(name: str) -> None:
     assert header == lines[: len(header)], "comments stand in the header"
     assert header[0].endswith("?")
     described = [
-        re.match(r"-- \$(\w+) +(VARCHAR\[\]|VARCHAR|DOUBLE|BOOLEAN|INTEGER) ", line)
+        re.match(r"-- \$(\w+) +(VARCHAR\[\]|VARCHAR|DOUBLE|INTEGER|BOOLEAN) ", line)
         for line in header
     ]
     assert {match[1] for match in described if match} == read.parameters_of(name)
@@ -299,6 +331,7 @@ def test_choices_hold_what_has_rows(study: Path) -> None:
     assert found == {
         "attribution_method": ["leave_one_out"], "benchmark": ["people"], "model": ["tiny"],
         "method": ["ga", "none", "npo", "retrain", "sham"], "strategy": ["quote", "repeat"],
+        "seed": ["0", "1"],
     }  # fmt: skip
 
 
@@ -379,7 +412,14 @@ RUN_QUERIES = sorted(
     "name",
     sorted(
         set(RUN_QUERIES)
-        - {"examples", "keyword_agreement", "differences", "penalise_effect", "recovery_reasons"}
+        - {
+            "examples",
+            "keyword_agreement",
+            "differences",
+            "compared_conditions",
+            "penalise_effect",
+            "recovery_reasons",
+        }
     ),
 )
 def test_only_complete_runs_are_counted(study: Path, name: str) -> None:

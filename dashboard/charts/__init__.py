@@ -1,6 +1,7 @@
 """Rows to plotly figures: no Streamlit, no SQL. A figure's alternative text is in its `meta`."""
 
 from dashboard.charts.alpha import focus_over_alpha
+from dashboard.charts.comparison import differences
 from dashboard.charts.focus import focus_of_prompts, focus_shift
 from dashboard.charts.keywords import keyword_agreement
 from dashboard.charts.overlap import recovery_overlap
@@ -14,6 +15,7 @@ from dashboard.charts.utility import axes_of, utility_curves
 __all__ = [
     "MEASURES",
     "axes_of",
+    "differences",
     "effect_forest",
     "focus_of_prompts",
     "focus_over_alpha",

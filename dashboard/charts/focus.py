@@ -64,7 +64,7 @@ def _dumbbell(
     )  # fmt: skip
     figure.add_scatter(
         x=after, y=place, mode="markers", hovertext=texts, hoverinfo="text", showlegend=False,
-        marker=_marker(rows), row=1, col=column,
+        marker=_marker(rows), customdata=list(rows["run_id"]), row=1, col=column,
     )  # fmt: skip
 
 
@@ -79,6 +79,7 @@ def _change(figure: go.Figure, rows: pd.DataFrame, place: pd.Series) -> None:
     figure.add_scatter(
         x=points["shift"], y=place, mode="markers", marker=_marker(rows), showlegend=False,
         hovertext=[_shift_hover(row) for row in rows.to_dict("records")], hoverinfo="text",
+        customdata=list(rows["run_id"]),
         error_x=frame.bars(points, "shift", theme.NEUTRAL), row=1, col=2,
     )  # fmt: skip
 
@@ -175,7 +176,7 @@ def _prompt_points(figure: go.Figure, rows: pd.DataFrame, column: int) -> None:
         marker={"color": color, "size": 8, "opacity": 0.8, "line": {"width": 1.6, "color": color},
                 "symbol": ["circle" if good else "x-thin" for good in right]},
         hovertext=[_prompt_hover(row) for row in rows.to_dict("records")], hoverinfo="text",
-        row=1, col=column,
+        customdata=list(rows["example_id"]), row=1, col=column,
     )  # fmt: skip
 
 

@@ -102,7 +102,8 @@ def _path(
         x=steps["utility"], y=steps["plain"], mode="lines+markers", showlegend=False,
         line={"color": style.color, "width": 1.5, "dash": style.dash},
         marker={"size": 4.5, "color": style.color}, opacity=0.65, hoverinfo="text",
-        hovertext=[_step_hover(run, step) for step in steps.to_dict("records")], **at,
+        hovertext=[_step_hover(run, step) for step in steps.to_dict("records")],
+        customdata=[run["run_id"]] * len(steps), **at,
     )  # fmt: skip
     _emphasis_on_the_way(figure, steps, run, at)
 
@@ -157,7 +158,7 @@ def _end(figure: go.Figure, run: dict[str, object], at: dict[str, int]) -> None:
         figure.add_scatter(
             x=row["utility"], y=row[name], mode="markers", showlegend=False,
             name=formats.chart_text(run["label"]), hovertext=[text], hoverinfo="text",
-            marker={"color": color, **marker},
+            customdata=[run["run_id"]], marker={"color": color, **marker},
             error_y=frame.bars(row, name, color, thickness=1) if emphasis else None,
             error_x=frame.bars(row, "utility", color, thickness=1) if emphasis else None,
             **at,
@@ -182,35 +183,40 @@ def _end_hover(row: pd.Series) -> str:
 def _labels(figure: go.Figure, finals: pd.DataFrame, gap: float, at: dict[str, int]) -> None:
     placed = finals.dropna(subset=["utility", "any_emphasis"]).sort_values("utility")
     crowded = placed["utility"] > CROWDED_FROM  # where paths meet: named in a column beside them
-    _stack(figure, placed[crowded], LOWEST, gap, at, column=_right_of(placed))
+    labels = _stack(placed[crowded], LOWEST, gap, at, column=_right_of(placed))
     near = (placed["utility"].diff() > LABEL_WIDTH).cumsum()[~crowded]
     for _, rows in placed[~crowded].groupby(near):
-        _stack(figure, rows, float(rows["any_emphasis"].min()) + gap / 2, gap, at)
+        labels += _stack(rows, float(rows["any_emphasis"].min()) + gap / 2, gap, at)
+    # all at once: plotly checks every annotation again whenever one is added
+    figure.update_layout(annotations=[*figure.layout.annotations, *labels])
 
 
 def _stack(
-    figure: go.Figure, rows: pd.DataFrame, lowest: float, gap: float, at: dict[str, int], *,
+    rows: pd.DataFrame, lowest: float, gap: float, at: dict[str, int], *,
     column: float | None = None,
-) -> None:  # fmt: skip
+) -> list[dict[str, object]]:  # fmt: skip
     """Labels above their points, one over the other, or in a column of their own."""
     wanted = [float(value) + gap for value in rows["any_emphasis"]]
     heights = frame.spread(wanted, gap, lowest + gap / 2, HIGHEST - gap / 2)
-    for row, height in zip(rows.itertuples(), heights, strict=True):
-        _label(figure, row, column or float(row.utility) + 0.025, height, at)
+    return [
+        _label(row, column or float(row.utility) + 0.025, height, at)
+        for row, height in zip(rows.itertuples(), heights, strict=True)
+    ]
 
 
 def _right_of(finals: pd.DataFrame) -> float:
     return max(1.0, float(finals["utility"].max())) + 0.06
 
 
-def _label(figure: go.Figure, row: pd.Series, x: float, y: float, at: dict[str, int]) -> None:
+def _label(row: pd.Series, x: float, y: float, at: dict[str, int]) -> dict[str, object]:
     panel = "" if at["row"] == 1 else str(at["row"])
-    figure.add_annotation(
-        x=row.utility, y=row.any_emphasis, ax=x, ay=y, axref=f"x{panel}", ayref=f"y{panel}",
-        xanchor="left", text=formats.chart_text(row.label), showarrow=True, arrowhead=0,
-        arrowwidth=0.9, arrowcolor=theme.NEUTRAL, standoff=9,
-        font={"size": 13, "weight": 600, "color": theme.method(str(row.method)).color}, **at,
-    )  # fmt: skip
+    axes = {"xref": f"x{panel}", "yref": f"y{panel}", "axref": f"x{panel}", "ayref": f"y{panel}"}
+    return {
+        **axes, "x": row.utility, "y": row.any_emphasis, "ax": x, "ay": y, "xanchor": "left",
+        "text": formats.chart_text(row.label), "showarrow": True, "arrowhead": 0,
+        "arrowwidth": 0.9, "arrowcolor": theme.NEUTRAL, "standoff": 9,
+        "font": {"size": 13, "weight": 600, "color": theme.method(str(row.method)).color},
+    }  # fmt: skip
 
 
 def _keys(figure: go.Figure) -> None:

@@ -40,8 +40,8 @@ def utility_curves(rows: pd.DataFrame, axis: str) -> go.Figure:
             for label in dict.fromkeys(part["label"]):
                 _curve(figure, part[part["label"] == label], end, {"row": line, "col": column})
             _value_axis(figure, rows[rows["measure"] == measure], {"row": line, "col": column})
-        if len(models) > 1:
-            figure.update_yaxes(title=formats.chart_text(model), row=line, col=1)
+        title = formats.chart_text(model) if len(models) > 1 else "correct answers, share"
+        figure.update_yaxes(title=title, row=line, col=1)
     _name_once(figure)
     figure.update_xaxes(title=AXES.get(axis, axis), row=len(models))
     frame.legend_above(figure)
@@ -85,7 +85,8 @@ def _curve(figure: go.Figure, rows: pd.DataFrame, end: float, at: dict[str, int]
         marker={"symbol": style.symbol, "size": 8, "color": style.color},
         error_y=None if single else
         frame.between(shown["value"], shown["low"], shown["high"], _faded(style.color), 1.2),
-        hovertext=[_hover(row) for row in shown.to_dict("records")], **at,
+        hovertext=[_hover(row) for row in shown.to_dict("records")],
+        customdata=list(shown["run_id"]), **at,
     )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ panels.page(
 )
 chosen = filters.sidebar()
 panels.context(chosen.benchmark, chosen.models)
-panels.conditions(data.rows("differences", **chosen.runs))
+panels.warnings(data.rows("differences", **chosen.runs))
 panels.flags(data.rows("run_flags", **chosen.runs))
 top = st.container()
 
@@ -27,17 +27,21 @@ with utility_column:
 finals = data.rows("overview", **chosen.runs)
 steps = data.rows("trajectory", **chosen.runs)
 if panels.found(finals):
-    panels.chart(charts.knowledge_against_utility(finals, steps, min_utility), key="dilemma")
+    figure = charts.knowledge_against_utility(finals, steps, min_utility)
+    panels.chart_that_sets(figure, "dilemma", filters.ONLY_RUN, reset=filters.ALL)
     panels.computed("overview", "trajectory")
 
 panels.heading(
     "What does the evidence say about each method?",
     "Net effect: what emphasis brings back beyond its placebo, minus the same on the model that "
-    "never knew the facts. 95% intervals in brackets, robust to facts of one person being alike.",
+    "never knew the facts. 95% intervals in brackets, robust to facts of one person being alike. "
+    "A click on a mark above leaves its run alone.",
 )
 verdicts = data.rows("verdict", **chosen.runs, max_effect=max_effect, min_utility=min_utility)
 if panels.found(verdicts, "No unlearned run matches these filters."):
-    panels.markup(tables.verdicts(verdicts))
+    shown = filters.only_run(verdicts)
+    panels.markup(tables.verdicts(shown))
+    panels.open_run(shown)
     panels.computed("verdict")
 
 with top:

@@ -10,7 +10,7 @@ chosen = filters.one_model(filters.sidebar())
 model = chosen.models[0]
 panels.context(chosen.benchmark, chosen.models)
 panels.flags(data.rows("run_flags", **chosen.runs))
-panels.conditions(data.rows("differences", **chosen.runs))
+panels.warnings(data.rows("differences", **chosen.runs))
 
 panels.heading(
     "What does each word of one prompt contribute?",
@@ -45,11 +45,12 @@ panels.heading(
     "Over all prompts, did focus leave the KeyTokens?",
     "Any change of weights lowers this share, because KeyTokens are the largest on the base model. "
     "Read a method beside sham (same steps, retain data only) and beside its retain prompts. A "
-    "share of little contribution is noise: the nats on the right say how much there is.",
+    "share of little contribution is noise: the nats on the right say how much there is. A click "
+    "on a mark shows the prompts of its run at the end of this page.",
 )
 focus = data.rows("focus", **chosen.focus)
 if panels.found(focus):
-    panels.chart(charts.focus_shift(focus), key="focus")
+    panels.chart_that_sets(charts.focus_shift(focus), "focus", filters.RUN)
     panels.computed("focus")
 
 panels.heading(
@@ -74,7 +75,7 @@ if panels.found(agreement, "Stored for the gold answer's words that are not in t
     panels.computed("rank_agreement")
 
 panels.heading(
-    "Which kinds of word lost their contribution?",
+    "How did the contribution of each kind of word change?",
     "Mean contribution, nats per token. If common words fall as far as keywords, all tokens were "
     "punished alike.",
 )
@@ -94,13 +95,17 @@ if panels.found(planted, "No prompt here has both keywords and KeyTokens."):
     panels.computed("keyword_agreement")
 
 panels.heading(
-    "Which prompts lost focus in one run?",
-    "One point a prompt. On the dotted line nothing changed.",
+    "How did focus move on each prompt of one run?",
+    "One point a prompt. On the dotted line nothing changed. A click on a point names its prompt.",
 )
 if panels.found(focus):
     run_id = filters.run(focus)
     by_prompt = data.rows(
         "focus_by_prompt", run_id=run_id, **chosen.attribution, minimum_nats=filters.MINIMUM_NATS
     )
-    panels.chart(charts.focus_of_prompts(by_prompt, run_id), key="focus_of_prompts")
+    figure = charts.focus_of_prompts(by_prompt, run_id)
+    clicked = panels.chart_to_choose(figure, key="focus_of_prompts")
+    if clicked is not None:
+        panels.note(f"Chosen: {clicked}")
+        panels.open_prompt(clicked)
     panels.computed("focus_by_prompt")

@@ -11,7 +11,7 @@ panels.page(
 chosen = filters.one_model(filters.sidebar())
 panels.context(chosen.benchmark, chosen.models)
 panels.flags(data.rows("run_flags", **chosen.runs))
-panels.conditions(data.rows("differences", **chosen.runs))
+panels.warnings(data.rows("differences", **chosen.runs))
 
 panels.heading(
     "How often is the answer right, by strategy and control?",

@@ -7,7 +7,7 @@ MAX_GAP = 0.05  # of forget answers correct, within which two runs forgot equall
 panels.page("Utility", "What did unlearning cost everything that should have stayed?")
 chosen = filters.sidebar()
 panels.context(chosen.benchmark, chosen.models)
-panels.conditions(data.rows("differences", **chosen.runs))
+panels.warnings(data.rows("differences", **chosen.runs))
 panels.flags(data.rows("run_flags", **chosen.runs))
 
 panels.heading(
@@ -19,21 +19,23 @@ panels.heading(
 curves = data.rows("utility_curves", **chosen.runs)
 if panels.found(curves):
     for axis in charts.axes_of(curves):
-        panels.chart(charts.utility_curves(curves, axis), key=f"curves_{axis}")
+        figure = charts.utility_curves(curves, axis)
+        panels.chart_that_sets(figure, f"curves_{axis}", filters.ONLY_RUN, reset=filters.ALL)
     panels.computed("utility_curves")
 
 panels.heading(
     "Where did each run end?",
     "Below each value: its 95% interval, its ratio to the base model, how many examples, and how "
-    "often a random wrong value would have passed as correct.",
+    "often a random wrong value would have passed as correct. A click on a curve above leaves its "
+    "run alone.",
 )
 finals = data.rows("utility_final", **chosen.runs)
 if panels.found(finals):
-    panels.markup(tables.utility(finals))
+    panels.markup(tables.utility(filters.only_run(finals)))
     panels.computed("utility_final")
 
 panels.heading(
-    "Is it because all tokens are penalised alike?",
+    "Are all tokens penalised alike?",
     "The share of the loss's gradient that each class of token in the forget answers receives (in "
     "the forget documents, where those are unlearned), at the last measured step. A run with "
     "penalise = fact_words pushes fact words alone; it is compared with the run that pushes all "

@@ -14,28 +14,44 @@ if panels.found(found, "No prompt matches. Clear the search or choose another sp
     panels.probe_live(chosen.benchmark, model, example_id)
 
     panels.heading("What does each run answer?")
-    answers = filters.only_methods(
-        data.rows("example_answers", **this, models=chosen.models), chosen
-    )
+    answers = data.rows(
+        "example_answers", **this, models=chosen.models, seeds=chosen.seeds
+    )  # fmt: skip
+    answers = filters.only_methods(answers, chosen)
     if panels.found(answers):
         panels.markup(tables.answers(answers))
         panels.computed("example", "example_answers")
 
     panels.heading(
-        "Which words carry the answer in each run?",
-        "Contribution in nats per answer token; KeyTokens of the base model are outlined.",
+        "Which words carry the answer before, after, and for a model that never knew it?",
+        "Contribution in nats per answer token; KeyTokens of the base model are outlined. One "
+        "scale for all lines, also for those of the other methods.",
     )
-    scores = data.rows("prompt_tokens", **this, model=model, **chosen.attribution)
-    scores = filters.only_methods(scores, chosen)
+    scores = data.rows(
+        "prompt_tokens", **this, model=model, **chosen.attribution, seeds=chosen.seeds
+    )  # fmt: skip
     if panels.found(scores, "No attribution of this kind for this prompt."):
-        panels.markup(tokens.strips(scores))
+        run_id = filters.run(filters.only_methods(scores, chosen), "Unlearned run")
+        shown = scores["method"].isin(("none", "retrain")) | (scores["run_id"] == run_id)
+        panels.markup(tokens.strips(scores[shown], scores))
+        others = filters.only_methods(scores[~shown], chosen)
+        if len(others):
+            with panels.folded("The same prompt under the other methods"):
+                panels.markup(tokens.strips(others, scores))
         panels.as_table(tokens.table(scores), key="token_table")
         panels.computed("prompt_tokens")
 
+        panels.heading("How did that run's answer change along the way?")
+        course = data.rows("example_course", run_id=run_id, example_id=example_id)
+        if panels.found(course, "This run was not asked this prompt."):
+            panels.markup(tables.course(course))
+            panels.computed("example_course")
+
     panels.heading("What was tried to bring the answer back?")
-    attempts = filters.only_methods(
-        data.rows("example_attempts", **this, models=chosen.models), chosen
-    )
+    attempts = data.rows(
+        "example_attempts", **this, models=chosen.models, seeds=chosen.seeds
+    )  # fmt: skip
+    attempts = filters.only_methods(attempts, chosen)
     if panels.found(attempts, "Emphasis was not tried on this prompt."):
         panels.listing(listings.attempts_at_example(attempts), key="attempts")
         panels.computed("example_attempts")

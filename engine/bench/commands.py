@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -59,6 +60,30 @@ def results_db(
         return
     columns = ("query", "median ms", "p95 ms", "rows")
     console.show_table(measured.title(), columns, measured.table())
+
+
+@bench.command()
+def dashboard(
+    rows: Annotated[int, typer.Option("--rows", min=1, help="Token scores.")] = 10_000_000,
+    db: Annotated[
+        Path | None, typer.Option("--db", help="Measure on this results file instead.")
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Two changes of a filter, one visitor besides.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document only.")] = False,
+) -> None:
+    """The dashboard in a browser, on a made-up study of that size: seconds, memory."""
+    from engine import console
+    from engine.bench import dashboard as measuring
+
+    load = measuring.QUICK if quick else measuring.FULL
+    measured = measuring.measure(rows, load) if db is None else measuring.measure_file(db, load)
+    if as_json:
+        console.show_json(measured.as_document())
+        return
+    title = f"{measured.token_scores:,} token scores, {measured.file_bytes / 1e6:,.0f} MB"
+    console.show_table(title, ("what", "measured", "at most"), measured.table())
 
 
 @bench.command()

@@ -26,6 +26,7 @@ CHOICES: dict[str, Parameter] = {  # what a page asks for when it is opened, for
     "minimum_nats": 0.05, "max_effect": 0.10, "min_utility": 0.90, "max_gap": 0.05,
     "split": "forget", "search": "", "outcome": "all",
     "strategy": "quote", "only_recovered": True, "limit": 200, "offset": 0,
+    "first_step": 0, "second_step": 50,
 }  # fmt: skip
 
 
@@ -78,7 +79,7 @@ def measure(token_scores: int, repeats: int = REPEATS) -> Measurement:
 def times(path: Path, repeats: int = REPEATS) -> tuple[QueryTime, ...]:
     """Time every question of the dashboard, one after another, so often."""
     run_id = str(read.query(path, "runs").iloc[-1]["run_id"])
-    parameters = {**CHOICES, "run_id": run_id}
+    parameters = {**CHOICES, "run_id": run_id, "first": run_id, "second": run_id}
     return tuple(
         _time(path, name, parameters, repeats) for name in read.names() if name not in MADE
     )

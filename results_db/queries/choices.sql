@@ -1,16 +1,18 @@
 -- What is there to choose from?
 -- Takes no parameters.
--- One row per choice. kind: benchmark, model, method (of complete runs), attribution_method or
--- strategy (of any of their rows). name: as stored. benchmark: where it is one, so that a page
+-- One row per choice. kind: benchmark, model, method, seed (of complete runs), attribution_method
+-- or strategy (of any of their rows). name: as stored. benchmark: where it is one, so that a page
 -- offers no model or method that the chosen benchmark has not; for the kind benchmark, itself.
 WITH finished AS (
-    SELECT run_id, benchmark, model, method FROM run WHERE status = 'complete'
+    SELECT run_id, benchmark, model, method, seed FROM run WHERE status = 'complete'
 )
 SELECT 'benchmark' AS kind, benchmark AS name, benchmark FROM finished
 UNION
 SELECT 'model', model, benchmark FROM finished
 UNION
 SELECT 'method', method, benchmark FROM finished
+UNION
+SELECT 'seed', seed::VARCHAR, benchmark FROM finished
 UNION
 SELECT kind, name, benchmark FROM run_choice JOIN finished USING (run_id)
 WHERE kind <> 'attribution_path'

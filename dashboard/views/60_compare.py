@@ -1,0 +1,38 @@
+"""Compare: two runs, or two steps of one, on everything that was measured on both."""
+
+from dashboard import charts, comparison, data, filters, panels
+
+panels.page(
+    "Compare",
+    "How far apart are two runs, or two steps of one, and were they made alike?",
+)
+chosen = filters.sidebar()
+panels.context(chosen.benchmark, chosen.models)
+steps = data.rows("measured_steps", **chosen.runs)
+if panels.found(steps, "No finished run matches these filters."):
+    first, second = comparison.sides(steps)
+    pair = {"first": first.run_id, "second": second.run_id}
+    panels.warnings(data.rows("compared_conditions", **pair))
+
+    panels.heading(
+        "How far apart are they?",
+        "Each difference is second − first over the examples that both have, paired by example; "
+        "95% intervals, robust to facts of one person being alike. One that reaches zero shows no "
+        "difference. Focus is stored at final steps alone.",
+    )
+    metrics = data.rows(
+        "compared_metrics", **pair, first_step=first.step, second_step=second.step,
+        **chosen.attribution, minimum_nats=filters.MINIMUM_NATS,
+    )  # fmt: skip
+    if panels.found(metrics, "These two share no example: nothing can be compared."):
+        named = comparison.named(metrics)
+        panels.chart(charts.differences(named, first.label, second.label), key="differences")
+        panels.markup(comparison.table(named, first, second))
+        panels.computed("compared_metrics", "measured_steps")
+
+    panels.heading("What were they made with?", "Bold: what differs between the two.")
+    settings = data.rows("compared_settings", **pair)
+    panels.markup(comparison.settings(settings, first, second))
+    with panels.folded("Settings that both share"):
+        panels.markup(comparison.shared(settings))
+    panels.computed("compared_settings", "compared_conditions")
