@@ -20,7 +20,7 @@ from engine.checkpoint_spec import ExistingModel
 from engine.corpus import Benchmark
 from engine.plan import ModelSpec, Plan, ProbeSpec, RunSpec
 from results_db import read
-from results_db.records import ARMS, Example
+from results_db.records import EMPHASIS_ARMS, Example
 
 CHARACTERS_A_TOKEN = 4
 EMPHASIS = 1.4  # length of an emphasised prompt over that of the plain one
@@ -78,7 +78,7 @@ def work(run: RunSpec, benchmark: Benchmark, count: Count = about) -> Work:
     asked = _asked(benchmark.questions("forget", "retain", "general"), probe, count)
     texts = Work(read=sum(count(text.answer) for text in benchmark.texts("general")))
     plain = asked + texts + Work(read=_length(forget, count) * 2)
-    final = plain + _attribution(benchmark, probe, count) + _emphasis(forget, probe, count)
+    final = plain + _attribution(benchmark, probe, count) + _recovery(forget, probe, count)
     if run.checkpoint is not None:
         return final
     family = plugins.load("unlearning_methods", run.method)
@@ -86,10 +86,7 @@ def work(run: RunSpec, benchmark: Benchmark, count: Count = about) -> Work:
     steps = method.length()
     if not steps:
         return final
-    one = probe.model_copy(
-        update={"recovery": {probe.trajectory_strategy: {}}}
-    )  # what is tried on the way
-    on_the_way = (plain + _emphasis(forget, one, count)) * probe.trajectory_points
+    on_the_way = (plain + _tried(forget, probe, count, 2)) * probe.trajectory_points
     batch = run.settings.get("optimizer", {}).get("batch_size", 20)
     step = batch * (_length(forget, count) // max(1, len(forget))) * 2  # forget and retain
     return final + on_the_way + Work(learned=steps * step)
@@ -135,12 +132,25 @@ def _some(benchmark: Benchmark, split: Any, probe: ProbeSpec) -> Sequence[Exampl
     return found
 
 
-def _emphasis(forget: Sequence[Example], probe: ProbeSpec, count: Count) -> Work:
-    """Every strategy and arm on every question of the forget split."""
-    tried = len(probe.recovery) * len(ARMS)
-    prompts = int(EMPHASIS * sum(count(e.prompt) for e in forget))
+def _recovery(forget: Sequence[Example], probe: ProbeSpec, count: Count) -> Work:
+    """Every attempt on the final weights: emphases with all placebos, other strategies, samples."""
+    emphases = sum(
+        bool(plugins.load("recovery_strategies", name).USES_KEY_TOKENS) for name in probe.recovery
+    )
+    drawn = 2  # placebos whose words are drawn: of the same prompt, and foreign ones
+    arms = len(EMPHASIS_ARMS) + drawn * (probe.recovery_draws - 1)
+    samples = emphases if probe.resamples is None else probe.resamples
+    tries = emphases * arms + len(probe.recovery) - emphases + samples
+    share = 1.0 if probe.recovery_prompts == "all" else probe.recovery_prompts / max(1, len(forget))
+    return _tried(forget, probe, count, min(1.0, share) * tries)
+
+
+def _tried(forget: Sequence[Example], probe: ProbeSpec, count: Count, times: float) -> Work:
+    """Prompts around every forget question, `times` of each."""
+    prompts = EMPHASIS * sum(count(e.prompt) for e in forget)
     answers = sum(count(e.answer) for e in forget)
-    return Work(2 * prompts + answers, probe.max_new_tokens * len(forget)) * tried
+    generated = probe.max_new_tokens * len(forget)
+    return Work(int((2 * prompts + answers) * times), int(generated * times))
 
 
 @dataclass(frozen=True)
