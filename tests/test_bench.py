@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from engine.bench import attribution, meters, rivals, shapes, unlearning
+from engine.bench import attribution, meters, rivals, shapes, synthetic_study, unlearning
 from engine.bench.attribution import WAYS, Case, DisagreementError
 from engine.bench.shapes import Shape, ShapeError
 from engine.lm import save
+from results_db.tables import OWN_TABLES
 from tests.conftest import unpact
 from tests.tiny_models import tiny_lm
 
@@ -118,3 +119,11 @@ def test_a_bare_step_learns_the_forget_batch() -> None:
     next(unlearning.bare_steps(lm))
     pairs = zip(before, lm.model.parameters(), strict=True)
     assert all(not torch.equal(a, b) for a, b in pairs)
+
+
+def test_a_made_up_study_has_rows_in_every_table_of_a_run() -> None:
+    filled: set[str] = set()
+    for tables in synthetic_study.run_tables(synthetic_study.Shape(1, 8)):
+        assert set(OWN_TABLES) <= set(tables)
+        filled |= {name for name, rows in tables.items() if rows.num_rows}
+    assert set(OWN_TABLES) <= filled

@@ -11,6 +11,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from engine.bench.columns import same, table
+from results_db.records import ModelSource, RecoveryStrategy
+from results_db.tables import of_records
 
 Names = NDArray[np.str_]
 GRADED = 20  # prompts of forget, and of retain, that a plan grades
@@ -119,3 +121,43 @@ def answer_classes(
         "logprob": -generator.exponential(1.0, n),
         "gradient": pa.array(generator.random(n), mask=(by_step == 0) | ~is_forget),
     })  # fmt: skip
+
+
+def text_classes(
+    run_id: str, steps: Sequence[int], documents: int, generator: np.random.Generator
+) -> Any:  # noqa: ANN401
+    """Each class of token of the unlearned documents, at each measured step at which they are read.
+
+    Args:
+        run_id: the run.
+        steps: at which the loss reads the documents.
+        documents: how many there are; 0 where questions are unlearned.
+        generator: of the values.
+    """
+    names, tokens = list(CLASSES), np.array(list(CLASSES.values()), np.int32)
+    each = documents * len(names)
+    n = each * len(steps)
+    return table("text_token_class", {
+        "run_id": same(run_id, n), "step": np.repeat(np.array(steps, np.int32), each),
+        "text": np.tile(np.repeat(np.arange(documents), len(names)), len(steps)),
+        "answer_class": np.tile(names, documents * len(steps)),
+        "tokens": np.tile(tokens * 9, documents * len(steps)), "gradient": generator.random(n),
+    })  # fmt: skip
+
+
+def strategies(run_id: str, names: Sequence[str]) -> Any:  # noqa: ANN401
+    """Strategies that emphasise KeyTokens by wording, tried on one run."""
+    return of_records(
+        "recovery_strategy", [RecoveryStrategy(run_id, name, 1, True, "{}") for name in names]
+    )
+
+
+def source(run_id: str, model: str) -> Any:  # noqa: ANN401
+    """Where the model of a run is from: a hub."""
+    return of_records("model_source", [
+        ModelSource(
+            run_id=run_id, source=f"made-up/{model}", revision="main", commit=None, adapter=None,
+            adapter_commit=None, content_hash="0123456789abcdef", attention="eager",
+            device_map=None, quantization=None, trusted_code=False, prompt_style="{}",
+        )
+    ])  # fmt: skip

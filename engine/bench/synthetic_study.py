@@ -30,6 +30,8 @@ BENCHMARKS = ("authors", "hazards", "news")
 METHODS = ("none", "retrain", "sham", "ga", "ga_gdr", "npo", "npo_gdr", "rmu", "task_vector")
 CELLS = (*((method, "all") for method in METHODS), ("npo_gdr", "fact_words"))  # runs of a cell
 STRATEGIES = ("note_after", "note_before", "quote", "repeat")
+DRAWS = {"placebo_same": 3, "placebo_foreign": 3}  # of arms whose words are drawn; others: 1
+DOCUMENTS = "news"  # the benchmark whose documents are unlearned, instead of its questions
 STEPS = (0, 10, 20, 30, 40, 50)
 ATTRIBUTED = (("gold", "all"), ("gold", "novel"), ("own_generation", "all"),
               ("own_generation", "novel"))  # fmt: skip
@@ -174,6 +176,8 @@ def _tables(run: Run, questions: _Questions, generator: np.random.Generator) -> 
     recovery = _recovery(run, questions, steps, generator)
     forget, retain, general = (questions.ids[places] for places in questions.probed())
     probed = np.concatenate([forget, retain, general])
+    read = () if run.method in ("none", "retrain", "sham") else steps[1:]
+    documents = len(questions.of("forget")) // FACTS if run.benchmark == DOCUMENTS else 0
     return {
         "run": of_records("run", [run]),
         "build": of_records("build", [BUILD]),
@@ -181,12 +185,15 @@ def _tables(run: Run, questions: _Questions, generator: np.random.Generator) -> 
         **_progress(run, steps, generator),
         **_plain(run, questions, steps, generator),
         "recovery": recovery,
+        "recovery_strategy": synthetic_samples.strategies(run.run_id, STRATEGIES),
+        "model_source": synthetic_samples.source(run.run_id, run.model),
         "attribution": _attribution(run, questions, steps[-1], generator),
         "grade": synthetic_samples.grades(*last, forget, retain, KINDS, generator),
         "emphasised_focus": synthetic_samples.emphasised_focus(*last, recovery, generator),
         "answer_token_class": synthetic_samples.answer_classes(
-            run.run_id, steps, probed, len(forget), generator
+            run.run_id, steps, probed, 0 if documents else len(forget), generator
         ),
+        "text_token_class": synthetic_samples.text_classes(run.run_id, read, documents, generator),
     }
 
 
@@ -260,13 +267,19 @@ def _known(method: str, step: int, last: int) -> float:
 def _recovery(
     run: Run, questions: _Questions, steps: Sequence[int], generator: np.random.Generator
 ) -> Any:  # noqa: ANN401
-    """Every strategy and arm at the last step, one strategy and two arms on the way there."""
-    tried = [(step, "repeat", arm) for step in steps[:-1] for arm in EMPHASIS_ARMS[:2]]
-    tried += [(steps[-1], strategy, arm) for strategy in STRATEGIES for arm in EMPHASIS_ARMS]
+    """Every strategy, arm and draw at the last step, of one strategy two arms on the way there."""
+    last = steps[-1]
+    tried = [(step, "repeat", arm, 0) for step in steps[:-1] for arm in EMPHASIS_ARMS[:2]]
+    tried += [
+        (last, strategy, arm, draw)
+        for strategy, arm in product(STRATEGIES, EMPHASIS_ARMS)
+        for draw in range(DRAWS.get(arm, 1))
+    ]
+    tried += [(last, "resample", "resample", draw) for draw in range(len(STRATEGIES))]
     forget = questions.ids[questions.of("forget")]
     n, each = len(tried) * len(forget), len(forget)
     example_ids = np.tile(forget, len(tried))
-    strategies = np.repeat([strategy for _, strategy, _ in tried], each)
+    strategies = np.repeat([strategy for _, strategy, *_ in tried], each)
     correct = generator.random(n) < min(1.0, KNOWN[run.method] + 0.05)
     prompts = np.char.add(
         np.char.add(strategies, ": where did the person of question "), example_ids
@@ -274,7 +287,8 @@ def _recovery(
     return table("recovery", {
         "run_id": same(run.run_id, n), "step": np.repeat([step for step, *_ in tried], each),
         "example_id": example_ids, "strategy": strategies,
-        "arm": np.repeat([arm for *_, arm in tried], each), "draw": np.zeros(n, np.int32),
+        "arm": np.repeat([arm for _, _, arm, _ in tried], each),
+        "draw": np.repeat([draw for *_, draw in tried], each).astype(np.int32),
         "words": pa.array([["Otto"]] * n, pa.list_(pa.string())),
         "prompt": prompts, "text": _said(correct, generator), "correct": correct,
         "rouge_l_recall": generator.random(n), "logprob": -generator.exponential(1.0, n),
