@@ -28,8 +28,8 @@ CREATE OR REPLACE MACRO wilson_half(rate, n) AS
 -- groups of (value - R weight)^2) / sum(weight); interval: R +- t(G - 1) * that. With one group
 -- there is none: NULL. kind says what else holds, since a standard error of 0 is not certainty:
 --   'rate': expit(logit(R) +- t(G - 1) * error / (R (1 - R))), which stays in [0, 1] and keeps its
---      coverage near 0 and 1 (docs/statistics.md); where each example is a group of its own, and
---      where groups do not differ, Wilson with n = G.
+--      coverage near 0 and 1 (docs/statistics.md); where each example is a group of its own and
+--      weighs 1, and where groups do not differ, Wilson with n = G.
 --   'change': where groups do not differ, R +- Wilson's upper bound of a rate 0 with n = G, over
 --      the mean weight.
 --   'measure': where groups do not differ, bounds equal R.
@@ -52,7 +52,7 @@ CREATE OR REPLACE MACRO estimates(of_source) AS TABLE
         FROM per_cell
     ), halves AS (
         SELECT cell, kind, estimate, n, groups, alike,
-            kind = 'rate' AND (alike OR n = groups) AS is_wilson,
+            kind = 'rate' AND (alike OR (n = groups AND n = weight)) AS is_wilson,
             kind = 'rate' AND NOT is_wilson AS is_logit,
             if(is_wilson, wilson_centre(estimate, groups), estimate) AS centre,
             CASE

@@ -127,7 +127,7 @@ def test_a_prompt_with_an_option_that_is_too_long_does_not_fit(families: TinyStu
     path = rows(families.database, "SELECT path FROM checkpoint WHERE path IS NOT NULL LIMIT 1")
     lm = load(Path(str(path[0][0])))
     example = made("bios-mc").questions("forget")[0]
-    asked = evaluate.encode(lm, example, example.prompt)
+    asked = evaluate.encode(lm, example)
     longest = max(len(lm.encode_answer(option)) for option in example.options)
     lm.model.config.max_position_embeddings = len(asked.pair.prompt_ids) + longest
     assert evaluate.fits(lm, asked, ProbeSpec(max_new_tokens=1))

@@ -190,8 +190,9 @@ def test_key_tokens_are_held_against_planted_words(tmp_path: Path) -> None:
     assert recall["chance"] == pytest.approx((3 * 2 / 5 + 2 * 2 / 5) / 6)
     by_group = [1 - 0.6 * 3, 2 - 0.6 * 2, 0]  # hits minus estimate times weight
     error = math.sqrt(3 / 2 * sum(x**2 for x in by_group)) / 5
-    assert precision["high"] == pytest.approx(min(1, 0.6 + 4.30265272975 * error))
-    assert precision["low"] == pytest.approx(max(0, 0.6 - 4.30265272975 * error))
+    centre, half = math.log(0.6 / 0.4), 4.30265272975 * error / (0.6 * 0.4)  # on the logit scale
+    assert precision["high"] == pytest.approx(1 / (1 + math.exp(-centre - half)))
+    assert precision["low"] == pytest.approx(1 / (1 + math.exp(-centre + half)))
     assert read.query(path, "keyword_agreement", **given, answer_tokens="all").empty
 
 
