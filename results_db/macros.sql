@@ -155,11 +155,12 @@ CREATE OR REPLACE MACRO final_attempts(of_runs) AS TABLE
 CREATE OR REPLACE MACRO placebo_rank(of_arm) AS
     list_position(['placebo_same', 'placebo_foreign', 'placebo_format'], of_arm);
 
--- The arms of each final attempt at emphasis side by side, one row per run, example and strategy;
+-- The arms of each attempt at emphasis of a relation of final_attempts side by side, one row per
+-- run, example and strategy;
 -- NULL where an arm has no outcome. placebo_same, placebo_foreign: fraction of the draws that are
 -- correct. first_same, first_foreign: of draw 0 alone; first_placebo, the first in rank that has
 -- one, stands against the treatment in 'any', one draw a strategy.
-CREATE OR REPLACE MACRO final_outcomes(of_runs) AS TABLE
+CREATE OR REPLACE MACRO final_outcomes(of_attempts) AS TABLE
     SELECT run_id, example_id, strategy,
         bool_or(correct) FILTER (arm = 'treatment') AS treatment,
         avg(correct::INTEGER) FILTER (arm = 'placebo_same') AS placebo_same,
@@ -172,7 +173,7 @@ CREATE OR REPLACE MACRO final_outcomes(of_runs) AS TABLE
         arg_min(guess_rate, placebo_rank(arm))
             FILTER (correct IS NOT NULL AND arm <> 'treatment' AND draw = 0)
             AS first_placebo_guess
-    FROM final_attempts(of_runs)
+    FROM query_table(of_attempts)
     WHERE is_emphasis
     GROUP BY run_id, example_id, strategy;
 
@@ -182,13 +183,10 @@ CREATE OR REPLACE MACRO final_outcomes(of_runs) AS TABLE
 -- one placebo, of one draw, per strategy, so that k emphases stand against k placebos; and
 -- 'resample': correct in any of the answers drawn to the plain prompt. not_built: attempts without
 -- an outcome. guess_rate of 'any': the chance that at least one of the answers would pass for a
--- random wrong value.
-CREATE OR REPLACE MACRO arm_outcomes(of_runs) AS TABLE
-    WITH known AS MATERIALIZED (
-        FROM known_facts(of_runs)
-    ), attempt AS MATERIALIZED (
-        FROM final_attempts(of_runs)
-    ), any_strategy AS (
+-- random wrong value. of_known, of_attempts, of_outcomes: relations of known_facts, final_attempts
+-- and final_outcomes.
+CREATE OR REPLACE MACRO arm_outcomes(of_known, of_attempts, of_outcomes) AS TABLE
+    WITH any_strategy AS (
         SELECT known.run_id, known.example_id, known."group", known.correct AS plain, unnest([
             {'arm': 'treatment', 'correct': bool_or(treatment),
                 'guess_rate': 1 - product(1 - treatment_guess),
@@ -197,12 +195,13 @@ CREATE OR REPLACE MACRO arm_outcomes(of_runs) AS TABLE
                 'guess_rate': 1 - product(1 - first_placebo_guess),
                 'not_built': count(*) - count(first_placebo)}
         ]) AS found
-        FROM known JOIN final_outcomes(of_runs) USING (run_id, example_id)
+        FROM query_table(of_known) AS known
+        JOIN query_table(of_outcomes) USING (run_id, example_id)
         GROUP BY known.run_id, known.example_id, known."group", known.correct
     ), own AS (
         SELECT known.run_id, known.example_id, known."group", known.correct AS plain,
             tried.* EXCLUDE (run_id, example_id)
-        FROM known JOIN attempt AS tried
+        FROM query_table(of_known) AS known JOIN query_table(of_attempts) AS tried
             ON tried.run_id = known.run_id AND tried.example_id = known.example_id
     )
     SELECT run_id, example_id, "group", NOT plain AS forgotten, strategy, arm,
@@ -219,7 +218,7 @@ CREATE OR REPLACE MACRO arm_outcomes(of_runs) AS TABLE
     FROM any_strategy
     UNION ALL
     SELECT run_id, example_id, "group", NOT correct, 'any', 'plain', correct::INTEGER, guess_rate, 0
-    FROM known
+    FROM query_table(of_known)
     WHERE run_id NOT IN (SELECT run_id FROM own)
         OR (run_id, example_id) IN (SELECT (run_id, example_id) FROM own);
 
@@ -229,11 +228,10 @@ CREATE OR REPLACE MACRO arm_outcomes(of_runs) AS TABLE
 -- never knew. placebo_arm is placebo_same, else placebo_foreign: the same arm on both runs, as the
 -- mean over its draws; where an outcome is missing, there is no row. Strategy 'any': correct under
 -- any of the strategies that have a row for this example, against draw 0 of a placebo of each;
--- with_same and with_foreign count the placebos used.
-CREATE OR REPLACE MACRO example_effects(of_runs) AS TABLE
-    WITH outcome AS MATERIALIZED (
-        FROM final_outcomes(of_runs)
-    ), paired AS MATERIALIZED (
+-- with_same and with_foreign count the placebos used. of_known, of_outcomes: relations of
+-- known_facts and final_outcomes.
+CREATE OR REPLACE MACRO example_effects(of_runs, of_known, of_outcomes) AS TABLE
+    WITH paired AS MATERIALIZED (
         SELECT known.run_id, known.example_id, known."group", own.strategy,
             chosen.never_run_id IS NULL AS alone,
             own.placebo_same IS NOT NULL AND (alone OR never.placebo_same IS NOT NULL) AS uses_same,
@@ -250,11 +248,11 @@ CREATE OR REPLACE MACRO example_effects(of_runs) AS TABLE
                 WHEN uses_same THEN never.first_same
                 ELSE never.first_foreign
             END AS first_never_placebo
-        FROM known_facts(of_runs) AS known
+        FROM query_table(of_known) AS known
         JOIN query_table(of_runs) AS chosen ON chosen.run_id = known.run_id
-        JOIN outcome AS own
+        JOIN query_table(of_outcomes) AS own
             ON own.run_id = known.run_id AND own.example_id = known.example_id
-        LEFT JOIN outcome AS never
+        LEFT JOIN query_table(of_outcomes) AS never
             ON never.run_id = chosen.never_run_id AND never.example_id = own.example_id
             AND never.strategy = own.strategy
         WHERE own.treatment IS NOT NULL AND placebo IS NOT NULL
@@ -274,24 +272,27 @@ CREATE OR REPLACE MACRO example_effects(of_runs) AS TABLE
         treatment::INTEGER - placebo - (never_treatment::INTEGER - never_placebo) AS effect
     FROM with_any;
 
--- Mean effect per run and emphasis that was tried on its final weights, and one row 'any' for every
--- run; NULL where no example has an effect. placebo_arm: the arm used, or both with their shares.
-CREATE OR REPLACE MACRO run_effects(of_runs) AS TABLE
-    WITH single AS MATERIALIZED (
-        FROM example_effects(of_runs)
-    ), effect_value AS (
+-- Emphases that were tried on the final weights of each run, and one row 'any' for every run.
+-- of_attempts: a relation of final_attempts.
+CREATE OR REPLACE MACRO tried_emphases(of_runs, of_attempts) AS TABLE
+    SELECT DISTINCT run_id, strategy FROM query_table(of_attempts)
+    WHERE is_emphasis AND run_id IN (SELECT run_id FROM query_table(of_runs))
+    UNION ALL
+    SELECT run_id, 'any' FROM query_table(of_runs);
+
+-- Mean effect per run and row of tried_emphases; NULL where no example has an effect. placebo_arm:
+-- the arm used, or both with their shares. of_attempts, of_effects: relations of final_attempts and
+-- example_effects.
+CREATE OR REPLACE MACRO run_effects(of_runs, of_attempts, of_effects) AS TABLE
+    WITH effect_value AS (
         SELECT {'run_id': run_id, 'strategy': strategy} AS cell, 'change' AS kind, "group",
             effect AS value, 1 AS weight
-        FROM single
-    ), tried AS (
-        SELECT DISTINCT run_id, strategy FROM final_attempts(of_runs) WHERE is_emphasis
-        UNION ALL
-        SELECT run_id, 'any' FROM query_table(of_runs)
+        FROM query_table(of_effects)
     ), arms AS (
         SELECT run_id, strategy, sum(with_same) / sum(with_same + with_foreign) AS same_share
-        FROM single GROUP BY run_id, strategy
+        FROM query_table(of_effects) GROUP BY run_id, strategy
     )
-    SELECT chosen.run_id, tried.strategy, found.estimate AS effect, found.low AS effect_low,
+    SELECT tried.run_id, tried.strategy, found.estimate AS effect, found.low AS effect_low,
         found.high AS effect_high, coalesce(found.n, 0) AS n, coalesce(found.groups, 0) AS groups,
         found.alike,
         CASE same_share
@@ -300,8 +301,7 @@ CREATE OR REPLACE MACRO run_effects(of_runs) AS TABLE
             ELSE format('placebo_same {:.0f} %, placebo_foreign {:.0f} %', 100 * same_share,
                 100 * (1 - same_share))
         END AS placebo_arm
-    FROM query_table(of_runs) AS chosen
-    JOIN tried ON tried.run_id = chosen.run_id
+    FROM tried_emphases(of_runs, of_attempts) AS tried
     LEFT JOIN arms ON arms.run_id = tried.run_id AND arms.strategy = tried.strategy
     LEFT JOIN estimates('effect_value') AS found
         ON found.cell.run_id = tried.run_id AND found.cell.strategy = tried.strategy;
@@ -351,19 +351,19 @@ CREATE OR REPLACE MACRO mcnemar(gained, lost) AS
         FOR k IN range(0, least(gained, lost) + 1)
     ])));
 
--- Treatment beside one placebo, the first draw of both, on the final weights of some runs: one row
--- per run, known fact and strategy that has both. Placebo: of the same prompt, else foreign.
-CREATE OR REPLACE MACRO first_draws(of_runs) AS TABLE
+-- Treatment beside one placebo, the first draw of both: one row per run, known fact and strategy
+-- that has both. Placebo: of the same prompt, else foreign. of_known, of_attempts: relations of
+-- known_facts and final_attempts.
+CREATE OR REPLACE MACRO first_draws(of_known, of_attempts) AS TABLE
     SELECT known.run_id, known.example_id, strategy,
-        bool_or(recovery.correct) FILTER (arm = 'treatment') AS treatment,
+        bool_or(tried.correct) FILTER (arm = 'treatment') AS treatment,
         coalesce(
-            bool_or(recovery.correct) FILTER (arm = 'placebo_same'),
-            bool_or(recovery.correct) FILTER (arm = 'placebo_foreign')) AS placebo
-    FROM known_facts(of_runs) AS known
-    JOIN recovery
-        ON recovery.run_id = known.run_id AND recovery.example_id = known.example_id
-    JOIN checkpoint ON checkpoint.run_id = recovery.run_id AND checkpoint.step = recovery.step
-    WHERE is_final AND draw = 0
+            bool_or(tried.correct) FILTER (arm = 'placebo_same'),
+            bool_or(tried.correct) FILTER (arm = 'placebo_foreign')) AS placebo
+    FROM query_table(of_known) AS known
+    JOIN query_table(of_attempts) AS tried
+        ON tried.run_id = known.run_id AND tried.example_id = known.example_id
+    WHERE draw = 0
     GROUP BY known.run_id, known.example_id, strategy
     HAVING treatment IS NOT NULL AND placebo IS NOT NULL;
 

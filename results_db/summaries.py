@@ -18,6 +18,7 @@ from pathlib import Path
 import duckdb
 
 HERE = Path(__file__).parent
+SHARED = ("known", "attempt", "outcome", "effect", "item")  # temporary tables of affected.sql
 LARGE = (
     "answer", "answer_token_class", "attribution", "emphasised_focus", "recovery", "utility"
 )  # fmt: skip
@@ -41,6 +42,12 @@ def macros() -> str:
 
 
 @cache
+def shared() -> str:
+    """SQL of what several summaries read of the affected runs."""
+    return (HERE / "affected.sql").read_text(encoding="utf-8")
+
+
+@cache
 def questions() -> str:
     """SQL of what questions share about the summaries."""
     return (HERE / "questions.sql").read_text(encoding="utf-8")
@@ -49,7 +56,7 @@ def questions() -> str:
 @cache
 def definitions_hash() -> str:
     """Hash of macros and summaries, 16 hex digits: files with another one are computed anew."""
-    text = macros() + questions() + "".join(name + sql_of(name) for name in names())
+    text = macros() + shared() + questions() + "".join(name + sql_of(name) for name in names())
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -69,17 +76,18 @@ def _define(connection: duckdb.DuckDBPyConnection, where: str) -> None:
     create = f"CREATE OR REPLACE {where}"
     connection.execute(macros().replace("CREATE OR REPLACE ", create)).fetchall()
     _affect(connection, "true")
-    for name in names():
-        connection.execute(f"{create}TABLE {name} AS {sql_of(name)}")
+    with _shared(connection):
+        for name in names():
+            connection.execute(f"{create}TABLE {name} AS {sql_of(name)}")
     connection.execute(questions().replace("CREATE OR REPLACE ", create)).fetchall()
 
 
 def refresh(connection: duckdb.DuckDBPyConnection, run_id: str) -> None:
     """Compute the summaries of a run, and of the runs that are compared with it, again."""
     _affect(connection, f"{_quoted(run_id)} IN (run_id, base_run_id, retain_run_id)")
-    with _only_near(connection):
+    _forget_affected(connection)
+    with _only_near(connection), _shared(connection):
         for name in names():
-            connection.execute(f"DELETE FROM {name} WHERE run_id IN (SELECT run_id FROM affected)")
             connection.execute(f"INSERT INTO {name} BY NAME {sql_of(name)}")
 
 
@@ -87,7 +95,8 @@ def refresh(connection: duckdb.DuckDBPyConnection, run_id: str) -> None:
 def _only_near(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
     """Put temporary tables before the large ones, with the affected runs and those they refer to.
 
-    Every summary reads them instead, so that none scans the whole file.
+    Every summary reads them instead, so that none scans the whole file. An error ends the
+    transaction and them with it; to drop them then would fail too, and hide it.
     """
     near = connection.execute(
         "SELECT DISTINCT unnest([run_id, base_run_id, never_run_id]) AS near FROM affected"
@@ -100,11 +109,28 @@ def _only_near(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
             f'CREATE OR REPLACE TEMP TABLE {table} AS FROM "{file}".main.{table}'
             f" WHERE run_id IN ({listed})"
         )
-    try:
-        yield
-    finally:
-        for table in LARGE:
-            connection.execute(f"DROP TABLE temp.{table}")
+    yield
+    for table in LARGE:
+        connection.execute(f"DROP TABLE temp.{table}")
+
+
+@contextmanager
+def _shared(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """Make the temporary tables that several summaries read; they go as those of `_only_near`."""
+    connection.execute(shared()).fetchall()
+    yield
+    for table in SHARED:
+        connection.execute(f"DROP TABLE temp.affected_{table}")
+
+
+def _forget_affected(connection: duckdb.DuckDBPyConnection) -> None:
+    """Delete the summaries of the affected runs; a run that is new has none."""
+    if not connection.execute(
+        "SELECT 1 FROM compared SEMI JOIN affected USING (run_id)"
+    ).fetchall():
+        return
+    for name in names():
+        connection.execute(f"DELETE FROM {name} WHERE run_id IN (SELECT run_id FROM affected)")
 
 
 def forget(connection: duckdb.DuckDBPyConnection, run_id: str) -> None:

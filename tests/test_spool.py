@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -20,6 +21,7 @@ from tests.conftest import ROOT
 from tests.results_rows import publish_all
 from tests.test_store import rows, whole
 
+HOLD_SECONDS = float(os.environ.get("UNPACT_HOLD_SECONDS", "3"))
 HOLD = """
 import sys, time, duckdb
 connection = duckdb.connect(sys.argv[1])
@@ -58,6 +60,25 @@ def test_a_run_is_spooled_while_the_file_is_held_and_taken_in_after(file: Path) 
     assert store.finished_runs(file) == {"ga", "npo", "rmu", "sham"}
     assert not file.with_name("results.duckdb.spool").exists()
     assert verify(file) == []
+
+
+def test_runs_go_on_while_the_file_is_held_and_none_is_lost(file: Path, tmp_path: Path) -> None:
+    results, reasons = [], []
+    with held(file, HOLD_SECONDS) as holder:
+        while holder.poll() is None:
+            results.append(whole(f"run-{len(results)}"))
+            begun = time.monotonic()
+            reasons.append(store.publish_or_spool(file, results[-1], 0.1))
+            assert reasons[-1] is None or time.monotonic() - begun < 5
+            time.sleep(HOLD_SECONDS / 6)
+    assert sum(reason is not None for reason in reasons) >= 3
+    store.create(file)
+    assert spool.waiting(file) == []
+    assert verify(file) == []
+    other = publish_all(tmp_path / "other.duckdb", [whole(), *results])
+    for table in ("run", "answer", "attribution", "recovery", "utility", "content", "run_effect"):
+        sql = f"FROM {table} ORDER BY ALL"
+        assert rows(file, sql) == rows(other, sql), table
 
 
 def test_a_spooled_run_is_the_run(file: Path, tmp_path: Path) -> None:

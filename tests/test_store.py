@@ -240,6 +240,16 @@ def test_version_changes_with_every_publish(file: Path) -> None:
     assert read.version(file) != empty
 
 
+def test_what_stops_a_summary_is_said_and_leaves_the_runs_before(file: Path) -> None:
+    store.publish(file, whole())
+    broken = whole("npo")
+    with pytest.raises(duckdb.Error, match=r"[Mm]alformed JSON"):
+        store.publish(file, replace(broken, run=replace(broken.run, spec="{")))
+    assert store.finished_runs(file) == {"ga"}
+    store.publish(file, whole("npo"))
+    assert verify(file) == []
+
+
 def test_kill_9_while_publishing_leaves_the_runs_before(file: Path) -> None:
     code = f"""
 import sys; sys.path.insert(0, {str(Path(__file__).parents[1])!r})

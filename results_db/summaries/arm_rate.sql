@@ -12,7 +12,7 @@
 -- guess_rate: Mean share of wrong values that an answer would pass for, in [0, 1].
 -- not_built: Attempts without an outcome, a count.
 WITH outcome AS MATERIALIZED (
-    FROM arm_outcomes('affected')
+    FROM arm_outcomes('affected_known', 'affected_attempt', 'affected_outcome')
 ), outcome_value AS (
     SELECT {'run_id': run_id, 'strategy': strategy, 'arm': arm} AS cell, 'rate' AS kind, "group",
         correct AS value, 1 AS weight

@@ -9,15 +9,15 @@
 -- lost: Known facts correct under the first placebo and not under the first treatment; NULL for any.
 -- p_mcnemar: Two-sided exact p of these two counts, examples taken as independent; NULL for any.
 -- reason: Why there is no p; NULL where there is one.
-WITH effect_value AS MATERIALIZED (
+WITH effect_value AS (
     SELECT {'run_id': run_id, 'strategy': strategy} AS cell, "group", effect AS value
-    FROM example_effects('affected')
+    FROM affected_effect
 ), tested AS MATERIALIZED (
-    SELECT effects.run_id, effects.strategy, effects.n, effects.groups,
-        if(effects.groups >= 8, found.p, NULL) AS p
-    FROM run_effects('affected') AS effects
+    SELECT tried.run_id, tried.strategy, coalesce(found.n, 0) AS n,
+        coalesce(found.groups, 0) AS groups, if(found.groups >= 8, found.p, NULL) AS p
+    FROM tried_emphases('affected', 'affected_attempt') AS tried
     LEFT JOIN sign_flips('effect_value') AS found
-        ON found.cell.run_id = effects.run_id AND found.cell.strategy = effects.strategy
+        ON found.cell.run_id = tried.run_id AND found.cell.strategy = tried.strategy
 ), adjusted AS (
     SELECT run_id, strategy, least(1.0, max(p * (tests - place + 1)) OVER (
         PARTITION BY run_id ORDER BY place ROWS UNBOUNDED PRECEDING)) AS p_holm
@@ -29,7 +29,7 @@ WITH effect_value AS MATERIALIZED (
 ), changes AS (
     SELECT run_id, strategy, count(*) FILTER (treatment AND NOT placebo) AS gained,
         count(*) FILTER (placebo AND NOT treatment) AS lost
-    FROM first_draws('affected') GROUP BY run_id, strategy
+    FROM first_draws('affected_known', 'affected_attempt') GROUP BY run_id, strategy
 )
 SELECT tested.run_id, tested.strategy, n, groups, p, p_holm, gained, lost,
     mcnemar(gained, lost) AS p_mcnemar,

@@ -8,7 +8,7 @@
 -- base_correct: Whether the base model's answer is correct; NULL where it was not asked.
 -- recovered: Whether the base model knew it, this answer is wrong, and one under any emphasis is correct.
 WITH emphasised AS (
-    SELECT DISTINCT run_id, example_id FROM final_attempts('affected')
+    SELECT DISTINCT run_id, example_id FROM affected_attempt
     WHERE arm = 'treatment' AND correct
 )
 SELECT answer.run_id, answer.example_id, answer.text, answer.correct, answer.rouge_l_recall,

@@ -16,25 +16,23 @@
 -- drift_high: Upper end of that interval.
 -- missing: Examples without a value, a count.
 -- reason: Why they have none, the most frequent reason; NULL where none is missing.
-WITH near AS (
-    FROM compared_run
-    WHERE run_id IN (SELECT unnest([run_id, base_run_id]) FROM affected)
-), item AS MATERIALIZED (
-    FROM metric_items('near')
-), paired AS MATERIALIZED (
+WITH paired AS MATERIALIZED (
     SELECT item.*, base.value AS base_value
-    FROM item
+    FROM affected_item AS item
     JOIN affected ON affected.run_id = item.run_id
-    LEFT JOIN item AS base ON base.run_id = affected.base_run_id AND base.task = item.task
+    LEFT JOIN affected_item AS base ON base.run_id = affected.base_run_id AND base.task = item.task
         AND base.metric = item.metric AND base.example_id = item.example_id
-), item_value AS (
-    SELECT {'run_id': run_id, 'task': task, 'metric': metric, 'split': split} AS cell,
+), measured AS (
+    SELECT {'run_id': run_id, 'task': task, 'metric': metric, 'split': split,
+            'is_drift': false} AS cell,
         if(metric IN ('correct', 'refused'), 'rate', 'measure') AS kind, "group", value, 1 AS weight
     FROM paired
-), item_drift AS (
-    SELECT {'run_id': run_id, 'task': task, 'metric': metric, 'split': split} AS cell,
-        'measure' AS kind, "group", value - base_value AS value, 1 AS weight
+    UNION ALL
+    SELECT {'run_id': run_id, 'task': task, 'metric': metric, 'split': split, 'is_drift': true},
+        'measure', "group", value - base_value, 1
     FROM paired
+), found AS MATERIALIZED (
+    FROM estimates('measured')
 ), counted AS (
     SELECT run_id, task, metric, split, any_value(unit) AS unit,
         any_value(higher_is_better) AS higher_is_better,
@@ -47,7 +45,7 @@ SELECT counted.run_id, counted.task, counted.metric, counted.split, found.estima
     higher_is_better, base_value, drift.estimate AS drift, drift.low AS drift_low,
     drift.high AS drift_high, missing, reason
 FROM counted
-LEFT JOIN estimates('item_value') AS found ON found.cell = {'run_id': counted.run_id,
-    'task': counted.task, 'metric': counted.metric, 'split': counted.split}
-LEFT JOIN estimates('item_drift') AS drift ON drift.cell = {'run_id': counted.run_id,
-    'task': counted.task, 'metric': counted.metric, 'split': counted.split}
+LEFT JOIN found ON found.cell = {'run_id': counted.run_id, 'task': counted.task,
+    'metric': counted.metric, 'split': counted.split, 'is_drift': false}
+LEFT JOIN found AS drift ON drift.cell = {'run_id': counted.run_id, 'task': counted.task,
+    'metric': counted.metric, 'split': counted.split, 'is_drift': true}

@@ -5,6 +5,6 @@
 -- plain: Fraction correct on the plain prompt, in [0, 1].
 SELECT answer.run_id, answer.step, count(*) AS n, avg(answer.correct::INTEGER) AS plain
 FROM answer
-JOIN known_facts('affected') AS known
+JOIN affected_known AS known
     ON known.run_id = answer.run_id AND known.example_id = answer.example_id
 GROUP BY answer.run_id, answer.step

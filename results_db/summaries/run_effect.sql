@@ -9,4 +9,4 @@
 -- alike: Whether these groups do not differ at all.
 -- placebo_arm: The placebo used, or both with their shares.
 SELECT run_id, strategy, effect, effect_low, effect_high, n, groups, alike, placebo_arm
-FROM run_effects('affected')
+FROM run_effects('affected', 'affected_attempt', 'affected_effect')

@@ -4,13 +4,8 @@
 -- value: AUC in [0, 1], PrivLeak in percent, p in [0, 1], or a harmonic mean in [0, 1]; NULL without one.
 -- n: Examples, or parts of model utility, that it is over, a count.
 -- reason: Why there is no value; NULL where there is one.
-WITH near AS (
-    FROM compared_run
-    WHERE run_id IN (SELECT unnest([run_id, never_run_id]) FROM affected)
-), item AS MATERIALIZED (
-    FROM metric_items('near')
-), membership AS (
-    SELECT run_id, task, n, auc, 1 - auc AS missed FROM membership_auc('item')
+WITH membership AS (
+    SELECT run_id, task, n, auc, 1 - auc AS missed FROM membership_auc('affected_item')
 ), tasks AS (
     SELECT unnest(['min_k', 'min_k_plus_plus']) AS task
 ), no_model AS (
@@ -23,8 +18,8 @@ WITH near AS (
         {'value': own.stored, 'side': 1}, {'value': never.stored, 'side': -1}
     ]) AS one
     FROM no_model
-    JOIN item AS own ON own.run_id = no_model.run_id
-    JOIN item AS never ON never.run_id = no_model.never_run_id
+    JOIN affected_item AS own ON own.run_id = no_model.run_id
+    JOIN affected_item AS never ON never.run_id = no_model.never_run_id
         AND never.example_id = own.example_id AND never.task = own.task
     WHERE own.task = 'truth_ratio' AND own.split = 'forget' AND own.stored IS NOT NULL
         AND never.stored IS NOT NULL
@@ -37,7 +32,7 @@ WITH near AS (
 ), part AS (
     SELECT run_id, if(split = 'general', attribute, 'retain') AS kind, task, metric,
         avg(value) AS value
-    FROM item
+    FROM affected_item
     WHERE (split = 'retain' AND task = 'answer') OR (split = 'general'
             AND (metric = 'rouge_l_recall' OR (task, metric) = ('multiple_choice', 'share')))
         OR (split IN ('retain', 'general') AND task = 'truth_ratio')

@@ -14,7 +14,7 @@ WITH attempt AS (
             FILTER (arm <> 'treatment' AND tried.correct IS NOT NULL) AS placebo
     FROM recovery AS tried
     JOIN affected ON affected.run_id = tried.run_id
-    LEFT JOIN known_facts('affected') AS known
+    LEFT JOIN affected_known AS known
         ON known.run_id = tried.run_id AND known.example_id = tried.example_id
     WHERE draw = 0 AND arm <> 'resample'
     GROUP BY tried.run_id, tried.step, tried.strategy, tried.example_id, is_known
