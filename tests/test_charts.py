@@ -197,6 +197,26 @@ def test_overview_path_runs_along_the_axis_not_in_row_order() -> None:
     assert list(path.y) == [1.0, 0.1]
 
 
+def seeds_of(rows: pd.DataFrame, count: int) -> pd.DataFrame:
+    """The rows again for each of so many runs of the same methods."""
+    return pd.concat(
+        [rows.assign(run_id=rows["run_id"] + f"-{seed}") for seed in range(count)],
+        ignore_index=True,
+    )
+
+
+def test_overview_joins_no_two_runs_of_a_method_and_keeps_what_a_click_needs() -> None:
+    figure = charts.knowledge_against_utility(seeds_of(finals(), 3), seeds_of(steps(), 3), 0.9)
+    (path,) = [trace for trace in figure.data if trace.mode == "lines+markers"]
+    assert list(path.x) == [1.0, 0.4, None, 1.0, 0.4, None, 1.0, 0.4]
+    assert list(path.customdata)[3:5] == ["run-1", "run-1"]
+    assert "step 10" in path.hovertext[4]
+    ends = next(trace for trace in figure.data if trace.name == "GA")
+    assert list(ends.customdata) == ["run-0", "run-1", "run-2"]
+    one = charts.knowledge_against_utility(finals(), steps(), 0.9)
+    assert len(figure.data) == len(one.data), "more runs of a method are no more traces"
+
+
 def test_overview_shows_emphasis_and_its_placebo_on_the_way() -> None:
     way = steps().assign(emphasis=[0.5, 0.9], placebo=[0.2, 0.8])
     figure = charts.knowledge_against_utility(finals(), way, 0.9)

@@ -146,7 +146,7 @@ def test_overview_counts_what_emphasis_and_placebo_bring_back(
     app = opened(study, "10_overview.py", monkeypatch)
     (figure,) = figures(app)
     hovers = [text for trace in figure["data"] for text in trace.get("hovertext", [])]  # type: ignore[attr-defined]
-    (ga,) = {text for text in hovers if text.startswith("<b>GA</b>")}
+    (ga,) = {text for text in hovers if text and text.startswith("<b>GA</b>")}
     assert "any emphasis: 60% [" in ga  # people 4 to 9 of ten come back
     assert "any placebo: 4" in ga
     assert "plain prompt: 0% [" in ga

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -11,6 +13,7 @@ from plotly.subplots import make_subplots
 
 from dashboard import formats, theme
 
+Trace = dict[str, Any]  # of plotly, with its type; also a shape or an annotation
 ERROR_WIDTH = 0
 TITLE_ROOM = 34  # pixels above a panel for its title
 
@@ -55,6 +58,49 @@ def legend_above(figure: go.Figure, titles: bool = True) -> None:
         margin_t=TITLE_ROOM + 34 if titles else TITLE_ROOM,
         legend={"y": 1.0, "yref": "container", "yanchor": "top"},
     )
+
+
+def add(figure: go.Figure, traces: Sequence[Trace], at: Mapping[str, int]) -> None:
+    """Traces of one panel, all at once: plotly checks a figure again whenever one is added."""
+    figure.add_traces(list(traces), rows=at["row"], cols=at["col"])
+
+
+def axis(at: Mapping[str, int], columns: int = 1) -> str:
+    """What follows x or y in the name of a panel's axes: nothing in the first panel."""
+    number = (at["row"] - 1) * columns + at["col"]
+    return "" if number == 1 else str(number)
+
+
+def upright(x: float, panel: str, **line: object) -> Trace:
+    """A line from the bottom of a panel to its top, as a shape; `panel` as `axis` names it."""
+    refs = {"xref": f"x{panel}", "yref": f"y{panel} domain"}
+    return {"type": "line", "x0": x, "x1": x, "y0": 0, "y1": 1, **refs, "line": line}
+
+
+def level(y: float, panel: str, **line: object) -> Trace:
+    """A line from the left of a panel to its right, as a shape."""
+    refs = {"xref": f"x{panel} domain", "yref": f"y{panel}"}
+    return {"type": "line", "x0": 0, "x1": 1, "y0": y, "y1": y, **refs, "line": line}
+
+
+def overlay(figure: go.Figure, shapes: Sequence[Trace], notes: Sequence[Trace] = ()) -> None:
+    """Shapes and annotations of all panels, once: plotly copies all there are whenever it adds."""
+    figure.layout.shapes = [*figure.layout.shapes, *shapes]
+    figure.layout.annotations = [*figure.layout.annotations, *notes]
+
+
+def broken(rows: pd.DataFrame, *names: str) -> list[list[Any]]:
+    """Columns of one line through several runs, None between them, where it is not drawn."""
+    runs = list(rows["run_id"])
+    starts = {place for place, (one, other) in enumerate(pairwise(runs), 1) if one != other}
+    return [
+        [
+            shown
+            for place, value in enumerate(rows[name])
+            for shown in ((None, value) if place in starts else (value,))
+        ]
+        for name in names
+    ]
 
 
 def in_points(rows: pd.DataFrame, name: str) -> pd.DataFrame:

@@ -37,23 +37,17 @@ def knowledge_against_utility(
         vertical_spacing=70 / height if several else 0.0,
     )  # fmt: skip
     gap = LABEL_PIXELS * (HIGHEST - LOWEST) / (height / len(models) - 92)
+    shapes, notes = [], []
     for row, (_, runs) in enumerate(models, start=1):
-        _panel(figure, runs, steps, min_utility, gap, {"row": row, "col": 1})
+        at = {"row": row, "col": 1}
+        panel = frame.axis(at)
+        frame.add(figure, [*_paths(runs, steps), *_ends(runs)], at)
+        shapes += [*_threshold(min_utility, panel), *_guessing(runs, panel)]
+        notes += [*_said(runs, min_utility, panel), *_labels(runs, gap, panel)]
+    frame.overlay(figure, shapes, notes)
     _keys(figure)
     frame.legend_above(figure, titles=several)
     return _axes(figure, finals, steps)
-
-
-def _panel(
-    figure: go.Figure, runs: pd.DataFrame, steps: pd.DataFrame, min_utility: float, gap: float,
-    at: dict[str, int],
-) -> None:  # fmt: skip
-    for run in runs.to_dict("records"):
-        _path(figure, steps[steps["run_id"] == run["run_id"]], run, at)
-        _end(figure, run, at)
-    _threshold(figure, min_utility, at)  # after traces: plotly leaves lines out of an empty panel
-    _guessing(figure, runs, at)
-    _labels(figure, runs, gap, at)
 
 
 def _alt(finals: pd.DataFrame) -> str:
@@ -66,72 +60,100 @@ def _alt(finals: pd.DataFrame) -> str:
     return "Residual knowledge against utility. " + "; ".join(parts)
 
 
-def _threshold(figure: go.Figure, min_utility: float, at: dict[str, int]) -> None:
-    figure.add_vrect(
-        x0=-1, x1=min_utility, fillcolor=theme.WARNING, opacity=0.05, line_width=0, **at
-    )
-    figure.add_vline(x=min_utility, line_dash="dot", line_width=1.2, line_color=theme.NEUTRAL, **at)
-    figure.add_annotation(
-        x=min_utility, y=HIGHEST, yanchor="top", xanchor="right", showarrow=False,
-        text=f"utility under {formats.percent(min_utility)}  ", font={"size": 12}, opacity=0.75,
-        **at,
-    )  # fmt: skip
+def _threshold(min_utility: float, panel: str) -> list[frame.Trace]:
+    """The zone of too little utility, and its edge."""
+    zone = {
+        "type": "rect", "x0": -1, "x1": min_utility, "y0": 0, "y1": 1, "xref": f"x{panel}",
+        "yref": f"y{panel} domain", "fillcolor": theme.WARNING, "opacity": 0.05,
+        "line": {"width": 0},
+    }  # fmt: skip
+    return [zone, frame.upright(min_utility, panel, dash="dot", width=1.2, color=theme.NEUTRAL)]
 
 
-def _guessing(figure: go.Figure, runs: pd.DataFrame, at: dict[str, int]) -> None:
-    """A line where guessing stands, if it is the same for all runs, as in a choice of options."""
+def _guess_rate(runs: pd.DataFrame) -> float | None:
+    """How often guessing is right, if it is the same for all runs, as in a choice of options."""
     rates = runs["guess_rate"].dropna().unique()
-    if len(rates) == 1 and rates[0] > 0:
-        figure.add_hline(
-            y=rates[0], line_dash="dot", line_width=1.2, line_color=theme.NEUTRAL, **at
+    return float(rates[0]) if len(rates) == 1 and rates[0] > 0 else None
+
+
+def _guessing(runs: pd.DataFrame, panel: str) -> list[frame.Trace]:
+    rate = _guess_rate(runs)
+    if rate is None:
+        return []
+    return [frame.level(rate, panel, dash="dot", width=1.2, color=theme.NEUTRAL)]
+
+
+def _said(runs: pd.DataFrame, min_utility: float, panel: str) -> list[frame.Trace]:
+    """What the lines of a panel are."""
+    common = {"xref": f"x{panel}", "yref": f"y{panel}", "showarrow": False, "opacity": 0.75,
+              "font": {"size": 12}}  # fmt: skip
+    notes = [{
+        **common, "x": min_utility, "y": HIGHEST, "yanchor": "top", "xanchor": "right",
+        "text": f"utility under {formats.percent(min_utility)}  ",
+    }]  # fmt: skip
+    rate = _guess_rate(runs)
+    if rate is not None:
+        said = f"guessing: {formats.percent(rate)}"
+        notes.append(
+            {**common, "x": 0, "y": rate, "xanchor": "left", "yanchor": "bottom", "text": said}
         )
-        figure.add_annotation(
-            x=0, y=rates[0], xanchor="left", yanchor="bottom", showarrow=False, opacity=0.75,
-            text=f"guessing: {formats.percent(rates[0])}", font={"size": 12}, **at,
-        )  # fmt: skip
+    return notes
 
 
-def _path(
-    figure: go.Figure, steps: pd.DataFrame, run: dict[str, object], at: dict[str, int]
-) -> None:
-    if len(steps) < 2:
-        return
-    steps = steps.sort_values("axis_value")
-    style = theme.method(str(run["method"]))
-    figure.add_scatter(
-        x=steps["utility"], y=steps["plain"], mode="lines+markers", showlegend=False,
-        line={"color": style.color, "width": 1.5, "dash": style.dash},
-        marker={"size": 4.5, "color": style.color}, opacity=0.65, hoverinfo="text",
-        hovertext=[_step_hover(run, step) for step in steps.to_dict("records")],
-        customdata=[run["run_id"]] * len(steps), **at,
-    )  # fmt: skip
-    _emphasis_on_the_way(figure, steps, run, at)
+def _paths(runs: pd.DataFrame, steps: pd.DataFrame) -> list[frame.Trace]:
+    """Plain answers over the measured steps: one line a method, broken between its runs."""
+    ways = _ways(runs, steps)
+    traces: list[frame.Trace] = []
+    for method, part in ways.groupby("method", sort=False):
+        style = theme.method(str(method))
+        x, y, texts, ids = frame.broken(part, "utility", "plain", "hover", "run_id")
+        traces.append({
+            "type": "scatter", "mode": "lines+markers", "x": x, "y": y, "hovertext": texts,
+            "customdata": ids, "opacity": 0.65, "hoverinfo": "text", "showlegend": False,
+            "line": {"color": style.color, "width": 1.5, "dash": style.dash},
+            "marker": {"size": 4.5, "color": style.color},
+        })  # fmt: skip
+    return traces + _emphasis_on_the_way(ways)
 
 
-def _emphasis_on_the_way(
-    figure: go.Figure, steps: pd.DataFrame, run: dict[str, object], at: dict[str, int]
-) -> None:
+def _ways(runs: pd.DataFrame, steps: pd.DataFrame) -> pd.DataFrame:
+    """The measured steps of runs that have several, run by run along the axis, with hover text."""
+    named = runs[["run_id", "method", "label"]]
+    measured = steps.drop(columns=["method", "label"], errors="ignore").sort_values("axis_value")
+    ways = named.merge(measured, on="run_id")
+    ways = ways[ways.groupby("run_id")["run_id"].transform("size") > 1]
+    return ways.assign(hover=[_step_hover(step) for step in ways.to_dict("records")])
+
+
+def _emphasis_on_the_way(ways: pd.DataFrame) -> list[frame.Trace]:
     """The strategy that is tried at every measured step, and its placebo; the end has all."""
-    earlier = steps[~steps["is_final"].astype(bool)].dropna(subset=["emphasis"])
+    earlier = ways[~ways["is_final"].astype(bool)].dropna(subset=["emphasis"])
     if earlier.empty:
-        return
-    color = theme.method(str(run["method"])).color
-    text = [_step_hover(run, step) for step in earlier.to_dict("records")]
-    for name, marker in (
-        ("placebo", {"symbol": "circle-open", "size": 8, "line": {"width": 1.2}}),
-        ("emphasis", {"symbol": "diamond", "size": 6}),
-    ):
-        figure.add_scatter(
-            x=earlier["utility"], y=earlier[name], mode="markers", showlegend=False, opacity=0.65,
-            hoverinfo="text", hovertext=text, marker={"color": color, **marker}, **at,
-        )  # fmt: skip
+        return []
+    return [
+        {**_marks(earlier, name, marker), "opacity": 0.65}
+        for name, marker in (
+            ("placebo", {"symbol": "circle-open", "size": 8, "line": {"width": 1.2}}),
+            ("emphasis", {"symbol": "diamond", "size": 6}),
+        )
+    ]
 
 
-def _step_hover(run: dict[str, object], step: dict[str, float]) -> str:
+def _marks(rows: pd.DataFrame, name: str, marker: dict[str, object]) -> frame.Trace:
+    """Marks at each row's utility, coloured by method; their ids and hover text beside them."""
+    return {
+        "type": "scatter", "mode": "markers", "x": list(rows["utility"]), "y": list(rows[name]),
+        "marker": {"color": [theme.method(str(m)).color for m in rows["method"]], **marker},
+        "hovertext": list(rows["hover"]), "hoverinfo": "text", "customdata": list(rows["run_id"]),
+        "showlegend": False,
+    }  # fmt: skip
+
+
+def _step_hover(step: dict[str, float]) -> str:
     strategy = theme.strategy_label(str(step["strategy"])).lower()
     tried = formats.present(step["emphasis"])
     return frame.hover(
-        f"{run['label']}, {step['axis']} {step['axis_value']:g}",
+        f"{step['label']}, {step['axis']} {step['axis_value']:g}",
         f"plain: {formats.percent(step['plain'])}",
         f"{strategy}: {formats.percent(step['emphasis'])}" if tried else "",
         f"its placebo: {formats.percent(step['placebo'])}" if tried else "",
@@ -140,66 +162,79 @@ def _step_hover(run: dict[str, object], step: dict[str, float]) -> str:
     )
 
 
-def _end(figure: go.Figure, run: dict[str, object], at: dict[str, int]) -> None:
-    row = pd.DataFrame([run])
-    color = theme.method(str(run["method"])).color
-    text = _end_hover(row.iloc[0])
-    heights = row[["plain", "any_placebo", "any_emphasis"]].iloc[0].astype(float)
-    figure.add_scatter(
-        x=[run["utility"]] * 2, y=[heights.min(), heights.max()], mode="lines", showlegend=False,
-        line={"color": color, "width": 2}, hoverinfo="skip", **at,
-    )  # fmt: skip
-    for name, marker in (
-        ("any_placebo", {"symbol": "circle-open", "size": 15, "line": {"width": 2}}),
-        ("plain", {"symbol": "circle", "size": 9}),
-        ("any_emphasis", {"symbol": "diamond", "size": 13}),
-    ):
-        emphasis = name == "any_emphasis"
-        figure.add_scatter(
-            x=row["utility"], y=row[name], mode="markers", showlegend=False,
-            name=formats.chart_text(run["label"]), hovertext=[text], hoverinfo="text",
-            customdata=[run["run_id"]], marker={"color": color, **marker},
-            error_y=frame.bars(row, name, color, thickness=1) if emphasis else None,
-            error_x=frame.bars(row, "utility", color, thickness=1) if emphasis else None,
-            **at,
-        )  # fmt: skip
+def _ends(runs: pd.DataFrame) -> list[frame.Trace]:
+    """Where each run ended: plain, any placebo, any emphasis, joined by a line."""
+    runs = runs.assign(hover=[_end_hover(run) for run in runs.to_dict("records")])
+    of_methods = [part for _, part in runs.groupby("method", sort=False)]
+    hollow = {"symbol": "circle-open", "size": 15, "line": {"width": 2}}
+    return [
+        *map(_stems, of_methods),
+        _marks(runs, "any_placebo", hollow),
+        _marks(runs, "plain", {"symbol": "circle", "size": 9}),
+        *map(_emphasised, of_methods),
+    ]
 
 
-def _end_hover(row: pd.Series) -> str:
+def _stems(runs: pd.DataFrame) -> frame.Trace:
+    """From the lowest to the highest reading of each run of one method."""
+    heights = runs[["plain", "any_placebo", "any_emphasis"]].astype(float)
+    ends = zip(runs["utility"], heights.min(axis=1), heights.max(axis=1), strict=True)
+    points = [point for x, low, high in ends for point in ((x, low), (x, high), (None, None))]
+    return {
+        "type": "scatter", "mode": "lines",
+        "x": [x for x, _ in points], "y": [y for _, y in points],
+        "line": {"color": _color(runs), "width": 2}, "hoverinfo": "skip", "showlegend": False,
+    }  # fmt: skip
+
+
+def _emphasised(runs: pd.DataFrame) -> frame.Trace:
+    """Any emphasis of the runs of one method, with its intervals, which have one colour a trace."""
+    color, method = _color(runs), str(runs["method"].iloc[0])
+    return {
+        **_marks(runs, "any_emphasis", {"symbol": "diamond", "size": 13}),
+        "name": formats.chart_text(theme.method_label(method)),
+        "error_y": frame.bars(runs, "any_emphasis", color, thickness=1),
+        "error_x": frame.bars(runs, "utility", color, thickness=1),
+    }
+
+
+def _color(runs: pd.DataFrame) -> str:
+    return theme.method(str(runs["method"].iloc[0])).color
+
+
+def _end_hover(run: dict[str, float]) -> str:
     return frame.hover(
-        row["label"],
-        frame.rate_line("any emphasis", row, "any_emphasis"),
-        frame.rate_line("any placebo", row, "any_placebo"),
-        frame.rate_line("plain prompt", row, "plain"),
-        f"guess rate: {formats.percent(row.guess_rate, 1)}",
-        f"utility: {formats.ratio(row.utility)} of base "
-        f"{formats.interval(row.utility_low, row.utility_high)}",
-        f"weakest part: {formats.chart_text(row.utility_worst)}",
-        f"weights changed by {formats.percent(row.weight_change, 1)}",
-        frame.sample(row.n, row.groups),
+        run["label"],
+        frame.rate_line("any emphasis", run, "any_emphasis"),
+        frame.rate_line("any placebo", run, "any_placebo"),
+        frame.rate_line("plain prompt", run, "plain"),
+        f"guess rate: {formats.percent(run['guess_rate'], 1)}",
+        f"utility: {formats.ratio(run['utility'])} of base "
+        f"{formats.interval(run['utility_low'], run['utility_high'])}",
+        f"weakest part: {formats.chart_text(run['utility_worst'])}",
+        f"weights changed by {formats.percent(run['weight_change'], 1)}",
+        frame.sample(run["n"], run["groups"]),
     )
 
 
-def _labels(figure: go.Figure, finals: pd.DataFrame, gap: float, at: dict[str, int]) -> None:
+def _labels(finals: pd.DataFrame, gap: float, panel: str) -> list[frame.Trace]:
     placed = finals.dropna(subset=["utility", "any_emphasis"]).sort_values("utility")
     crowded = placed["utility"] > CROWDED_FROM  # where paths meet: named in a column beside them
-    labels = _stack(placed[crowded], LOWEST, gap, at, column=_right_of(placed))
+    labels = _stack(placed[crowded], LOWEST, gap, panel, column=_right_of(placed))
     near = (placed["utility"].diff() > LABEL_WIDTH).cumsum()[~crowded]
     for _, rows in placed[~crowded].groupby(near):
-        labels += _stack(rows, float(rows["any_emphasis"].min()) + gap / 2, gap, at)
-    # all at once: plotly checks every annotation again whenever one is added
-    figure.update_layout(annotations=[*figure.layout.annotations, *labels])
+        labels += _stack(rows, float(rows["any_emphasis"].min()) + gap / 2, gap, panel)
+    return labels
 
 
 def _stack(
-    rows: pd.DataFrame, lowest: float, gap: float, at: dict[str, int], *,
-    column: float | None = None,
-) -> list[dict[str, object]]:  # fmt: skip
+    rows: pd.DataFrame, lowest: float, gap: float, panel: str, *, column: float | None = None
+) -> list[frame.Trace]:
     """Labels above their points, one over the other, or in a column of their own."""
     wanted = [float(value) + gap for value in rows["any_emphasis"]]
     heights = frame.spread(wanted, gap, lowest + gap / 2, HIGHEST - gap / 2)
     return [
-        _label(row, column or float(row.utility) + 0.025, height, at)
+        _label(row, column or float(row.utility) + 0.025, height, panel)
         for row, height in zip(rows.itertuples(), heights, strict=True)
     ]
 
@@ -208,8 +243,7 @@ def _right_of(finals: pd.DataFrame) -> float:
     return max(1.0, float(finals["utility"].max())) + 0.06
 
 
-def _label(row: pd.Series, x: float, y: float, at: dict[str, int]) -> dict[str, object]:
-    panel = "" if at["row"] == 1 else str(at["row"])
+def _label(row: pd.Series, x: float, y: float, panel: str) -> frame.Trace:
     axes = {"xref": f"x{panel}", "yref": f"y{panel}", "axref": f"x{panel}", "ayref": f"y{panel}"}
     return {
         **axes, "x": row.utility, "y": row.any_emphasis, "ax": x, "ay": y, "xanchor": "left",
