@@ -116,6 +116,7 @@ class _Execution:
     def run(self) -> None:
         """Measure, unlearn and measure, to the last planned step or where a rule stops it."""
         if self.spec.checkpoint is not None:  # unlearned elsewhere: it is only measured
+            self.measurement.answer(0)
             self.measure("step", 0.0, is_final=True)
             return
         family = plugins.load("unlearning_methods", self.spec.method)
