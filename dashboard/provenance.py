@@ -147,6 +147,7 @@ def model(rows: pd.DataFrame) -> str:
         ("Loaded as", ", ".join(loaded)),
         ("Hash", f"weights {row['weight_hash']}{_files(row['content_hash'])}"),
         *_prompt(row),
+        *([("Contributions", "of whole words")] if row["unit"] == "word" else []),
     ]
     cells = [[f'<th scope="row">{name}</th>', tables.cell(text)] for name, text in lines]
     return tables.table(["Model", ""], cells)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from engine.lm import LM
-from engine.prompts import Prompt, token_classes
+from engine.prompts import Prompt, Unit, by_words, token_classes
 from results_db.records import AnswerTokens, Attribution, Example, Target
 
 Normalisation = Literal["max", "sum"]
@@ -94,6 +94,7 @@ def attributions(
     origin: Origin,
     tokens_per_batch: int,
     keys: Mapping[str, tuple[bool, ...]] | None = None,
+    unit: Unit = "token",
 ) -> list[Attribution]:
     """One row for each question, answer and part of the answer, in that order.
 
@@ -104,6 +105,7 @@ def attributions(
         origin: of every row.
         tokens_per_batch: see `logprobs.answer_logprobs`.
         keys: KeyTokens by example id, of the base model; without an entry they are undefined.
+        unit: what the method's scores are about; "word" for a `by_word.ByWord`.
 
     Raises:
         ValueError: if an example's KeyTokens were made by another tokenizer.
@@ -112,7 +114,7 @@ def attributions(
         lm, [q.prompt for q in questions], [q.answers for q in questions], tokens_per_batch
     )
     return [
-        _row(origin, asked, answer, scores, (keys or {}).get(asked.example.example_id))
+        _row(origin, asked, answer, scores, (keys or {}).get(asked.example.example_id), unit)
         for asked, of_question in zip(questions, scored, strict=True)
         for answer, of_answer in zip(asked.answers, of_question, strict=True)
         for scores in of_answer
@@ -125,8 +127,10 @@ def _row(
     answer: AttributedAnswer,
     scores: TokenScores,
     is_key: tuple[bool, ...] | None,
+    unit: Unit,
 ) -> Attribution:
-    prompt, example = asked.prompt, asked.example
+    prompt = by_words(asked.prompt) if unit == "word" else asked.prompt
+    example = asked.example
     if is_key is not None and len(is_key) != len(prompt.ids):
         found = f"{len(is_key)} KeyToken flags for {len(prompt.ids)} tokens"
         raise ValueError(f"example {example.example_id}: {found}; another tokenizer made them")

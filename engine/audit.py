@@ -20,6 +20,7 @@ from engine.checkpoint_spec import CheckpointSpec, LoadingSpec, PromptSpec, Unle
 from engine.checkpoints import Place
 from engine.lm import FORMAT_FILE
 from engine.plan import Plan
+from engine.prompts import Unit
 
 PROBE = Path(__file__).parent / "audit_probe.toml"
 SYSTEM, DATE = "You are a helpful assistant.", "10 Apr 2025"  # of open-unlearning's Llama-3 models
@@ -43,6 +44,7 @@ class Request:
     name: str | None = None
     loading: LoadingSpec = LoadingSpec()
     overrides: tuple[str, ...] = ()
+    unit: Unit | None = None  # that has a contribution; None: as `like` says, else the token
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,7 @@ class Audit:
     model: str
     to_fetch: int  # bytes
     sources: dict[str, str]  # run id -> the checkpoint's name
+    left_out: tuple[str, ...]  # of the probe, since it is measured by token
 
 
 def prepare(request: Request) -> Audit:
@@ -87,13 +90,14 @@ def prepare(request: Request) -> Audit:
     ]
     retain = None if request.retain is None else _candidate(request.retain, request.loading, base)
     every = [base, *others, *([retain] if retain else [])]
-    _compare(every, request.loading)
-    loading = _resolved(base, request.loading)
-    table = _table(request, base, others, retain, loading)
+    probe, left_out = _probe(request)
+    _compare(every, request.loading, probe.get("unit", "token"))
+    loading = _resolved(every, request.loading, probe.get("unit", "token"))
+    table = {**_table(request, base, others, retain, loading), "probe": probe}
     plan = plans.checked(table, "audit", request.overrides)
     parts = {part.source: part for one in every for part in one.found}
     to_fetch = sum(checkpoints.to_fetch(part, loading) for part in parts.values())
-    return Audit(table, plan, next(iter(plan.models)), to_fetch, _sources(plan))
+    return Audit(table, plan, next(iter(plan.models)), to_fetch, _sources(plan), left_out)
 
 
 def expand(given: str) -> list[str]:
@@ -149,15 +153,46 @@ def _check_adapter(folder: Path, given: str, base: Candidate) -> None:
         )
 
 
-def _compare(every: Sequence[Candidate], loading: LoadingSpec) -> None:
+def _compare(every: Sequence[Candidate], loading: LoadingSpec, unit: Unit) -> None:
     natures = [(one.name, comparable.nature(one.folder, one.name)) for one in every]
     for other in natures[1:]:
-        comparable.require(natures[0], other, loading)
+        comparable.require(natures[0], other, loading, unit)
 
 
-def _resolved(base: Candidate, loading: LoadingSpec) -> LoadingSpec:
-    """With the style of the prompt spelled out, and with what a template would take from today."""
-    prompt, template = loading.prompt, comparable.template(base.folder, base.name)
+def _probe(request: Request) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """What is measured, as TOML has it; and what a reading by words leaves out of it."""
+    like = {} if request.like is None else plans.table_of(request.like)
+    probe = like.get("probe") or tomllib.loads(PROBE.read_text(encoding="utf-8"))
+    if request.unit is not None:
+        probe = {**probe, "unit": request.unit}
+    if probe.get("unit") != "word":
+        return probe, ()
+    known = {
+        "attribution": (plugins.names("attribution_methods"), plans.scores_words),
+        "tasks": (plugins.names("tasks"), lambda name: not plans.counts_tokens(name)),
+    }
+    left_out: list[str] = []
+    for family, (names, is_comparable) in known.items():
+        dropped = [n for n in probe.get(family, {}) if n in names and not is_comparable(n)]
+        probe[family] = {n: t for n, t in probe.get(family, {}).items() if n not in dropped}
+        left_out += dropped
+    return probe, tuple(left_out)
+
+
+def _resolved(every: Sequence[Candidate], loading: LoadingSpec, unit: Unit) -> LoadingSpec:
+    """With the style of the prompt spelled out, and with what a template would take from today.
+
+    Models that are compared by words are each asked in their own style.
+    """
+    base, prompt = every[0], loading.prompt
+    templates = [comparable.template(one.folder, one.name) for one in every]
+    template = templates[0]
+    if unit == "word" and prompt.style == "auto":
+        if any("date_string" in one for one in templates):
+            arguments = {"date_string": DATE, **prompt.arguments}
+            system = SYSTEM if prompt.system is None else prompt.system
+            prompt = prompt.model_copy(update={"arguments": arguments, "system": system})
+        return loading.model_copy(update={"prompt": prompt})
     if prompt.style == "auto":
         saved = (base.folder / FORMAT_FILE).is_file()
         style = "saved" if saved else "chat" if template else "plain"
@@ -193,7 +228,6 @@ def _table(
         "benchmarks": _benchmark(request, others, like),
         "models": {model: existing},
         "methods": {"none": {}} if retain is None else {"none": {}, "retrain": {}},
-        "probe": like.get("probe") or tomllib.loads(PROBE.read_text(encoding="utf-8")),
     }
 
 

@@ -20,6 +20,7 @@ from engine.checkpoint_spec import (
 )
 from engine.disk_budget import bytes_of
 from engine.options import Database, Json, database_path
+from engine.prompts import Unit
 
 if TYPE_CHECKING:
     from engine.audit import Audit
@@ -46,6 +47,13 @@ def audit(  # noqa: PLR0917 - Typer reads its options from the signature
     benchmark: Annotated[
         str, typer.Option("--benchmark", help="Its name, or NAME:PART such as tofu:forget10.")
     ] = "tofu",
+    unit: Annotated[
+        Unit | None,
+        typer.Option(
+            "--unit",
+            help="word: contributions of whole words, so that tokenizers and templates may differ.",
+        ),
+    ] = None,
     limit: Annotated[
         int | None, typer.Option("--limit", min=1, help="Questions of each split that are asked.")
     ] = None,
@@ -106,8 +114,9 @@ def audit(  # noqa: PLR0917 - Typer reads its options from the signature
     )
     budget = None if disk_budget is None else bytes_of(disk_budget)
     request = auditing.Request(
-        base, tuple(unlearned), retain, benchmark, limit, like, None, loading, tuple(settings or ())
-    )
+        base, tuple(unlearned), retain, benchmark, limit, like, None, loading,
+        tuple(settings or ()), unit,
+    )  # fmt: skip
     prepared = auditing.prepare(request)
     if save_plan is not None:
         auditing.write(prepared.table, save_plan)
@@ -171,6 +180,9 @@ def _announce(prepared: Audit, finished: set[str], path: Path) -> None:
         f"{prepared.plan.name}: {len(runs)} models to measure ({there} are done), "
         f"{prepared.to_fetch / 1e9:.2f} GB to fetch, results go to {path}"
     )
+    if prepared.plan.probe.unit == "word":
+        left_out = ", ".join(prepared.left_out) or "nothing planned"
+        console.say(f"Contributions are of whole words; left out, measured by token: {left_out}")
 
 
 def _show(prepared: Audit, path: Path, *, as_json: bool) -> None:

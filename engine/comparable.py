@@ -1,7 +1,8 @@
-"""Whether models can be compared token by token: tokenizer, template, number type, shapes.
+"""Whether models can be compared: tokenizer, template, number type, shapes.
 
-Contributions and KeyTokens of the base model are laid beside those of an unlearned one by position,
-so both must read the same tokens. What differs is named; nothing is aligned by guessing.
+Contributions and KeyTokens of the base model are laid beside those of an unlearned one by position:
+of tokens, so that both must read the same ones, or of whole words, which any tokenizer has. What
+differs is named; nothing is aligned by guessing.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 from engine import checkpoint_files as files
 from engine.checkpoint_spec import LoadingSpec
 from engine.lm import FORMAT_FILE, ModelLoadError
+from engine.prompts import Unit
 
 SHAPES = (
     "model_type",
@@ -25,6 +27,9 @@ SHAPES = (
     "vocab_size",
 )
 READ = ("normalizer", "pre_tokenizer", "added_tokens", "model")  # parts that decide on token ids
+
+
+HINT = "; tokenizers and templates may differ with --unit word"
 
 
 class IncomparableModelsError(ValueError):
@@ -42,8 +47,26 @@ class Nature:
     dtype: str
     shapes: dict[str, Any]
 
-    def differences(self, other: Nature, loading: LoadingSpec) -> list[str]:
-        """Each difference in words, this model first."""
+    def differences(self, other: Nature, loading: LoadingSpec, unit: Unit = "token") -> list[str]:
+        """Each difference that matters, in words, this model first.
+
+        Args:
+            other: what this one is compared with.
+            loading: how both are loaded.
+            unit: of a comparison by words, only what no reading by words makes up for.
+        """
+        found = [] if unit == "word" else self._read_otherwise(other, loading)
+        if loading.dtype == "auto" and self.dtype != other.dtype:
+            found.append(f"dtype ({self.dtype} and {other.dtype}; --dtype loads both alike)")
+        # a vocabulary is as large as its tokenizer says
+        ignored = {"vocab_size"} if unit == "word" else set()
+        return [
+            *found,
+            *_unequal("shape", _less(self.shapes, ignored), _less(other.shapes, ignored)),
+        ]
+
+    def _read_otherwise(self, other: Nature, loading: LoadingSpec) -> list[str]:
+        """What makes other tokens of one question, or puts other text around it."""
         found = [
             f"tokenizer ({part}: {_size(self.tokenizer.get(part))} and "
             f"{_size(other.tokenizer.get(part))})"
@@ -55,9 +78,11 @@ class Nature:
             found.append("chat template")
         if loading.prompt.style in ("auto", "saved") and self.saved_format != other.saved_format:
             found.append(FORMAT_FILE)
-        if loading.dtype == "auto" and self.dtype != other.dtype:
-            found.append(f"dtype ({self.dtype} and {other.dtype}; --dtype loads both alike)")
-        return [*found, *_unequal("shape", self.shapes, other.shapes)]
+        return found
+
+
+def _less(table: dict[str, Any], ignored: set[str]) -> dict[str, Any]:
+    return {key: value for key, value in table.items() if key not in ignored}
 
 
 def _unequal(what: str, one: dict[str, Any], other: dict[str, Any]) -> list[str]:
@@ -116,15 +141,21 @@ def _text(token: Any) -> str:  # noqa: ANN401 - JSON: a string, or an object wit
     return str(token["content"]) if isinstance(token, dict) else str(token)
 
 
-def require(base: tuple[str, Nature], other: tuple[str, Nature], loading: LoadingSpec) -> None:
+def require(
+    base: tuple[str, Nature],
+    other: tuple[str, Nature],
+    loading: LoadingSpec,
+    unit: Unit = "token",
+) -> None:
     """Refuse models that cannot be compared.
 
     Raises:
         IncomparableModelsError: naming both models and every difference.
     """
-    found = base[1].differences(other[1], loading)
+    found = base[1].differences(other[1], loading, unit)
     if found:
+        by_words = len(base[1].differences(other[1], loading, "word")) < len(found)
         raise IncomparableModelsError(
-            f"{base[0]} and {other[0]} cannot be compared token by token, they differ in: "
-            f"{'; '.join(found)}"
+            f"{base[0]} and {other[0]} cannot be compared {unit} by {unit}, they differ in: "
+            f"{'; '.join(found)}{HINT if by_words else ''}"
         )

@@ -94,6 +94,37 @@ def subjects(
     lm: LM, rows: Sequence[Attribution], examples: Sequence[Example], spec: GradedSpec, seed: int
 ) -> list[Subject]:
     """The attributions of the prompts that are graded: so many of forget and of retain, by seed."""
+    chosen = _chosen(rows, examples, spec, seed)
+    return [
+        _subject(lm, row, chosen[row.example_id].prompt) for row in rows if row.example_id in chosen
+    ]
+
+
+def not_graded(
+    rows: Sequence[Attribution],
+    examples: Sequence[Example],
+    spec: GradedSpec,
+    seed: int,
+    reason: str,
+) -> list[Grade]:
+    """The measures of the attributions that would be graded, each without a value, and why."""
+    chosen = _chosen(rows, examples, spec, seed)
+    return [
+        _grade(
+            Key(row.run_id, row.step, row.example_id, row.method, row.target, row.answer_tokens),
+            measure,
+            (None, reason),
+        )
+        for row in rows
+        if row.example_id in chosen
+        for measure in UNITS
+    ]
+
+
+def _chosen(
+    rows: Sequence[Attribution], examples: Sequence[Example], spec: GradedSpec, seed: int
+) -> dict[str, Example]:
+    """The examples whose attributions are graded, by id."""
     attributed = {row.example_id for row in rows}
     chosen: dict[str, Example] = {}
     for split in ("forget", "retain"):
@@ -101,9 +132,7 @@ def subjects(
         count = len(there) if spec.prompts == "all" else min(spec.prompts, len(there))
         drawn = random.Random(f"{seed} graded {split}").sample(there, count)
         chosen.update({example.example_id: example for example in drawn})
-    return [
-        _subject(lm, row, chosen[row.example_id].prompt) for row in rows if row.example_id in chosen
-    ]
+    return chosen
 
 
 def _subject(lm: LM, row: Attribution, question: str) -> Subject:

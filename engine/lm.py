@@ -54,6 +54,10 @@ class LM:
         """Positions of answer tokens whose word the question does not have."""
         return prompts.novel_positions(self.tokenizer, self.prompt_format, question, answer)
 
+    def answer_words(self, answer: str, positions: Sequence[int]) -> int:
+        """How many words of an answer the tokens at these positions are parts of."""
+        return prompts.answer_words(self.tokenizer, self.prompt_format, answer, positions)
+
     def token_id(self, text: str) -> int:
         """The id of a text that is one token; see `prompts.token_id`."""
         return prompts.token_id(self.tokenizer, text)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 
 from engine import (
     attribute,
+    by_word,
     evaluate,
     grades,
     penalty,
@@ -23,11 +24,13 @@ from engine import (
     restored,
     statistics,
 )
+from engine.attribute import AttributionMethod
 from engine.corpus import Benchmark
 from engine.jobs import BaseScores, Report
 from engine.lm import LM
 from engine.placebos import NEUTRAL_WORD, WordChoice
 from engine.plan import AttributionSpec, ProbeSpec, RunSpec
+from engine.prompts import Prompt, by_words
 from engine.recover import Attempt, Strategies
 from engine.recovery_strategies import Source
 from engine.subject import Subject
@@ -55,6 +58,7 @@ from results_db.records import (
 PROBED: tuple[Split, ...] = ("forget", "retain", "general")
 Keys = dict[tuple[str, str, str], tuple[bool, ...]]
 # (attribution method, answer tokens, example id) -> KeyToken mask of the base model
+BY_TOKEN = "measured by token, and this run is read by words (probe.unit)"
 
 
 @dataclass
@@ -141,7 +145,11 @@ class Measurement:
                 self.lm, self.benchmark, questions, self.place, self.probe
             )
             self.rows.utilities += plain_text.score(
-                self.lm, self.benchmark.texts("general"), self.place, self.probe.tokens_per_batch
+                self.lm,
+                self.benchmark.texts("general"),
+                self.place,
+                self.probe.tokens_per_batch,
+                self.probe.unit,
             )
 
     def score_tasks(self) -> None:
@@ -165,6 +173,11 @@ class Measurement:
 
     def look_into(self, objective: Objective | None, *, is_final: bool) -> None:
         """How likely each class of answer token is, and how hard the objective pushes it."""
+        if self.probe.unit == "word":
+            if is_final:
+                left_out = statistics.left_out(self.spec.run_id, "answer token classes", BY_TOKEN)
+                self.rows.statistics.append(left_out)
+            return
         with self.timed("look into the loss", 0, 1):
             pushed = {} if objective is None else penalty.gradients(self.lm, objective)
             self.rows.answer_classes += penalty.rows(
@@ -199,22 +212,37 @@ class Measurement:
         self, name: str, spec: AttributionSpec, said: dict[str, str]
     ) -> list[Attribution]:
         """Rows of one attribution method; KeyTokens are not marked yet."""
-        method = plugins.load("attribution_methods", name).Method
         questions = []
         for example in probed(self.benchmark, self.probe, self.spec.seed, spec.splits):
             texts: dict[Target, str] = {
                 "gold": example.answer,
                 "own_generation": said[example.example_id],
             }
-            wanted: dict[Target, str] = {target: texts[target] for target in spec.targets}
+            wanted: dict[Target, str] = {
+                target: texts[target]
+                for target in spec.targets
+                if self.probe.unit == "token" or by_word.has_words(texts[target])
+            }
             questions.append(attribute.question(self.lm, example, wanted))
         return attribute.attributions(
             self.lm,
-            plugins.settings(method, spec.settings, name),
+            self.method(name, spec),
             questions,
             attribute.Origin(*self.place, name),
             self.probe.tokens_per_batch,
+            unit=self.probe.unit,
         )
+
+    def method(self, name: str, spec: AttributionSpec) -> AttributionMethod:
+        """A planned attribution method, its scores read as the plan wants."""
+        family = plugins.load("attribution_methods", name).Method
+        method: AttributionMethod = plugins.settings(family, spec.settings, name)
+        return by_word.ByWord(method) if self.probe.unit == "word" else method
+
+    def read(self, question: str) -> Prompt:
+        """A question with one entry a score."""
+        prompt = self.lm.encode_prompt(question)
+        return by_words(prompt) if self.probe.unit == "word" else prompt
 
     def settle_keys(self, name: str, rows: list[Attribution], correct: set[str]) -> None:
         """KeyTokens of the base model, by the plan's rule, for both parts of the answer."""
@@ -249,6 +277,9 @@ class Measurement:
         """Checks of the attributions of the planned number of prompts."""
         spec, seed = self.probe.graded, self.spec.seed
         rows, examples = self.rows.attributions, self.benchmark.examples
+        if self.probe.unit == "word":
+            self.rows.grades += grades.not_graded(rows, examples, spec, seed, BY_TOKEN)
+            return
         with self.timed("grade", 0, 1):
             graded = grades.subjects(self.lm, rows, examples, spec, seed)
             self.rows.grades += grades.grades(
@@ -304,7 +335,7 @@ class Measurement:
         """KeyTokens of the forget questions as words, by example id, where they are defined."""
         method = self.probe.key_token_method
         return {
-            example.example_id: placebos.key_words(self.lm.encode_prompt(example.prompt), mask)
+            example.example_id: placebos.key_words(self.read(example.prompt), mask)
             for example in self.benchmark.questions("forget")
             if (mask := self.keys.get((method, "novel", example.example_id))) is not None
         }
@@ -312,8 +343,7 @@ class Measurement:
     def restore(self, words: dict[str, tuple[str, ...]], base_scores: BaseScores) -> None:
         """Contributions under emphasised prompts, where the answer came back and where not."""
         name, examples = self.probe.key_token_method, self.benchmark.questions("forget")
-        family = plugins.load("attribution_methods", name).Method
-        method = plugins.settings(family, self.probe.attribution[name].settings, name)
+        method = self.method(name, self.probe.attribution[name])
         rows = [row for row in self.rows.attributions if row.step == self.step]
         plain = restored.plain_prompts(examples, words, rows, base_scores, name)
         wrong = {a.example_id for a in self.rows.answers if a.step == self.step and not a.correct}
@@ -325,7 +355,12 @@ class Measurement:
         chosen = restored.chosen(tried, wrong, self.probe.restored_attempts, self.spec.seed)
         with self.timed("attribute emphasised prompts", 0, 1):
             self.rows.emphasised_focus += restored.emphasised_focus(
-                self.lm, (name, method), chosen, plain, self.probe.tokens_per_batch
+                self.lm,
+                (name, method),
+                chosen,
+                plain,
+                self.probe.tokens_per_batch,
+                self.probe.unit,
             )
 
     @property

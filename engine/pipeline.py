@@ -232,8 +232,8 @@ class _Execution:
         return {} if stage is None or seconds is None else {stage: seconds}
 
     def weight_change(self, changed: dict[str, Tensor]) -> float | None:
-        """How far the weights are from the base model's; None for quantized ones."""
-        if self.is_quantized:
+        """How far the weights are from the base model's; None if quantized or of other shapes."""
+        if self.is_quantized or not have_same_shapes(self.base_weights, changed):
             return None
         return relative_change(self.base_weights, changed)
 
@@ -288,6 +288,13 @@ class _Execution:
             tuple(rows.recovery_strategies),
             sources=() if source is None else (source,),
         )
+
+
+def have_same_shapes(before: dict[str, Tensor], after: dict[str, Tensor]) -> bool:
+    """Whether both have the same weights by name and shape: another vocabulary has not."""
+    return before.keys() <= after.keys() and all(
+        weight.shape == after[name].shape for name, weight in before.items()
+    )
 
 
 def relative_change(before: dict[str, Tensor], after: dict[str, Tensor]) -> float:

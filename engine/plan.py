@@ -14,6 +14,7 @@ from pydantic import Discriminator, Field, Tag, ValidationError, model_validator
 
 from engine import plugins
 from engine.checkpoint_spec import CheckpointSpec, ExistingModel, Strict
+from engine.prompts import Unit
 from results_db.records import PlannedRun
 
 REFERENCE_METHODS = ("none", "retrain", "sham")
@@ -153,6 +154,7 @@ class ProbeSpec(Strict):
     restored_attempts: int = Field(12, ge=0)  # recovered, and as many others, of each strategy
     trajectory_strategy: str = "repeat"  # the emphasis that is also measured during unlearning
     tasks: dict[str, dict[str, Any]] = {}  # measured on the final weights; left out of ids if empty
+    unit: Unit = "token"  # that has a contribution; left out of ids if token
 
 
 class RunSpec(Strict):
@@ -180,6 +182,8 @@ class RunSpec(Strict):
                 del table[later]
         if not self.probe.tasks:  # the table came after runs were published
             del document["probe"]["tasks"]
+        if self.probe.unit == "token":  # so did the choice
+            del document["probe"]["unit"]
         return json.dumps(document, sort_keys=True)
 
 
@@ -472,9 +476,7 @@ def _complete_probe(plan: Plan) -> ProbeSpec:
         probe.trajectory_strategy, sorted(emphases) or ["(none)"], "probe.recovery, with KeyTokens,"
     )
     attribution = {
-        name: spec.model_copy(
-            update={"settings": _filled("attribution_methods", name, "Method", spec.settings)}
-        )
+        name: spec.model_copy(update={"settings": _filled_attribution(plan, name, spec.settings)})
         for name, spec in probe.attribution.items()
     }
     recovery = {
@@ -484,8 +486,35 @@ def _complete_probe(plan: Plan) -> ProbeSpec:
     if "plain_text" in probe.tasks:
         raise PlanError(f"plan {plan.name}: probe.tasks.plain_text: it is always measured, drop it")
     tasks = {name: _filled("tasks", name, "Task", table) for name, table in probe.tasks.items()}
+    if probe.unit == "word" and (of_tokens := [name for name in tasks if counts_tokens(name)]):
+        raise PlanError(
+            f"plan {plan.name}: probe.tasks.{of_tokens[0]}: is measured by token, which probe.unit "
+            "'word' cannot compare; drop it"
+        )
     completed = {"attribution": attribution, "recovery": recovery, "tasks": tasks}
     return probe.model_copy(update=completed)
+
+
+def _filled_attribution(plan: Plan, name: str, settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings of an attribution method; by words, where the plan is."""
+    if plan.probe.unit == "token":
+        return _filled("attribution_methods", name, "Method", settings)
+    if not scores_words(name) or settings.get("unit", "word") != "word":
+        raise PlanError(
+            f"plan {plan.name}: probe.attribution.{name}: does not score words, which probe.unit "
+            "'word' needs; drop it"
+        )
+    return _filled("attribution_methods", name, "Method", {**settings, "unit": "word"})
+
+
+def scores_words(attribution_method: str) -> bool:
+    """Whether an attribution method can take out whole words: it has a setting `unit`."""
+    return hasattr(plugins.load("attribution_methods", attribution_method).Method, "unit")
+
+
+def counts_tokens(task: str) -> bool:
+    """Whether the values of a task depend on how the tokenizer parts an answer."""
+    return bool(vars(plugins.load("tasks", task)).get("COUNTS_TOKENS", False))
 
 
 def _uses_key_tokens(strategy: str) -> bool:

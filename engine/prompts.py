@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from results_db.records import AnswerClass, TokenClass
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 
+Unit = Literal["token", "word"]  # what has a contribution
 PLACEHOLDER = "QUESTION-7c1e"  # stands for the question while a chat template is read
 
 
@@ -78,6 +79,18 @@ def encode_prompt(
         in_question=(*[False] * len(bos), *inside),
         deletable=(*[False] * len(bos), *[i > 0 or not has_bos for i in range(len(ids))]),
     )
+
+
+def by_words(prompt: Prompt) -> Prompt:
+    """The question with one entry a word instead of one a token: any tokenizer gives the same.
+
+    An entry's place is that of its word in `bare_words`, and so is its id: a word has none in a
+    vocabulary. Template and punctuation have no entry.
+    """
+    words = bare_words(prompt.question)
+    places, every = tuple(range(len(words))), (True,) * len(words)
+    shown = tuple(f" {word}" if place else word for place, word in enumerate(words))
+    return Prompt(prompt.question, places, shown, places, in_question=every, deletable=every)
 
 
 def chat_format(
@@ -157,6 +170,29 @@ def novel_positions(
         position
         for position, (start, end) in enumerate(offsets["offset_mapping"])
         if any(start < stop and begin < end for begin, stop in spans)
+    )
+
+
+def answer_words(
+    tokenizer: PreTrainedTokenizerFast,
+    prompt_format: PromptFormat,
+    answer: str,
+    positions: Sequence[int],
+) -> int:
+    """How many words the tokens at these positions are parts of; the answer prefix counts too.
+
+    Args:
+        tokenizer: of the model.
+        prompt_format: see `encode_answer`.
+        answer: its text.
+        positions: of its tokens.
+    """
+    text = prompt_format.answer_prefix + answer
+    encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+    offsets = [encoded["offset_mapping"][position] for position in positions]
+    return sum(
+        any(start < stop and begin < end for start, end in offsets)
+        for begin, stop in word_spans(text)
     )
 
 

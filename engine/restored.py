@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from engine.attribute import AttributedAnswer, AttributionMethod
 from engine.jobs import BaseScores
 from engine.lm import LM
-from engine.prompts import Prompt, bare_words
+from engine.prompts import Prompt, Unit, bare_words, by_words
 from results_db.records import Attribution, EmphasisedFocus, Example, Recovery
 
 PART = "novel"  # KeyTokens that are emphasised come from this part of the gold answer
@@ -106,6 +106,7 @@ def emphasised_focus(
     attempts: Sequence[Recovery],
     plain: Mapping[str, Plain],
     tokens_per_batch: int,
+    unit: Unit = "token",
 ) -> list[EmphasisedFocus]:
     """One row an attempt whose plain prompt is known.
 
@@ -115,6 +116,7 @@ def emphasised_focus(
         attempts: that have a prompt, from `chosen`.
         plain: from `plain_prompts`.
         tokens_per_batch: see `logprobs.answer_logprobs`.
+        unit: what the method's scores are about, here and in `plain`.
 
     Raises:
         LogprobError: if a rewritten prompt is longer than the model's context.
@@ -124,8 +126,15 @@ def emphasised_focus(
     prompts = [lm.encode_prompt(prompt or "") for _, _, prompt in known]
     answers = [[_answer(lm, of.example)] for _, of, _ in known]
     found = scorer.attribute(lm, prompts, answers, tokens_per_batch)
+    read = by_words if unit == "word" else _as_it_is
     return [
-        _row(lm, attempt, of, name, _sums(prompt, of.key_words, parts[0][-1].scores))
+        _row(
+            read(lm.encode_prompt(of.example.prompt)),
+            attempt,
+            of,
+            name,
+            _sums(read(prompt), of.key_words, parts[0][-1].scores),
+        )
         for (attempt, of, _), prompt, parts in zip(known, prompts, found, strict=True)
     ]
 
@@ -137,8 +146,13 @@ def _answer(lm: LM, example: Example) -> AttributedAnswer:
     return AttributedAnswer("gold", text, lm.encode_answer(text), novel)
 
 
-def _row(lm: LM, attempt: Recovery, of: Plain, method_name: str, now: Sums) -> EmphasisedFocus:
-    prompt = lm.encode_prompt(of.example.prompt)
+def _as_it_is(prompt: Prompt) -> Prompt:
+    return prompt
+
+
+def _row(
+    prompt: Prompt, attempt: Recovery, of: Plain, method_name: str, now: Sums
+) -> EmphasisedFocus:
     base, plain = (_sums(prompt, of.key_words, scores) for scores in (of.base_scores, of.scores))
     return EmphasisedFocus(
         run_id=attempt.run_id,

@@ -142,6 +142,29 @@ def early_stop(
     )
 
 
+def left_out(run_id: str, what: str, reason: str) -> Statistic:
+    """That something was not measured in a run, and why.
+
+    Args:
+        run_id: of the run.
+        what: was not measured.
+        reason: in a few words.
+    """
+    return Statistic(
+        run_id=run_id,
+        name="left_out",
+        scope=what,
+        estimate=None,
+        low=None,
+        high=None,
+        n=0,
+        groups=0,
+        seed=None,
+        definition="nothing: what the scope names was not measured",
+        reason=reason,
+    )
+
+
 def pushed_texts(run_id: str, texts: int, *, minimised: bool) -> Statistic:
     """How many forget answers or documents the loss was looked into for; why, where in none.
 

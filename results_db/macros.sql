@@ -370,12 +370,14 @@ CREATE OR REPLACE MACRO first_draws(of_known, of_attempts) AS TABLE
 ---------- Utility ----------
 
 -- One number for each thing that utility is measured on: correct answers (0 or 1), and the negative
--- log-likelihood of plain texts, nats per token.
+-- log-likelihood of plain texts, nats per token or, where a run is read by words, per word.
 CREATE OR REPLACE MACRO measurements() AS TABLE
-    SELECT run_id, step, example_id, false AS is_nll, correct::INTEGER::DOUBLE AS value, guess_rate
+    SELECT run_id, step, example_id, false AS is_nll, correct::INTEGER::DOUBLE AS value, guess_rate,
+        'fraction' AS unit
     FROM answer
     UNION ALL
-    SELECT run_id, step, example_id, true, value, NULL
+    SELECT run_id, step, example_id, true, value, NULL,
+        if(unit = 'nats/word', 'perplexity per word', 'perplexity per token')
     FROM utility
     WHERE task = 'plain_text' AND metric = 'nll' AND example_id IS NOT NULL AND value IS NOT NULL;
 
@@ -383,6 +385,7 @@ CREATE OR REPLACE MACRO measurements() AS TABLE
 -- perplexity'.
 CREATE OR REPLACE MACRO utility_items(of_runs) AS TABLE
     SELECT chosen.run_id, own.step, own.is_nll, example."group", own.value, own.guess_rate,
+        own.unit,
         if(own.is_nll, 'plain-text perplexity', example.split || ' correct') AS measure,
         base.value AS base_value
     FROM query_table(of_runs) AS chosen
@@ -394,10 +397,12 @@ CREATE OR REPLACE MACRO utility_items(of_runs) AS TABLE
     WHERE own.is_nll OR example.split IN ('forget', 'retain', 'general');
 
 -- What a run can do, one row per run, measured step and measure of a relation of utility_items:
--- fraction correct, or perplexity per token: exp(mean negative log-likelihood).
+-- fraction correct, or perplexity per token (or word): exp(mean negative log-likelihood).
 CREATE OR REPLACE MACRO utility_values(of_items) AS TABLE
     WITH item_value AS (
-        SELECT {'run_id': run_id, 'step': step, 'measure': measure, 'is_nll': is_nll} AS cell,
+        SELECT {
+                'run_id': run_id, 'step': step, 'measure': measure, 'is_nll': is_nll, 'unit': unit
+            } AS cell,
             if(is_nll, 'measure', 'rate') AS kind, "group", value, 1 AS weight
         FROM query_table(of_items)
     )
@@ -405,7 +410,7 @@ CREATE OR REPLACE MACRO utility_values(of_items) AS TABLE
         cell.is_nll AS is_nll,
         if(is_nll, exp(estimate), estimate) AS value, if(is_nll, exp(low), low) AS low,
         if(is_nll, exp(high), high) AS high, n, groups,
-        if(is_nll, 'perplexity per token', 'fraction') AS unit,
+        cell.unit AS unit,
         list_position(['forget correct', 'retain correct', 'general correct'], measure) AS place
     FROM estimates('item_value');
 

@@ -182,7 +182,7 @@ COMMENT ON COLUMN checkpoint.axis_value IS 'Value on that axis: a count of steps
 COMMENT ON COLUMN checkpoint.is_final IS 'True for exactly one step of a run: the one that results are about.';
 COMMENT ON COLUMN checkpoint.path IS 'Folder of the saved weights; NULL when they were not kept.';
 COMMENT ON COLUMN checkpoint.weight_hash IS 'Hash of the weights.';
-COMMENT ON COLUMN checkpoint.weight_change IS 'L2 norm of the difference to the base weights over the norm of those; 0 or more; NULL for quantized weights.';
+COMMENT ON COLUMN checkpoint.weight_change IS 'L2 norm of the difference to the base weights over the norm of those; 0 or more; NULL for quantized weights, and where shapes differ (another vocabulary).';
 
 CREATE TABLE model_source (
     run_id VARCHAR PRIMARY KEY,
@@ -264,7 +264,7 @@ CREATE TABLE attribution (
     scores FLOAT[] NOT NULL,
     is_key BOOLEAN[] NOT NULL
 );
-COMMENT ON TABLE attribution IS 'One answer attributed to its prompt by one method; lists have one entry a token, in the order of the encoded prompt. The view token_score has one row a token.';
+COMMENT ON TABLE attribution IS 'One answer attributed to its prompt by one method; lists have one entry a token, in the order of the encoded prompt; in a run by words (spec, probe.unit) one a word of the question, in nats per answer word. The view token_score has one row a token.';
 COMMENT ON COLUMN attribution.run_id IS 'The run.';
 COMMENT ON COLUMN attribution.step IS 'The measured step.';
 COMMENT ON COLUMN attribution.example_id IS 'The example, of the benchmark of the run.';
@@ -272,13 +272,13 @@ COMMENT ON COLUMN attribution.method IS 'Name of the attribution method.';
 COMMENT ON COLUMN attribution.target IS 'Whose answer: gold, base_generation or own_generation.';
 COMMENT ON COLUMN attribution.answer_tokens IS 'Which tokens of it: all, or novel (words that are not in the prompt).';
 COMMENT ON COLUMN attribution.answer IS 'The attributed answer.';
-COMMENT ON COLUMN attribution.logprob IS 'Log-probability of the attributed answer tokens, nats per token, at most 0.';
+COMMENT ON COLUMN attribution.logprob IS 'Log-probability of the attributed answer tokens, nats per token (by words: per word), at most 0.';
 COMMENT ON COLUMN attribution.completeness_gap IS 'Sum of the scores minus what they should sum to, nats; NULL where the method claims no completeness.';
 COMMENT ON COLUMN attribution.path IS 'How it was computed: plain or shared (prefixes).';
-COMMENT ON COLUMN attribution.token_ids IS 'Ids of the tokens in the vocabulary of the model.';
+COMMENT ON COLUMN attribution.token_ids IS 'Ids of the tokens in the vocabulary of the model; in a run by words (spec, probe.unit), the place of each word in the question.';
 COMMENT ON COLUMN attribution.tokens IS 'Texts of the tokens.';
 COMMENT ON COLUMN attribution.token_classes IS 'template, keyword, content, function or punctuation.';
-COMMENT ON COLUMN attribution.scores IS 'Contributions, nats per answer token; above 0 the token supports the answer; NULL when it was not deleted.';
+COMMENT ON COLUMN attribution.scores IS 'Contributions, nats per answer token (by words: per answer word); above 0 the token supports the answer; NULL when it was not deleted.';
 COMMENT ON COLUMN attribution.is_key IS 'Whether each is a KeyToken, settled on the base model; all NULL where KeyTokens are undefined.';
 
 CREATE VIEW token_score AS
@@ -295,10 +295,10 @@ COMMENT ON COLUMN token_score.method IS 'Name of the attribution method.';
 COMMENT ON COLUMN token_score.target IS 'Whose answer: gold, base_generation or own_generation.';
 COMMENT ON COLUMN token_score.answer_tokens IS 'Which tokens of it: all or novel.';
 COMMENT ON COLUMN token_score.position IS 'Place in the encoded prompt, from 0.';
-COMMENT ON COLUMN token_score.token_id IS 'Id in the vocabulary of the model.';
+COMMENT ON COLUMN token_score.token_id IS 'Id in the vocabulary of the model; by words the place of the word in the question.';
 COMMENT ON COLUMN token_score.token IS 'Text of the token.';
 COMMENT ON COLUMN token_score.token_class IS 'template, keyword, content, function or punctuation.';
-COMMENT ON COLUMN token_score.score IS 'Contribution, nats per answer token; above 0 the token supports the answer; NULL when it was not deleted.';
+COMMENT ON COLUMN token_score.score IS 'Contribution, nats per answer token (by words: per answer word); above 0 the token supports the answer; NULL when it was not deleted.';
 COMMENT ON COLUMN token_score.is_key IS 'Whether it is a KeyToken, settled on the base model; NULL for the whole prompt where KeyTokens are undefined.';
 
 CREATE TABLE recovery (

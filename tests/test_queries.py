@@ -56,7 +56,7 @@ COLUMNS: dict[str, tuple[dict[str, Parameter], str]] = {
     "model_loading": (
         {"run_id": "ga"},
         "run_id dtype prompt_format source revision commit adapter adapter_commit content_hash"
-        " attention device_map quantization trusted_code prompt_style weight_hash path",
+        " attention device_map quantization trusted_code prompt_style unit weight_hash path",
     ),
     "penalty_shares": (
         RUNS,
@@ -808,3 +808,4 @@ def test_a_run_says_where_its_weights_are_from_and_how_it_was_asked(tmp_path: Pa
     found = read.query(path, "model_loading", run_id="audited").iloc[0]
     assert found[["source", "commit", "dtype"]].tolist() == ["org/model", "c0ffee", "bfloat16"]
     assert read.query(path, "model_loading", run_id="base")["source"].isna().all()
+    assert found["unit"] == "token"

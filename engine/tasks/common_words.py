@@ -19,6 +19,7 @@ from results_db.records import Attribution, Utility
 NAME = "common_words"
 CONTRIBUTION = Metric(NAME, "contribution", "nats/token", higher_is_better=True)
 LOGPROB = Metric(NAME, "logprob", "nats/token", higher_is_better=True)
+COUNTS_TOKENS = True  # another tokenizer would give another value
 METHOD = "leave_one_out"
 
 

@@ -15,6 +15,7 @@ from results_db.records import Utility
 
 NAME = "exact_memorization"
 METRIC = Metric(NAME, "fraction", "fraction", higher_is_better=True)
+COUNTS_TOKENS = True  # another tokenizer would give another value
 
 
 @dataclass(frozen=True)

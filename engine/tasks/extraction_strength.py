@@ -18,6 +18,7 @@ from results_db.records import Utility
 
 NAME = "extraction_strength"
 METRIC = Metric(NAME, "fraction", "fraction", higher_is_better=True)
+COUNTS_TOKENS = True  # another tokenizer would give another value
 
 
 @dataclass(frozen=True)

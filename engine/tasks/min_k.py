@@ -18,6 +18,7 @@ from results_db.records import Utility
 
 NAME = "min_k"
 METRIC = Metric(NAME, "surprise", "nats/token", higher_is_better=False)
+COUNTS_TOKENS = True  # another tokenizer would give another value
 NO_HOLDOUT = "the benchmark has no holdout questions"
 
 

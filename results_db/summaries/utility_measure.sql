@@ -2,7 +2,7 @@
 -- run_id: The run.
 -- step: The measured step.
 -- measure: forget, retain or general correct, or plain-text perplexity.
--- value: Fraction correct in [0, 1], or perplexity per token: 1 or more, lower is better.
+-- value: Fraction correct in [0, 1], or perplexity per token (in a run by words per word): 1 or more, lower is better.
 -- low: Lower end of its 95 % interval, robust to groups; NULL from one group.
 -- high: Upper end of that interval; NULL from one group.
 -- n: Examples measured, a count.
