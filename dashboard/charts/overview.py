@@ -39,9 +39,8 @@ def knowledge_against_utility(
     gap = LABEL_PIXELS * (HIGHEST - LOWEST) / (height / len(models) - 92)
     shapes, notes = [], []
     for row, (_, runs) in enumerate(models, start=1):
-        at = {"row": row, "col": 1}
-        panel = frame.axis(at)
-        frame.add(figure, [*_paths(runs, steps), *_ends(runs)], at)
+        panel = frame.axis(row)
+        frame.add(figure, [*_paths(runs, steps), *_ends(runs)], panel)
         shapes += [*_threshold(min_utility, panel), *_guessing(runs, panel)]
         notes += [*_said(runs, min_utility, panel), *_labels(runs, gap, panel)]
     frame.overlay(figure, shapes, notes)
