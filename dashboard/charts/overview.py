@@ -37,7 +37,8 @@ def knowledge_against_utility(
         vertical_spacing=70 / height if several else 0.0,
     )  # fmt: skip
     gap = LABEL_PIXELS * (HIGHEST - LOWEST) / (height / len(models) - 92)
-    shapes, notes = [], []
+    shapes: list[frame.Trace] = []
+    notes: list[frame.Trace] = []
     for row, (_, runs) in enumerate(models, start=1):
         panel = frame.axis(row)
         frame.add(figure, [*_paths(runs, steps), *_ends(runs)], panel)
