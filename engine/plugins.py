@@ -10,6 +10,7 @@ import tomllib
 from collections.abc import Callable, Iterable
 from dataclasses import MISSING, Field, field, fields, is_dataclass
 from difflib import get_close_matches
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
@@ -186,6 +187,7 @@ def _check_nested(cls: type, key: str, value: dict[str, Any], where: str, name: 
             raise SettingsError(f"{where} ({name}) has no setting {inner!r}. It takes: {takes}")
 
 
+@cache  # a plan asks for names thousands of times
 def _is_plugin(path: Path) -> bool:
     if path.stem == "__init__":
         return False

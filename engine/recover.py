@@ -15,6 +15,7 @@ import random
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal
 
 from engine import evaluate, plugins
@@ -67,11 +68,13 @@ class Strategies:
     weights: Mapping[str, WeightStrategy]  # rung 4
 
 
+@cache  # asked of every attempt
 def rung(name: str) -> int:
     """How strong a strategy's means are, 1 to 4."""
     return int(plugins.load(FAMILY, name).RUNG)
 
 
+@cache
 def uses_key_tokens(name: str) -> bool:
     """Whether a strategy emphasises words."""
     return bool(plugins.load(FAMILY, name).USES_KEY_TOKENS)

@@ -300,9 +300,9 @@ def test_effects_leave_out_the_models_they_are_measured_against() -> None:
 
 
 def test_recovery_rate_has_no_interval_where_none_was_computed() -> None:
-    with_interval = charts.recovery_rates(rates(), "residual").data[-8:]
-    assert charts.recovery_rates(rates(), "recovery_rate").data[0].error_x.array is None
-    assert with_interval is not None
+    for measure, drawn in (("residual", True), ("recovery_rate", False)):
+        _, *arms = charts.recovery_rates(rates(), measure).data[:3]
+        assert [trace.error_x.array is not None for trace in arms] == [drawn, drawn]
 
 
 def test_utility_over_alpha_has_a_figure_of_its_own() -> None:
@@ -312,6 +312,33 @@ def test_utility_over_alpha_has_a_figure_of_its_own() -> None:
     assert {trace.name for trace in by_step.data} == {"Base model", "GA"}
     assert {trace.name for trace in by_alpha.data} == {"Base model", "Task vector"}
     assert "alpha" in by_alpha.layout.xaxis.title.text
+
+
+def test_utility_joins_no_two_runs_of_a_method_and_keeps_what_a_click_needs() -> None:
+    figure = charts.utility_curves(seeds_of(curves(), 2), "step")
+    ga = next(trace for trace in figure.data if trace.name == "GA")
+    assert list(ga.x) == [0.0, 20.0, None, 0.0, 20.0]
+    assert list(ga.customdata) == ["ga-0", "ga-0", None, "ga-1", "ga-1"]
+    assert list(ga.error_y.array) == pytest.approx([0.1, 0.1, 0, 0.1, 0.1])
+    base = next(trace for trace in figure.data if trace.name == "Base model")
+    assert list(base.y) == [1.0, 1.0, None, 1.0, 1.0]
+    assert len(figure.data) == 2
+
+
+def test_recovery_marks_each_arm_and_the_references_as_the_legend_says() -> None:
+    figure = charts.recovery_rates(rates(), "residual")
+    grey, controls, treatment = figure.data[:3]
+    assert list(grey.marker.symbol) == ["line-ns"] * 2 + ["star-open"] * 2
+    assert list(grey.x) == [0.016, 0.016, 0.05, 0.05]
+    assert list(controls.marker.symbol) == ["circle-open"] * 2
+    assert list(controls.x) == [0.15, 0.2]
+    assert list(treatment.x) == [0.5, 0.4]
+    assert "retain model: 5%" in grey.hovertext[2]
+    bare = charts.recovery_rates(rates(), "recovery_rate").data
+    assert "star-open" not in bare[0].marker.symbol
+    assert bare[1].error_x.array is None
+    (plain,) = figure.layout.shapes
+    assert (plain.x0, plain.line.dash) == (0.1, "dash")
 
 
 def test_a_run_measured_once_is_a_level_line() -> None:

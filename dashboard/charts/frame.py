@@ -27,14 +27,24 @@ def grid(
     rows: int, titles: Sequence[str], height: int, alt: str, **layout: float | bool | str
 ) -> go.Figure:
     """An empty figure of panels, filled row by row, with a title each (escaped here)."""
-    columns = -(-len(titles) // rows)
-    shown = [formats.chart_text(title) for title in titles]
-    figure = make_subplots(rows=rows, cols=columns, subplot_titles=shown, **layout)
-    figure.update_annotations(font={"size": 13, "weight": 600}, xanchor="left", x=None)
-    for panel, annotation in enumerate(figure.layout.annotations):
-        axis = figure.layout["xaxis" if panel == 0 else f"xaxis{panel + 1}"]
-        annotation.x = axis.domain[0]
+    figure = make_subplots(rows=rows, cols=-(-len(titles) // rows), **layout)
+    axes = [(figure.layout[f"xaxis{axis(n)}"], figure.layout[f"yaxis{axis(n)}"])
+            for n in range(1, len(titles) + 1)]  # fmt: skip
+    figure.layout.annotations = [
+        _title(title, x.domain[0], y.domain[1])
+        for title, (x, y) in zip(titles, axes, strict=True)
+        if title
+    ]
     return finish(figure, height, alt)
+
+
+def _title(text: str, left: float, top: float) -> Trace:
+    """The title of a panel, above its left corner."""
+    return {
+        "text": formats.chart_text(text), "x": left, "y": top, "xref": "paper", "yref": "paper",
+        "xanchor": "left", "yanchor": "bottom", "showarrow": False,
+        "font": {"size": 13, "weight": 600},
+    }  # fmt: skip
 
 
 def finish(figure: go.Figure, height: int, alt: str) -> go.Figure:
@@ -60,15 +70,14 @@ def legend_above(figure: go.Figure, titles: bool = True) -> None:
     )
 
 
-def add(figure: go.Figure, traces: Sequence[Trace], at: Mapping[str, int]) -> None:
-    """Traces of one panel, all at once: plotly checks a figure again whenever one is added."""
-    figure.add_traces(list(traces), rows=at["row"], cols=at["col"])
-
-
-def axis(at: Mapping[str, int], columns: int = 1) -> str:
-    """What follows x or y in the name of a panel's axes: nothing in the first panel."""
-    number = (at["row"] - 1) * columns + at["col"]
+def axis(number: int) -> str:
+    """What follows x or y in the names of a panel's axes; panels are counted from 1, by rows."""
     return "" if number == 1 else str(number)
+
+
+def add(figure: go.Figure, traces: Sequence[Trace], panel: str) -> None:
+    """Traces of one panel, all at once: plotly checks a figure again whenever one is added."""
+    figure.add_traces([{**each, "xaxis": f"x{panel}", "yaxis": f"y{panel}"} for each in traces])
 
 
 def upright(x: float, panel: str, **line: object) -> Trace:

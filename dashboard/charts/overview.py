@@ -37,11 +37,11 @@ def knowledge_against_utility(
         vertical_spacing=70 / height if several else 0.0,
     )  # fmt: skip
     gap = LABEL_PIXELS * (HIGHEST - LOWEST) / (height / len(models) - 92)
-    shapes, notes = [], []
+    shapes: list[frame.Trace] = []
+    notes: list[frame.Trace] = []
     for row, (_, runs) in enumerate(models, start=1):
-        at = {"row": row, "col": 1}
-        panel = frame.axis(at)
-        frame.add(figure, [*_paths(runs, steps), *_ends(runs)], at)
+        panel = frame.axis(row)
+        frame.add(figure, [*_paths(runs, steps), *_ends(runs)], panel)
         shapes += [*_threshold(min_utility, panel), *_guessing(runs, panel)]
         notes += [*_said(runs, min_utility, panel), *_labels(runs, gap, panel)]
     frame.overlay(figure, shapes, notes)

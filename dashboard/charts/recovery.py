@@ -45,15 +45,14 @@ def recovery_rates(rows: pd.DataFrame, measure: str) -> go.Figure:
     labels = list(dict.fromkeys(rows["label"]))
     strategies = _by_rung(rows[rows["arm"] == "treatment"])
     figure = _panels(rows, labels, strategies, 38, f"{MEASURES[measure]}, by strategy. ")
-    for panel, label in enumerate(labels):
-        at = {"row": panel // _columns(labels) + 1, "col": panel % _columns(labels) + 1}
-        part = rows[(rows["label"] == label) & rows["strategy"].isin(strategies)]
-        if measure == "residual":
-            _never_knew(figure, part[part["arm"] == "treatment"], strategies, at)
-        for arm, marker in ARM_MARKERS.items():
-            _arm(figure, part[part["arm"] == arm], strategies, measure, marker, at)
-        _plain(figure, part, measure, at)
-        _guesses(figure, part[part["arm"] == "treatment"], strategies, at)
+    shown = rows[rows["strategy"].isin(strategies)]
+    shown = shown.assign(hover=[_rate_hover(row) for row in shown.to_dict("records")])
+    shapes: list[frame.Trace] = []
+    for number, label in enumerate(labels, start=1):
+        part, panel = shown[shown["label"] == label], frame.axis(number)
+        frame.add(figure, _marks(part, strategies, measure), panel)
+        shapes += _plain(part, measure, panel)
+    frame.overlay(figure, shapes)
     frame.key(figure, "Treatment", **ARM_MARKERS["treatment"])
     for arm, label in theme.PLACEBOS.items():
         frame.key(figure, f"Placebo: {label}", **ARM_MARKERS[arm])
@@ -141,25 +140,36 @@ def _panel_alt(rows: pd.DataFrame) -> str:
     return "; ".join(f"{label}, {what}: {value}" for label, what, value in cells)
 
 
-def _arm(
-    figure: go.Figure, rows: pd.DataFrame, strategies: list[str], measure: str,
-    marker: dict[str, object], at: dict[str, int],
-) -> None:  # fmt: skip
-    if rows.empty:
-        return
+def _marks(rows: pd.DataFrame, strategies: list[str], measure: str) -> list[frame.Trace]:
+    """The marks of one run's panel: references, then placebos, then the treatment above them."""
+    treatment = rows[rows["arm"] == "treatment"]
+    controls = rows[rows["arm"].isin(set(ARM_MARKERS) - {"treatment"})]
+    controls = controls.assign(_order=controls["arm"].map(list(ARM_MARKERS).index))
+    controls = controls.sort_values("_order", kind="stable")
+    traces = [_references(treatment, strategies, measure)]
+    if len(controls):
+        traces.append({**_arms(controls, strategies, measure, thickness=1), "opacity": 0.85})
+    if len(treatment):
+        traces.append(_arms(treatment, strategies, measure, thickness=2))
+    return traces
+
+
+def _arms(
+    rows: pd.DataFrame, strategies: list[str], measure: str, *, thickness: float
+) -> frame.Trace:
+    """Rates of some arms of one run, each arm with its mark."""
     color = theme.method(str(rows["method"].iloc[0])).color
     place = _places(rows, strategies) + rows["arm"].map(ARM_OFFSET).astype(float)
-    treatment = rows["arm"].iloc[0] == "treatment"
-    figure.add_scatter(
-        x=rows[measure], y=place, mode="markers", showlegend=False, hoverinfo="text",
-        marker={"color": color, **marker, "line": {"width": 1.8}} if not treatment
-        else {"color": color, **marker},
-        opacity=1.0 if treatment else 0.85,
-        hovertext=[_rate_hover(row) for row in rows.to_dict("records")],
-        error_x=frame.bars(rows, "residual", color, thickness=2 if treatment else 1)
+    markers = [ARM_MARKERS[str(arm)] for arm in rows["arm"]]
+    hollow = {"line": {"width": 1.8}} if "treatment" not in set(rows["arm"]) else {}
+    return {
+        "type": "scatter", "mode": "markers", "x": list(rows[measure]), "y": list(place),
+        "marker": {"color": color, "symbol": [marker["symbol"] for marker in markers],
+                   "size": [marker["size"] for marker in markers], **hollow},
+        "hovertext": list(rows["hover"]), "hoverinfo": "text", "showlegend": False,
+        "error_x": frame.bars(rows, "residual", color, thickness=thickness)
         if measure == "residual" else None,
-        **at,
-    )  # fmt: skip
+    }  # fmt: skip
 
 
 def _places(rows: pd.DataFrame, strategies: list[str]) -> pd.Series:
@@ -183,35 +193,31 @@ def _rate_hover(row: dict[str, float]) -> str:
     )  # fmt: skip
 
 
-def _never_knew(
-    figure: go.Figure, rows: pd.DataFrame, strategies: list[str], at: dict[str, int]
-) -> None:
-    rows = rows[rows["never_residual"].notna()]
-    figure.add_scatter(
-        x=rows["never_residual"], y=_places(rows, strategies) + ARM_OFFSET["treatment"],
-        mode="markers", marker={**NEVER_KNEW, "color": theme.NEUTRAL}, showlegend=False,
-        hovertext=[f"retain model: {formats.percent(value)}" for value in rows["never_residual"]],
-        hoverinfo="text", **at,
-    )  # fmt: skip
+def _references(rows: pd.DataFrame, strategies: list[str], measure: str) -> frame.Trace:
+    """Grey marks to read a run's treatment by: how often guessing is right, the retain model."""
+    known = rows[rows["never_residual"].notna()] if measure == "residual" else rows.iloc[:0]
+    lines, stars = len(rows), len(known)
+    texts = [f"guess rate: {formats.percent(value, 1)}" for value in rows["guess_rate"]]
+    texts += [f"retain model: {formats.percent(value)}" for value in known["never_residual"]]
+    places = [*(_places(rows, strategies) - 0.24)]
+    places += [*(_places(known, strategies) + ARM_OFFSET["treatment"])]
+    return {
+        "type": "scatter", "mode": "markers", "hovertext": texts, "hoverinfo": "text",
+        "x": [*rows["guess_rate"], *known["never_residual"]], "y": places, "showlegend": False,
+        "marker": {
+            "symbol": ["line-ns"] * lines + [NEVER_KNEW["symbol"]] * stars, "size": 10,
+            "color": theme.NEUTRAL,
+            "line": {"width": [2] * lines + [0] * stars, "color": theme.NEUTRAL},
+        },
+    }  # fmt: skip
 
 
-def _plain(figure: go.Figure, rows: pd.DataFrame, measure: str, at: dict[str, int]) -> None:
+def _plain(rows: pd.DataFrame, measure: str, panel: str) -> list[frame.Trace]:
+    """A line where the plain prompt stands."""
     plain = rows.loc[rows["arm"] == "plain", measure].dropna()
-    if not plain.empty:
-        figure.add_vline(
-            x=float(plain.iloc[0]), line_dash="dash", line_width=1.4, line_color=theme.NEUTRAL, **at
-        )
-
-
-def _guesses(
-    figure: go.Figure, rows: pd.DataFrame, strategies: list[str], at: dict[str, int]
-) -> None:
-    figure.add_scatter(
-        x=rows["guess_rate"], y=_places(rows, strategies) - 0.24, mode="markers",
-        marker={"symbol": "line-ns", "size": 10, "line": {"width": 2, "color": theme.NEUTRAL}},
-        hovertext=[f"guess rate: {formats.percent(value, 1)}" for value in rows["guess_rate"]],
-        hoverinfo="text", showlegend=False, **at,
-    )  # fmt: skip
+    if plain.empty:
+        return []
+    return [frame.upright(float(plain.iloc[0]), panel, dash="dash", width=1.4, color=theme.NEUTRAL)]
 
 
 def _line_key(figure: go.Figure, name: str, dash: str) -> None:
@@ -233,27 +239,34 @@ def effect_forest(rows: pd.DataFrame, max_effect: float) -> go.Figure:
     labels = list(dict.fromkeys(rows["label"]))
     strategies = _strategies(rows)
     figure = _panels(rows, labels, strategies, 30, "Net effect of emphasis. ")
-    for panel, label in enumerate(labels):
-        at = {"row": panel // _columns(labels) + 1, "col": panel % _columns(labels) + 1}
-        part = rows[rows["label"] == label]
-        color = theme.method(str(part["method"].iloc[0])).color
-        points = frame.in_points(part, "effect")
-        whole = part["strategy"] == "any"
-        figure.add_scatter(
-            x=points["effect"], y=_places(part, strategies), mode="markers",
-            marker={"color": color, "opacity": 1, "size": [13 if any_ else 10 for any_ in whole],
-                    "symbol": ["diamond" if any_ else "circle" for any_ in whole]},
-            error_x=frame.bars(points, "effect", color, thickness=2), showlegend=False,
-            hovertext=[_effect_hover(row) for row in part.to_dict("records")], hoverinfo="text",
-            **at,
-        )  # fmt: skip
-        figure.add_vline(x=0, line_width=1.2, line_color=theme.NEUTRAL, **at)
-        figure.add_vline(x=100 * max_effect, line_dash="dot", line_width=1.4,
-                         line_color=theme.WARNING, **at)  # fmt: skip
+    edges: list[frame.Trace] = []
+    for number, label in enumerate(labels, start=1):
+        part, panel = rows[rows["label"] == label], frame.axis(number)
+        frame.add(figure, [_effects(part, strategies)], panel)
+        edges += [
+            frame.upright(0, panel, width=1.2, color=theme.NEUTRAL),
+            frame.upright(100 * max_effect, panel, dash="dot", width=1.4, color=theme.WARNING),
+        ]
+    frame.overlay(figure, edges)
     _line_key(figure, f"Threshold, {formats.points(max_effect)}", "dot")
     figure.data[-1].line.color = theme.WARNING
     _axis_titles(figure, labels, "percentage points")
     return figure
+
+
+def _effects(rows: pd.DataFrame, strategies: list[str]) -> frame.Trace:
+    """Net effect of each strategy on one run."""
+    color = theme.method(str(rows["method"].iloc[0])).color
+    points = frame.in_points(rows, "effect")
+    whole = rows["strategy"] == "any"
+    return {
+        "type": "scatter", "mode": "markers", "x": points["effect"],
+        "y": _places(rows, strategies), "showlegend": False,
+        "marker": {"color": color, "opacity": 1, "size": [13 if any_ else 10 for any_ in whole],
+                   "symbol": ["diamond" if any_ else "circle" for any_ in whole]},
+        "error_x": frame.bars(points, "effect", color, thickness=2),
+        "hovertext": [_effect_hover(row) for row in rows.to_dict("records")], "hoverinfo": "text",
+    }  # fmt: skip
 
 
 def _effect_hover(row: dict[str, float]) -> str:

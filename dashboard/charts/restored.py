@@ -33,11 +33,9 @@ def focus_restored(rows: pd.DataFrame) -> go.Figure:
         _change(figure, part, place, 2)
     difference = rows[rows["outcome"] == "difference"]
     _change(figure, difference, difference["label"].map(labels.index).astype(float), 3)
-    _unproven(figure, difference, labels)
-    for column in (2, 3):
-        figure.add_vline(
-            x=0, line_width=1, line_color=theme.NEUTRAL, opacity=0.6, row=1, col=column
-        )
+    zero = {"width": 1, "color": theme.NEUTRAL}
+    lines = [{**frame.upright(0, panel, **zero), "opacity": 0.6} for panel in ("2", "3")]
+    frame.overlay(figure, lines, _unproven(difference, labels))
     _keys(figure)
     return _axes(figure, rows, labels)
 
@@ -110,13 +108,14 @@ def _hover(row: dict[str, float]) -> str:
     )
 
 
-def _unproven(figure: go.Figure, rows: pd.DataFrame, labels: list[str]) -> None:
-    for row in rows[~rows["is_enough"].astype(bool)].to_dict("records"):
-        figure.add_annotation(
-            x=1, xref="x3 domain", y=labels.index(row["label"]) + 0.32, yref="y3",
-            text="not enough evidence", showarrow=False, xanchor="right",
-            font={"size": 11, "color": theme.NEUTRAL},
-        )  # fmt: skip
+def _unproven(rows: pd.DataFrame, labels: list[str]) -> list[frame.Trace]:
+    """What stands beside differences of too few groups."""
+    return [
+        {"x": 1, "xref": "x3 domain", "y": labels.index(label) + 0.32, "yref": "y3",
+         "text": "not enough evidence", "showarrow": False, "xanchor": "right",
+         "font": {"size": 11, "color": theme.NEUTRAL}}
+        for label in rows.loc[~rows["is_enough"].astype(bool), "label"]
+    ]  # fmt: skip
 
 
 def _keys(figure: go.Figure) -> None:

@@ -18,6 +18,8 @@ LOG_FROM = 8.0  # greatest over smallest value, from which an axis is logarithmi
 def utility_curves(rows: pd.DataFrame, axis: str) -> go.Figure:
     """One panel a model and measure, one line a run; a run measured once is a horizontal line.
 
+    Runs of one method are one trace and one entry of the legend.
+
     Args:
         rows: of `utility_curves`.
         axis: step or alpha; only runs over that axis are drawn, and those measured once.
@@ -37,8 +39,8 @@ def utility_curves(rows: pd.DataFrame, axis: str) -> go.Figure:
     for line, (model, runs) in enumerate(models, start=1):
         for column, measure in enumerate(measures, start=1):
             part = runs[runs["measure"] == measure]
-            for label in dict.fromkeys(part["label"]):
-                _curve(figure, part[part["label"] == label], end, {"row": line, "col": column})
+            panel = frame.axis((line - 1) * len(measures) + column)
+            frame.add(figure, _curves(part, end), panel)
             _value_axis(figure, rows[rows["measure"] == measure], {"row": line, "col": column})
         title = formats.chart_text(model) if len(models) > 1 else "correct answers, share"
         figure.update_yaxes(title=title, row=line, col=1)
@@ -72,22 +74,36 @@ def _alt(rows: pd.DataFrame) -> str:
     return "Values at the last measured step. " + "; ".join(parts)
 
 
-def _curve(figure: go.Figure, rows: pd.DataFrame, end: float, at: dict[str, int]) -> None:
-    rows = rows.sort_values("axis_value")
+def _curves(rows: pd.DataFrame, end: float) -> list[frame.Trace]:
+    """The lines of a panel, those of one method and kind in one trace."""
+    methods = list(dict.fromkeys(rows["method"]))
+    rows = rows.sort_values(["label", "axis_value"], kind="stable")
+    rows = rows.assign(hover=[_hover(row) for row in rows.to_dict("records")])
+    is_single = rows.groupby("run_id")["run_id"].transform("size") == 1
+    kinds = [(method, single) for method in methods for single in (False, True)]
+    parts = [rows[(rows["method"] == method) & (is_single == one)] for method, one in kinds]
+    return [_curve(part, end) for part in parts if len(part)]
+
+
+def _curve(rows: pd.DataFrame, end: float) -> frame.Trace:
+    """Runs of one method: lines along the axis, or level ones where each has a single value."""
     style = theme.method(str(rows["method"].iloc[0]))
-    single = len(rows) == 1
-    shown = pd.concat([rows, rows]).assign(axis_value=[0.0, end]) if single else rows
-    label = str(rows["label"].iloc[0])
-    figure.add_scatter(
-        x=shown["axis_value"], y=shown["value"], mode="lines" if single else "lines+markers",
-        name=formats.chart_text(label), legendgroup=formats.chart_text(label), hoverinfo="text",
-        line={"color": style.color, "dash": style.dash, "width": 2},
-        marker={"symbol": style.symbol, "size": 8, "color": style.color},
-        error_y=None if single else
-        frame.between(shown["value"], shown["low"], shown["high"], _faded(style.color), 1.2),
-        hovertext=[_hover(row) for row in shown.to_dict("records")],
-        customdata=list(shown["run_id"]), **at,
-    )  # fmt: skip
+    name = formats.chart_text(style.label)
+    single = not rows["run_id"].duplicated().any()
+    if single:
+        ends = [rows.assign(axis_value=0.0), rows.assign(axis_value=end)]
+        rows = pd.concat(ends).sort_values("label", kind="stable")
+    x, y, low, high, texts, ids = frame.broken(
+        rows, "axis_value", "value", "low", "high", "hover", "run_id"
+    )
+    return {
+        "type": "scatter", "mode": "lines" if single else "lines+markers", "x": x, "y": y,
+        "name": name, "legendgroup": name, "hovertext": texts, "hoverinfo": "text",
+        "customdata": ids, "line": {"color": style.color, "dash": style.dash, "width": 2},
+        "marker": {"symbol": style.symbol, "size": 8, "color": style.color},
+        "error_y": None if single else
+        frame.between(*map(pd.Series, (y, low, high)), _faded(style.color), 1.2),
+    }  # fmt: skip
 
 
 def _faded(color: str) -> str:
