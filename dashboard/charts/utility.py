@@ -102,7 +102,7 @@ def _curve(rows: pd.DataFrame, end: float) -> frame.Trace:
         "customdata": ids, "line": {"color": style.color, "dash": style.dash, "width": 2},
         "marker": {"symbol": style.symbol, "size": 8, "color": style.color},
         "error_y": None if single else
-        frame.between(*map(pd.Series, (y, low, high)), _faded(style.color), 1.2),
+        frame.between(pd.Series(y), pd.Series(low), pd.Series(high), _faded(style.color), 1.2),
     }  # fmt: skip
 
 
