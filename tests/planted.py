@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import GenerationMixin, PretrainedConfig, PreTrainedModel
+from transformers import DynamicCache, GenerationMixin, PretrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import CausalLMOutput
 
 from engine.corpus import Benchmark, Text
@@ -63,13 +63,22 @@ class PlantedModel(PreTrainedModel, GenerationMixin):
         input_ids: Tensor,
         attention_mask: Tensor | None = None,
         logits_to_keep: Tensor | int = 0,
+        past_key_values: DynamicCache | None = None,
         **_: Any,  # noqa: ANN401
     ) -> CausalLMOutput:
-        """Logits (B, T, V), or (B, U, V) at the positions to keep."""
-        recalled = self.recalls[input_ids].cumsum(1)
-        logits = self.follows[input_ids] + recalled
+        """Logits (B, T, V), or (B, U, V) at the positions to keep, or at the last so many.
+
+        A cache holds what the tokens before recall, as keys of one layer and head.
+        """
+        recalled = self.recalls[input_ids]
+        if past_key_values is not None:
+            own = recalled[:, None]
+            recalled = past_key_values.update(own, own, 0)[0][:, 0]
+        logits = self.follows[input_ids] + recalled.cumsum(1)[:, -input_ids.shape[1] :]
         if isinstance(logits_to_keep, Tensor):
             logits = logits[:, logits_to_keep]
+        elif logits_to_keep:
+            logits = logits[:, -logits_to_keep:]
         return CausalLMOutput(logits=logits)
 
 

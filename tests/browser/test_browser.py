@@ -128,10 +128,14 @@ def test_a_chosen_answer_is_shown_in_full_and_leads_to_its_prompt(
 ) -> None:
     opened = visit(study_db)
     opened.go("recovery?recovered=false&methods=GA")
-    grid = opened.page.get_by_test_id("stDataFrame").first
+    grid = opened.page.locator(".st-key-attempts").get_by_test_id("stDataFrame")
     grid.scroll_into_view_if_needed()
     grid.locator(".dvn-scroller").click(position={"x": 16, "y": 90}, force=True)
-    question = opened.page.locator(".u-table td").first
+    question = (
+        opened.page.locator("tr", has=opened.page.get_by_role("rowheader", name="Question"))
+        .locator("td")
+        .first
+    )
     expect(question).not_to_be_empty()
     asked = question.inner_text()
     opened.page.get_by_role("link", name="See everything about this prompt").click()
