@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
@@ -10,6 +11,7 @@ from typing import Literal
 import pandas as pd
 import streamlit as st
 
+from dashboard import formats
 from results_db import read
 
 Parameter = str | float | bool | tuple[str, ...] | None
@@ -65,7 +67,7 @@ def asked_last(name: str) -> Callable[[], str] | None:
     if name not in st.session_state.get(ASKED, {}):
         return None
     parameters = st.session_state[ASKED][name]
-    return lambda: str(rows(name, **parameters).to_csv(index=False))
+    return lambda: formats.csv(rows(name, **parameters))
 
 
 def _of_seeds(frame: pd.DataFrame, seeds: Parameter) -> pd.DataFrame:
@@ -91,13 +93,21 @@ def sql_of(name: str) -> str:
     return str(read.sql_of(name))
 
 
-@st.cache_data(max_entries=MOST_SEEN, show_spinner=False)
 def _read(
     path: str, name: str, parameters: tuple[tuple[str, Parameter], ...], version: str
 ) -> pd.DataFrame:
+    frame: pd.DataFrame = pickle.loads(_pickled(path, name, parameters, version))
+    return frame
+
+
+@st.cache_data(max_entries=MOST_SEEN, show_spinner=False)
+def _pickled(
+    path: str, name: str, parameters: tuple[tuple[str, Parameter], ...], version: str
+) -> bytes:
+    """The rows as bytes: whoever asks first gets them as all others do, equal to the last bit."""
     del version  # part of the key only
     values = {key: list(v) if isinstance(v, tuple) else v for key, v in parameters}
-    return read.query(Path(path), name, **values)
+    return pickle.dumps(read.query(Path(path), name, **values))
 
 
 @st.cache_resource(max_entries=1, show_spinner=False)

@@ -15,7 +15,7 @@ KEYS = ("benchmark", "models", "model", "methods", "seeds", "attribution", "targ
         "words")  # in the URL  # fmt: skip
 ALL = "all"
 HANDED = "run_id"  # in the address of a link to a page about one run
-RUN, ONLY_RUN = "run", "only_run"  # controls that a click in a chart sets
+RUN, ONLY_RUN, STRATEGY = "run", "only_run", "strategy"  # controls that a click in a chart sets
 NARROW = 360  # pixels
 MINIMUM_NATS = 0.05  # below this much positive contribution, a share is noise
 
@@ -159,12 +159,18 @@ def only_methods(rows: pd.DataFrame, chosen: Chosen) -> pd.DataFrame:
 
 def only_run(rows: pd.DataFrame) -> pd.DataFrame:
     """The rows of one run, or of all; a chart above may set which."""
+    chosen = only_run_id(rows)
+    return rows if chosen is None else rows[rows["run_id"] == chosen]
+
+
+def only_run_id(rows: pd.DataFrame) -> str | None:
+    """One run among those of the rows, by its id, or None for all; a chart above may set which."""
     named = theme.labelled(rows).drop_duplicates("run_id")
     labels = {ALL: "All runs", **dict(zip(named["run_id"], named["label"], strict=True))}
     if st.session_state.get(ONLY_RUN, ALL) not in labels:  # a click on a run that is not listed
         st.session_state[ONLY_RUN] = ALL
     chosen = _one("Runs in the table", ONLY_RUN, list(labels), labels.__getitem__, NARROW)
-    return rows if chosen == ALL else rows[rows["run_id"] == chosen]
+    return None if chosen == ALL else chosen
 
 
 def compared(rows: pd.DataFrame) -> pd.DataFrame:
@@ -207,7 +213,7 @@ def strategies(rows: pd.DataFrame) -> list[str]:
 
 def strategy(options: list[str]) -> str:
     """One of these recovery strategies."""
-    return _one("Strategy", "strategy", options, theme.strategy_label)
+    return _one("Strategy", STRATEGY, options, theme.strategy_label)
 
 
 def only_recovered() -> bool:

@@ -16,6 +16,7 @@ LONGEST = 300  # characters of a text in a figure
 ACTING = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]"
 )
+FORMULA = re.compile(r"\s*[=+\-@\t\r]")  # what begins a formula in a spreadsheet
 
 
 def present(value: object) -> bool:
@@ -160,6 +161,23 @@ def visible(text: object, most: int | None = None) -> str:
 def _picture(found: re.Match[str]) -> str:
     code = ord(found[0])
     return chr(0x2400 + code) if code < 0x20 else f"⟨U+{code:04X}⟩"
+
+
+def csv(frame: pd.DataFrame) -> str:
+    r"""Rows as CSV in which no text acts as a formula of a spreadsheet.
+
+    A text that begins like one gets an apostrophe before it; numbers stay numbers.
+
+    >>> csv(pd.DataFrame({"answer": ["=1+1", "- a", "plain", None], "score": [-1.5, 2, 3, 4]}))
+    "answer,score\n'=1+1,-1.5\n'- a,2.0\nplain,3.0\n,4.0\n"
+    """
+    texts = frame.select_dtypes(["object", "str"]).columns
+    inert = {name: frame[name].map(_inert, na_action="ignore") for name in texts}
+    return str(frame.assign(**inert).to_csv(index=False))
+
+
+def _inert(value: object) -> object:
+    return f"'{value}" if isinstance(value, str) and FORMULA.match(value) else value
 
 
 def chart_text(value: object) -> str:

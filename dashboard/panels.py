@@ -67,20 +67,23 @@ def chart(figure: go.Figure, key: str) -> None:
     st.plotly_chart(figure, key=key, config=_config(key), alt=_alt(figure, key))
 
 
-def chart_that_sets(figure: go.Figure, key: str, control: str, reset: str | None = None) -> None:
-    """A figure in which a click on a point sets a control, such as which run is shown below.
+def chart_that_sets(figure: go.Figure, key: str, *controls: str, reset: str | None = None) -> None:
+    """A figure in which a click on a point sets controls, such as which run is shown below.
 
     Args:
-        figure: whose points have an id as their customdata.
+        figure: whose points carry a value for each control as their customdata; one alone need not
+            be a list.
         key: of the figure.
-        control: key of the control that is given the id.
-        reset: what the control is set to when the choice is taken back; None: it stays.
+        controls: keys of the controls that are given these values.
+        reset: what the first is set to when the choice is taken back; None: it stays.
     """
 
     def take() -> None:
         chosen = _chosen_point(st.session_state[key])
-        if chosen or reset:
-            st.session_state[control] = chosen or reset
+        for control, value in zip(controls, chosen, strict=False):
+            st.session_state[control] = value
+        if not chosen and reset:
+            st.session_state[controls[0]] = reset
 
     st.plotly_chart(
         figure, key=key, config=_config(key), alt=_alt(figure, key), on_select=take,
@@ -94,16 +97,18 @@ def chart_to_choose(figure: go.Figure, key: str) -> str | None:
         figure, key=key, config=_config(key), alt=_alt(figure, key), on_select="rerun",
         selection_mode="points",
     )  # fmt: skip
-    return _chosen_point(event)
+    return next(iter(_chosen_point(event)), None)
 
 
-def _chosen_point(event: Any) -> str | None:  # noqa: ANN401 - Streamlit's state of a chart
-    """The id that the first chosen point carries."""
+def _chosen_point(event: Any) -> list[str]:  # noqa: ANN401 - Streamlit's state of a chart
+    """What the first chosen point carries; nothing where none is chosen."""
     for point in event.selection.points:
         carried = point.get("customdata")
         if carried is not None:
-            return str(carried[0] if isinstance(carried, list | tuple) else carried)
-    return None
+            return [
+                str(each) for each in (carried if isinstance(carried, list | tuple) else [carried])
+            ]
+    return []
 
 
 def _config(key: str) -> dict[str, object]:
@@ -161,7 +166,7 @@ def page_of(total: int, key: str) -> int:
 def download(label: str, name: str, frame: Callable[[], pd.DataFrame]) -> None:
     """A button that hands over a whole list as CSV, made when it is pressed."""
     st.download_button(
-        label, lambda: frame().to_csv(index=False).encode(), f"{name}.csv", "text/csv",
+        label, lambda: formats.csv(frame()).encode(), f"{name}.csv", "text/csv",
         key=f"{name}_csv", icon=":material/download:", on_click="ignore",
     )  # fmt: skip
 

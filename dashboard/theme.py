@@ -208,9 +208,9 @@ def labelled(rows: pd.DataFrame) -> pd.DataFrame:
     sweep (the column `variant`, if there is one), and the run's id where a label would still be
     shared.
     """
-    if "variant" not in rows:
-        rows = rows.assign(variant=None)
-    runs, rows = rows.drop_duplicates("run_id"), rows.drop(columns="variant")
+    runs = rows.drop_duplicates("run_id")
+    if "variant" not in runs:
+        runs = runs.assign(variant=None)
     labels = runs["method"].map(method_label)
     for name in ("model", "benchmark"):
         if name in runs and runs[name].nunique() > 1:
@@ -218,9 +218,16 @@ def labelled(rows: pd.DataFrame) -> pd.DataFrame:
     differs = labels.duplicated(keep=False) & runs["variant"].notna()
     labels = labels.where(~differs, labels + " · " + runs["variant"].astype(str))
     labels = told_apart(labels.map(formats.visible), runs["run_id"])
-    named = rows.assign(label=rows["run_id"].map(dict(zip(runs["run_id"], labels, strict=True))))
-    ranked = named.assign(_rank=named["method"].map(method_rank))
-    return ranked.sort_values(["_rank", "label"], kind="stable").drop(columns="_rank")
+    names, order = dict(zip(runs["run_id"], labels, strict=True)), _order(runs["method"], labels)
+    places = {run_id: place for place, run_id in enumerate(runs["run_id"].iloc[order])}
+    rows = rows.iloc[rows["run_id"].map(places).argsort(kind="stable")]
+    return rows.drop(columns="variant", errors="ignore").assign(label=rows["run_id"].map(names))
+
+
+def _order(methods: pd.Series, labels: pd.Series) -> list[int]:
+    """Places of runs in the order of methods, those of one method by label."""
+    ranks = [(*method_rank(name), label) for name, label in zip(methods, labels, strict=True)]
+    return sorted(range(len(ranks)), key=ranks.__getitem__)
 
 
 def by_model(rows: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:

@@ -479,8 +479,8 @@ def test_shares_of_a_loss_are_one_bar_a_run_at_its_last_step() -> None:
     rows = pd.DataFrame(
         [
             {"run_id": "r", "model": "m", "method": "ga", "step": step, "answer_class": name,
-             "share": share, "token_share": 0.5, "change_forget": -1.0, "change_retain": 0.0,
-             "change_general": float("nan")}
+             "share": share, "token_share": 0.5, "tokens": 120, "pushed": "answers",
+             "change_forget": -1.0, "change_retain": 0.0, "change_general": float("nan")}
             for step, fact in ((5, 0.2), (10, 0.6))
             for name, share in (("fact", fact), ("function", 1 - fact))
         ]
@@ -488,4 +488,5 @@ def test_shares_of_a_loss_are_one_bar_a_run_at_its_last_step() -> None:
     figure = charts.penalty_shares(rows)
     drawn = {bar.name: list(bar.x) for bar in figure.data if bar.x is not None and len(bar.x)}
     assert drawn == {"Fact words": [0.6], "Function words": [0.4]}
+    assert "n = 120 tokens of the answers" in figure.data[0].hovertext[0]
     assert "GA 60%" in figure.layout.meta["alt"].replace(" %", "%")

@@ -489,7 +489,7 @@ def test_prompt_tokens(home: Path) -> None:
 
 
 def test_recovery_attempts_to_read(home: Path) -> None:
-    given = {**RUNS, "methods": ["ga"], "limit": None, "offset": 0}
+    given = {**RUNS, "only_run": None, "methods": ["ga"], "limit": None, "offset": 0}
     rows = read.query(home, "recovery_attempts", **given, strategy="quote", only_recovered=True)
     assert list(zip(rows["example_id"], rows["arm"], strict=True)) == [
         ("f2", "treatment"), ("f4", "treatment"), ("f4", "placebo_foreign"),
@@ -508,7 +508,7 @@ def test_recovery_attempts_to_read(home: Path) -> None:
 
 
 def test_pages_of_recovery_attempts_are_all_of_them_in_order(home: Path) -> None:
-    given = {**RUNS, "strategy": "any", "only_recovered": False}
+    given = {**RUNS, "only_run": None, "strategy": "any", "only_recovered": False}
     whole = read.query(home, "recovery_attempts", **given, limit=None, offset=0)
     pages = [
         read.query(home, "recovery_attempts", **given, limit=7, offset=offset)
@@ -518,3 +518,10 @@ def test_pages_of_recovery_attempts_are_all_of_them_in_order(home: Path) -> None
     assert set(whole["total"]) == {len(whole)}
     later = whole["method"].isin(["none", "retrain", "sham"]).tolist()
     assert later == sorted(later)
+    for run_id in set(whole["run_id"]):
+        alone = read.query(
+            home, "recovery_attempts", **{**given, "only_run": run_id}, limit=None, offset=0
+        )
+        part = whole[whole["run_id"] == run_id].drop(columns="total")
+        pd.testing.assert_frame_equal(alone.drop(columns="total"), part.reset_index(drop=True))
+        assert set(alone["total"]) == {len(part)}

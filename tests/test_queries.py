@@ -61,7 +61,7 @@ COLUMNS: dict[str, tuple[dict[str, Parameter], str]] = {
     "penalty_shares": (
         RUNS,
         "run_id model method penalise step axis axis_value is_final answer_class share token_share"
-        " change_forget change_retain change_general pushed reason",
+        " tokens change_forget change_retain change_general pushed reason",
     ),
     "penalise_effect": (
         {**RUNS, "max_gap": 0.05},
@@ -163,7 +163,14 @@ COLUMNS: dict[str, tuple[dict[str, Parameter], str]] = {
         " never_knew",
     ),
     "recovery_attempts": (
-        {**RUNS, "strategy": "any", "only_recovered": False, "limit": None, "offset": 0},
+        {
+            **RUNS,
+            "only_run": None,
+            "strategy": "any",
+            "only_recovered": False,
+            "limit": None,
+            "offset": 0,
+        },
         "run_id model method example_id question gold plain_answer strategy arm draw words"
         " prompt text correct plain_correct base_correct logprob plain_logprob total",
     ),
@@ -713,6 +720,7 @@ def test_shares_of_a_loss_and_changes_by_class(study: Path) -> None:
     final = rows[(rows["run_id"] == "ga") & rows["is_final"]].set_index("answer_class")
     assert final["share"].to_dict() == {"fact": 0.75, "function": 0.25}
     assert final["token_share"].to_dict() == pytest.approx({"fact": 2 / 3, "function": 1 / 3})
+    assert final["tokens"]["fact"] == 2 * final["tokens"]["function"]
     for split in ("forget", "retain", "general"):
         changes = final[f"change_{split}"].to_dict()
         assert changes == pytest.approx({"fact": -0.2 * FINAL, "function": -0.1 * FINAL})

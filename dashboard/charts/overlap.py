@@ -29,6 +29,7 @@ def recovery_overlap(rows: pd.DataFrame) -> go.Figure:
             y=[_line(row) for row in part], x=[row["recovered"] for row in part],
             name=_name(rungs), orientation="h", hoverinfo="text", showlegend=False,
             hovertext=[_hover(row, rungs) for row in part], marker={"color": color},
+            customdata=[row["run_id"] for row in part],
         )  # fmt: skip
     for rung, label in theme.RUNGS.items():
         frame.key(figure, f"Only {label.lower()}", symbol="square", color=SHADES[rung - 1])

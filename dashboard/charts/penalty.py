@@ -48,7 +48,8 @@ def _hover(row: dict[str, float], label: str) -> str:
     return frame.hover(
         f"{row['label']}, step {row['step']}",
         f"{label}: {formats.percent(row['share'])} of the gradient, "
-        f"{formats.percent(row['token_share'])} of the tokens",
+        f"{formats.percent(row['token_share'])} of the tokens "
+        f"(n = {formats.count(row['tokens'], 'token')} of the {row['pushed']})",
         f"log p since the base model: forget {formats.number(row['change_forget'])}, "
         f"retain {formats.number(row['change_retain'])}, "
         f"general {formats.number(row['change_general'])} nats per token",

@@ -167,6 +167,7 @@ def _arms(
         "marker": {"color": color, "symbol": [marker["symbol"] for marker in markers],
                    "size": [marker["size"] for marker in markers], **hollow},
         "hovertext": list(rows["hover"]), "hoverinfo": "text", "showlegend": False,
+        "customdata": _named(rows),
         "error_x": frame.bars(rows, "residual", color, thickness=thickness)
         if measure == "residual" else None,
     }  # fmt: skip
@@ -174,6 +175,12 @@ def _arms(
 
 def _places(rows: pd.DataFrame, strategies: list[str]) -> pd.Series:
     return rows["strategy"].map(strategies.index).astype(float)  # also where there are no rows
+
+
+def _named(rows: pd.DataFrame) -> list[list[str]]:
+    """What a click on a mark says: its run, and its strategy unless that is any of them."""
+    pairs = zip(rows["run_id"], rows["strategy"], strict=True)
+    return [[run_id] if strategy == "any" else [run_id, strategy] for run_id, strategy in pairs]
 
 
 def _rate_hover(row: dict[str, float]) -> str:
@@ -266,6 +273,7 @@ def _effects(rows: pd.DataFrame, strategies: list[str]) -> frame.Trace:
                    "symbol": ["diamond" if any_ else "circle" for any_ in whole]},
         "error_x": frame.bars(points, "effect", color, thickness=2),
         "hovertext": [_effect_hover(row) for row in rows.to_dict("records")], "hoverinfo": "text",
+        "customdata": _named(rows),
     }  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 import streamlit as st
 
 from dashboard import cards, charts, data, filters, panels, tables
+from dashboard.drawn import draw
 
 panels.page(
     "Overview",
@@ -27,7 +28,7 @@ with utility_column:
 finals = data.rows("overview", **chosen.runs)
 steps = data.rows("trajectory", **chosen.runs)
 if panels.found(finals):
-    figure = charts.knowledge_against_utility(finals, steps, min_utility)
+    figure = draw(charts.knowledge_against_utility, finals, steps, min_utility)
     panels.chart_that_sets(figure, "dilemma", filters.ONLY_RUN, reset=filters.ALL)
     panels.computed("overview", "trajectory")
 

@@ -1,6 +1,7 @@
 """Token shift: which prompt tokens carried the answer, before and after."""
 
 from dashboard import charts, data, filters, heat, panels, picker, tables, tokens
+from dashboard.drawn import draw
 
 panels.page(
     "Token shift",
@@ -50,7 +51,7 @@ panels.heading(
 )
 focus = data.rows("focus", **chosen.focus)
 if panels.found(focus):
-    panels.chart_that_sets(charts.focus_shift(focus), "focus", filters.RUN)
+    panels.chart_that_sets(draw(charts.focus_shift, focus), "focus", filters.RUN)
     panels.computed("focus")
 
 panels.heading(
@@ -60,7 +61,8 @@ panels.heading(
 )
 by_alpha = data.rows("focus_by_alpha", **chosen.runs, **chosen.attribution)
 if panels.found(by_alpha):
-    panels.chart(charts.focus_over_alpha(by_alpha, filters.alpha(by_alpha)), key="alphas")
+    figure = draw(charts.focus_over_alpha, by_alpha, filters.alpha(by_alpha))
+    panels.chart(figure, key="alphas")
     panels.computed("focus_by_alpha")
 
 panels.heading(
@@ -91,7 +93,7 @@ panels.heading(
 )
 planted = data.rows("keyword_agreement", **chosen.keywords)
 if panels.found(planted, "No prompt here has both keywords and KeyTokens."):
-    panels.chart(charts.keyword_agreement(planted), key="keywords")
+    panels.chart(draw(charts.keyword_agreement, planted), key="keywords")
     panels.computed("keyword_agreement")
 
 panels.heading(
@@ -103,7 +105,7 @@ if panels.found(focus):
     by_prompt = data.rows(
         "focus_by_prompt", run_id=run_id, **chosen.attribution, minimum_nats=filters.MINIMUM_NATS
     )
-    figure = charts.focus_of_prompts(by_prompt, run_id)
+    figure = draw(charts.focus_of_prompts, by_prompt, run_id)
     clicked = panels.chart_to_choose(figure, key="focus_of_prompts")
     if clicked is not None:
         panels.note(f"Chosen: {clicked}")

@@ -3,6 +3,9 @@
 import streamlit as st
 
 from dashboard import charts, data, evidence, filters, formats, listings, panels
+from dashboard.drawn import draw
+
+LISTED = (filters.ONLY_RUN, filters.STRATEGY)  # what a click chooses in the list at the end
 
 panels.page(
     "Recovery",
@@ -23,7 +26,8 @@ panels.heading(
 rates = data.rows("recovery_rates", **chosen.runs)
 if panels.found(rates):
     measure = filters.measure(charts.MEASURES)
-    panels.chart(charts.recovery_rates(rates, measure), key="rates")
+    figure = draw(charts.recovery_rates, rates, measure)
+    panels.chart_that_sets(figure, "rates", *LISTED, reset=filters.ALL)
     panels.as_table(listings.rates(rates), key="rates_table")
     panels.computed("recovery_rates")
 
@@ -35,7 +39,8 @@ panels.heading(
 )
 overlap = filters.compared(data.rows("recovery_overlap", **chosen.runs))
 if panels.found(overlap, "No forgotten answer came back in these runs."):
-    panels.chart(charts.recovery_overlap(overlap), key="overlap")
+    figure = draw(charts.recovery_overlap, overlap)
+    panels.chart_that_sets(figure, "overlap", filters.ONLY_RUN, reset=filters.ALL)
     panels.computed("recovery_overlap")
 
 panels.heading(
@@ -48,7 +53,8 @@ if panels.found(effects, "No unlearned run matches these filters."):
     left, _ = st.columns([1, 1.6])
     with left:
         max_effect = filters.max_effect()
-    panels.chart(charts.effect_forest(effects, max_effect), key="effects")
+    figure = draw(charts.effect_forest, effects, max_effect)
+    panels.chart_that_sets(figure, "effects", *LISTED, reset=filters.ALL)
     panels.computed("effects")
 
 panels.heading(
@@ -69,20 +75,26 @@ panels.heading(
 )
 restored = data.rows("focus_restored", **chosen.emphasis)
 if panels.found(restored, "Emphasis brought no forgotten answer back in these runs."):
-    panels.chart(charts.focus_restored(restored), key="restored")
+    panels.chart(draw(charts.focus_restored, restored), key="restored")
     panels.computed("focus_restored")
 
 panels.heading(
-    "What did the model actually say?", "Choose a line to read the prompt and both answers in full."
+    "What did the model actually say?",
+    "Choose a line to read the prompt and both answers in full. A click on a mark above "
+    "chooses its run and strategy here.",
 )
 strategies = filters.strategies(rates)
 if strategies:
-    left, right = st.columns([1, 1.6], vertical_alignment="bottom")
-    with left:
+    first, second, third = st.columns([1, 1, 0.8], vertical_alignment="bottom")
+    with first:
+        only_run = filters.only_run_id(rates)
+    with second:
         strategy = filters.strategy(strategies)
-    with right:
+    with third:
         recovered = filters.only_recovered()
-    asked = {**chosen.runs, "strategy": strategy, "only_recovered": recovered}
+    asked = {
+        **chosen.runs, "only_run": only_run, "strategy": strategy, "only_recovered": recovered,
+    }  # fmt: skip
     attempts = data.rows("recovery_attempts", **asked, limit=panels.PAGE, offset=0)
     if panels.found(attempts, "No forgotten answer came back this way. Switch off to read all."):
         total = int(attempts["total"].iloc[0])

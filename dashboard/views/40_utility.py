@@ -1,6 +1,7 @@
 """Utility: what unlearning cost, step by step."""
 
 from dashboard import charts, data, filters, listings, panels, tables
+from dashboard.drawn import draw
 
 MAX_GAP = 0.05  # of forget answers correct, within which two runs forgot equally much
 
@@ -19,7 +20,7 @@ panels.heading(
 curves = data.rows("utility_curves", **chosen.runs)
 if panels.found(curves):
     for axis in charts.axes_of(curves):
-        figure = charts.utility_curves(curves, axis)
+        figure = draw(charts.utility_curves, curves, axis)
         panels.chart_that_sets(figure, f"curves_{axis}", filters.ONLY_RUN, reset=filters.ALL)
     panels.computed("utility_curves")
 
@@ -45,7 +46,7 @@ shares = data.rows("penalty_shares", **chosen.runs)
 unshared = listings.unpushed(shares)
 shares = shares[shares["share"].notna()]
 if panels.found(shares, "No run here has a loss on the forget answers."):
-    panels.chart(charts.penalty_shares(shares), key="penalty")
+    panels.chart(draw(charts.penalty_shares, shares), key="penalty")
     panels.as_table(listings.penalties(shares), key="penalties")
 for line in unshared:
     panels.note(line)

@@ -1,6 +1,7 @@
 """Compare: two runs, or two steps of one, on everything that was measured on both."""
 
 from dashboard import charts, comparison, data, filters, panels
+from dashboard.drawn import draw
 
 panels.page(
     "Compare",
@@ -26,7 +27,8 @@ if panels.found(steps, "No finished run matches these filters."):
     )  # fmt: skip
     if panels.found(metrics, "These two share no example: nothing can be compared."):
         named = comparison.named(metrics)
-        panels.chart(charts.differences(named, first.label, second.label), key="differences")
+        figure = draw(charts.differences, named, first.label, second.label)
+        panels.chart(figure, key="differences")
         panels.markup(comparison.table(named, first, second))
         panels.computed("compared_metrics", "measured_steps")
 

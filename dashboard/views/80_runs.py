@@ -3,6 +3,7 @@
 import streamlit as st
 
 from dashboard import charts, data, filters, panels, provenance
+from dashboard.drawn import draw
 
 panels.page("Runs", "How far the study is, how long each part took, and with what it was computed.")
 
@@ -34,7 +35,7 @@ if not done.empty:
         panels.markup(provenance.stages(data.rows("stages", run_id=run["run_id"])))
     losses = data.rows("losses", run_id=run["run_id"])
     if not losses.empty:
-        panels.chart(charts.loss_curve(losses, run["method"]), key="losses")
+        panels.chart(draw(charts.loss_curve, losses, run["method"]), key="losses")
     left, right = st.columns([1, 1], gap="large")
     with left:
         panels.document("Settings, complete enough to repeat the run", run["spec"])

@@ -8,7 +8,7 @@
 -- that were looked at (of the forget documents, where those are unlearned), in [0, 1]; NULL where
 -- the loss does not read them: reason says why, of the whole run. pushed: 'documents' or 'answers',
 -- whose tokens these are. token_share: of the tokens of these, in [0, 1]: what the share would be if
--- all were pushed alike. change_forget, change_retain,
+-- all were pushed alike; tokens: how many. change_forget, change_retain,
 -- change_general: mean over the tokens of the class of log p now minus log p on the base model,
 -- nats per token, below 0 less likely; NULL where the split has no such token.
 WITH chosen AS MATERIALIZED (
@@ -35,7 +35,8 @@ SELECT chosen.run_id, chosen.model, chosen.method,
     coalesce(chosen.spec ->> '$.settings.penalise', 'all') AS penalise,
     classes.step, axis, axis_value, is_final, answer_class,
     gradient / nullif(sum(gradient) OVER of_step, 0) AS share,
-    tokens / sum(tokens) OVER of_step AS token_share, change_forget, change_retain, change_general,
+    tokens / sum(tokens) OVER of_step AS token_share, tokens::BIGINT AS tokens,
+    change_forget, change_retain, change_general,
     if(of_documents, 'documents', 'answers') AS pushed, why.reason
 FROM chosen
 JOIN classes ON classes.run_id = chosen.run_id

@@ -2,6 +2,7 @@
 -- $benchmark  VARCHAR    name of the benchmark
 -- $models     VARCHAR[]  models to show; empty means all
 -- $methods    VARCHAR[]  unlearning methods to show; empty means all
+-- $only_run        VARCHAR  id of the run to show; NULL for all of these
 -- $strategy        VARCHAR  recovery strategy, or resample; 'any' for all
 -- $only_recovered  BOOLEAN  only answers that were forgotten and are correct here
 -- $limit           INTEGER  at most so many lines; NULL for all
@@ -13,6 +14,7 @@
 -- per token.
 WITH chosen AS MATERIALIZED (
     FROM chosen_runs($benchmark, $models::VARCHAR[], $methods::VARCHAR[])
+    WHERE coalesce(run_id = $only_run::VARCHAR, true)
 ), found AS MATERIALIZED (
     SELECT chosen.run_id, chosen.model, chosen.method, tried.rowid AS place, tried.example_id,
         tried.strategy, tried.arm, tried.draw, plain.correct AS plain_correct, plain.base_correct,

@@ -237,3 +237,29 @@ def test_without_results_the_page_says_what_to_run(visit: Open, tmp_path: Path) 
     opened.go("")
     expect(opened.page.get_by_test_id("stMain")).to_contain_text("unpact run demo")
     opened.assert_clean()
+
+
+def test_a_click_on_a_rate_lists_the_answers_of_its_run_and_strategy(
+    visit: Open, study_db: Path
+) -> None:
+    opened = visit(study_db)
+    opened.go("recovery?recovered=false&strategy=Capitals")
+    before = parse_qs(urlsplit(opened.page.url).query)["strategy"]
+    marks = opened.page.locator(".st-key-rates .js-plotly-plot .points path").all()
+    for mark in marks[::-1]:  # one of a strategy that is not the chosen one, nor any of them
+        mark.scroll_into_view_if_needed()
+        box = mark.bounding_box()
+        assert box is not None
+        opened.page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+        opened.page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+        opened.page.wait_for_timeout(300)
+        opened.settle()
+        chosen = parse_qs(urlsplit(opened.page.url).query)
+        if chosen.get("strategy") != before:
+            break
+    else:
+        raise AssertionError("no click changed the strategy")
+    assert len(chosen["only_run"]) == 1
+    grid = opened.page.locator(".st-key-attempts").get_by_test_id("stDataFrame")
+    expect(grid).to_be_visible()
+    opened.assert_clean()
