@@ -18,6 +18,9 @@ SECTIONS = {
 }
 
 
+METRICS = {"nll": "NLL", "logprob": "log p"}  # whose names are not words
+
+
 @dataclass(frozen=True)
 class Side:
     """One side: a run at a measured step."""
@@ -96,15 +99,21 @@ def measure_label(section: str, measure: str) -> str:
     """A measure of a section in words.
 
     >>> measure_label("recovery", "note_before placebo_same")
-    'Note before: Placebo: other words of the prompt'
+    'Note before, placebo: other words of the prompt'
     >>> measure_label("utility", "plain_text nll"), measure_label("answers", "forget correct")
-    ('Plain text nll', 'Forget correct')
+    ('Plain text: NLL', 'Forget correct')
+    >>> measure_label("utility", "min_k surprise"), measure_label("utility", "refusal_rate refused")
+    ('Min k: surprise', 'Refusal rate: refused')
     """
     first, _, rest = measure.partition(" ")
     if section == "recovery":
-        return f"{theme.strategy_label(first)}: {theme.arm_label(rest)}"
+        if rest == "resample":
+            return theme.strategy_label(first)
+        return (
+            f"{theme.strategy_label(first)}, {theme.arm_label(rest).replace('Placebo', 'placebo')}"
+        )
     if section == "utility":
-        return theme.readable(measure)
+        return f"{theme.readable(first)}: {METRICS.get(rest, rest.replace('_', ' '))}"
     return f"{theme.SPLITS.get(first, first)} {rest}"
 
 

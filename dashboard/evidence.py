@@ -8,36 +8,31 @@ from dashboard import formats, tables, theme
 
 
 def effect_tests(rows: pd.DataFrame) -> str:
-    """One line a run and strategy: effect, p, p adjusted, McNemar beside it, spread over seeds.
+    """One line a run: net effect, how likely chance alone gives it, spread over seeds.
 
     Args:
-        rows: of `effect_tests`, labelled.
+        rows: of `effect_tests`, of strategy `any`.
     """
-    headings = ["Method", "Strategy", "Net effect", "Sign flips", "Holm", "McNemar", "Seeds", "n"]
+    headings = ["Method", "Net effect", "p, sign flips", "Seeds", "Examples"]
     lines: list[list[str]] = []
     for model, part in theme.by_model(rows):
         if rows["model"].nunique() > 1:
             lines.append(tables.group(model, "", len(headings)))
         lines += [_line(row) for _, row in part.iterrows()]
-    return tables.table(headings, lines, numeric=6)
+    return tables.table(headings, lines, numeric=4)
 
 
 def _line(row: pd.Series) -> list[str]:
-    counted = formats.present(row["gained"])
-    changes = f"{int(row['gained'])} gained, {int(row['lost'])} lost" if counted else ""
     spread = formats.points(row["spread"]) if formats.present(row["spread"]) else "no spread"
     return [
-        tables.head(row, full=False),
-        tables.cell(theme.strategy_label(str(row["strategy"]))),
+        tables.head(row),
         tables.figure(
             formats.points(row["effect"]),
             formats.interval(row["effect_low"], row["effect_high"], scale=100, digits=0),
         ),
         tables.figure(p_value(row["p"]), "" if formats.present(row["p"]) else str(row["reason"])),
-        tables.figure(p_value(row["p_holm"])),
-        tables.figure(p_value(row["p_mcnemar"]), changes),
         tables.figure(formats.count(row["seeds"]), spread),
-        tables.figure(formats.count(row["n"]), formats.count(row["groups"], "group")),
+        tables.figure(f"n = {formats.count(row['n'])}", formats.count(row["groups"], "group")),
     ]
 
 

@@ -64,6 +64,38 @@ def rates(rows: pd.DataFrame) -> pd.DataFrame:
     )
 
 
+def effect_tests(rows: pd.DataFrame) -> pd.DataFrame:
+    """Effect of each strategy on each run, beside what chance alone would give.
+
+    Args:
+        rows: of `effect_tests`.
+    """
+    rows = theme.labelled(rows)
+    places = {name: place for place, name in enumerate(theme.strategies(set(rows["strategy"])))}
+    rows = rows.iloc[rows["strategy"].map(places).argsort(kind="stable")]
+    points = {
+        name: 100 * rows[name].astype(float) for name in ("effect", "effect_low", "effect_high")
+    }
+    return pd.DataFrame(
+        {
+            "Run": rows["label"],
+            "Strategy": rows["strategy"].map(theme.strategy_label),
+            "Net effect (pp)": points["effect"],
+            "Low (pp)": points["effect_low"],
+            "High (pp)": points["effect_high"],
+            "p, sign flips": rows["p"].astype(float),
+            "p, Holm": rows["p_holm"].astype(float),
+            "p, McNemar": rows["p_mcnemar"].astype(float),
+            "Gained": rows["gained"],
+            "Lost": rows["lost"],
+            "n": rows["n"],
+            "Groups": rows["groups"],
+            "Seeds": rows["seeds"],
+            "Why no p": rows["reason"],
+        }
+    )
+
+
 def reasons(rows: pd.DataFrame) -> pd.DataFrame:
     """What could not be tried, and why.
 

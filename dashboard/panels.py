@@ -127,9 +127,9 @@ def found(rows: Sized, nothing: str = NOTHING) -> bool:
     return bool(len(rows))
 
 
-def as_table(frame: pd.DataFrame, key: str) -> None:
-    """The numbers of a figure, folded away."""
-    with st.expander("The same as a table", icon=":material/table:"):
+def as_table(frame: pd.DataFrame, key: str, title: str = "The same as a table") -> None:
+    """Numbers as a sortable grid, folded away."""
+    with st.expander(title, icon=":material/table:"):
         listing(frame, key)
 
 
@@ -187,7 +187,10 @@ def _table_alt(frame: pd.DataFrame) -> str:
 
 def _columns(frame: pd.DataFrame) -> dict[str, ColumnConfig | str | None]:
     numbers = frame.select_dtypes("floating").columns
-    return {str(name): st.column_config.NumberColumn(str(name), format="%.2f") for name in numbers}
+    digits = {str(name): "%.4f" if str(name).startswith("p, ") else "%.2f" for name in numbers}
+    return {
+        name: st.column_config.NumberColumn(name, format=shown) for name, shown in digits.items()
+    }
 
 
 def open_prompt(example_id: str) -> None:

@@ -11,7 +11,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import pytest
 
-from dashboard import charts, evidence, heat, theme
+from dashboard import charts, evidence, heat, listings, theme
 from dashboard.charts import frame
 
 HOSTILE = "<b>bold</b><script>x</script> $\\frac{1}{2}$"
@@ -234,10 +234,13 @@ def test_tests_of_effects_say_why_there_is_no_p() -> None:
         "spread": [0.03, None], "reason": [None, "<b>7 groups</b>, 8 needed"],
     })  # fmt: skip
     html = evidence.effect_tests(rows)
-    for part in ("&lt; 0.001", "0.012", "9 gained, 1 lost", "+3 pp", "+20 pp", "20 groups"):
+    for part in ("&lt; 0.001", "+3 pp", "+20 pp", "20 groups"):
         assert part in html
     assert "&lt;b&gt;7 groups&lt;/b&gt;, 8 needed" in html
     assert "nan" not in html.lower()
+    line = listings.effect_tests(rows).set_index("Strategy").loc["Quotation marks"]
+    assert (line["p, Holm"], line["p, McNemar"], line["Gained"]) == (0.012, 0.0215, 9)
+    assert line["Net effect (pp)"] == pytest.approx(20)
 
 
 def test_hover_tells_interval_n_groups_and_guess_rate() -> None:

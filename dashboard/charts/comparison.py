@@ -32,7 +32,7 @@ def differences(rows: pd.DataFrame, first: str, second: str) -> go.Figure:
         _alt(rows, first, second), horizontal_spacing=0.3,
     )  # fmt: skip
     for column, (name, part) in enumerate(parts.items(), start=1):
-        _panel(figure, part, name, column)
+        _panel(figure, part, name, column, longest)
     return figure
 
 
@@ -48,7 +48,8 @@ def _alt(rows: pd.DataFrame, first: str, second: str) -> str:
     return f"Differences, {second} minus {first}. " + "; ".join(parts)
 
 
-def _panel(figure: go.Figure, rows: pd.DataFrame, name: str, column: int) -> None:
+def _panel(figure: go.Figure, rows: pd.DataFrame, name: str, column: int, longest: int) -> None:
+    """One unit; its lines stand as far apart as those of the longest panel."""
     _, axis, factor, digits = PANELS[name]
     scaled = {key: factor * rows[key].astype(float) for key in ("difference", "low", "high")}
     figure.add_scatter(
@@ -61,7 +62,7 @@ def _panel(figure: go.Figure, rows: pd.DataFrame, name: str, column: int) -> Non
     figure.add_vline(x=0, line_width=1, line_color=theme.NEUTRAL, opacity=0.6, row=1, col=column)
     figure.update_xaxes(title=axis, row=1, col=column)
     figure.update_yaxes(
-        tickvals=list(range(len(rows))), showgrid=False, range=[len(rows) - 0.4, -0.6],
+        tickvals=list(range(len(rows))), showgrid=False, range=[longest - 0.4, -0.6],
         ticktext=[formats.chart_text(label) for label in rows["label"]], row=1, col=column,
     )  # fmt: skip
 

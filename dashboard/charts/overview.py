@@ -12,7 +12,7 @@ LABEL_PIXELS = 19  # between the middles of two labels
 HEIGHT = 520
 SHARED_HEIGHT = 400  # of each panel where there are several
 LOWEST, HIGHEST = -0.06, 1.16  # of the y axis
-LABEL_WIDTH = 0.1  # of the x axis, about
+LABEL_WIDTH = 0.12  # of the x axis, about
 CROWDED_FROM = 0.78  # utility
 
 
@@ -220,19 +220,28 @@ def _end_hover(run: dict[str, float]) -> str:
 def _labels(finals: pd.DataFrame, gap: float, panel: str) -> list[frame.Trace]:
     placed = finals.dropna(subset=["utility", "any_emphasis"]).sort_values("utility")
     crowded = placed["utility"] > CROWDED_FROM  # where paths meet: named in a column beside them
-    labels = _stack(placed[crowded], LOWEST, gap, panel, column=_right_of(placed))
+    wanted = placed["any_emphasis"].where(crowded, _clear_of_bars(placed)) + gap
+    placed = placed.assign(_wanted=wanted)
+    labels = _stack(placed[crowded], gap, panel, column=_right_of(placed))
     near = (placed["utility"].diff() > LABEL_WIDTH).cumsum()[~crowded]
     for _, rows in placed[~crowded].groupby(near):
-        labels += _stack(rows, float(rows["any_emphasis"].min()) + gap / 2, gap, panel)
+        labels += _stack(rows, gap, panel)
     return labels
 
 
+def _clear_of_bars(runs: pd.DataFrame) -> pd.Series:
+    """The top of each run's bar, and of all bars that a label to the right of it would cross."""
+    tops = runs[["any_emphasis", "any_emphasis_high"]].astype(float).max(axis=1)
+    crossed = [runs["utility"].between(x, x + LABEL_WIDTH) for x in runs["utility"]]
+    return pd.Series([float(tops[each].max()) for each in crossed], index=runs.index)
+
+
 def _stack(
-    rows: pd.DataFrame, lowest: float, gap: float, panel: str, *, column: float | None = None
+    rows: pd.DataFrame, gap: float, panel: str, *, column: float | None = None
 ) -> list[frame.Trace]:
     """Labels above their points, one over the other, or in a column of their own."""
-    wanted = [float(value) + gap for value in rows["any_emphasis"]]
-    heights = frame.spread(wanted, gap, lowest + gap / 2, HIGHEST - gap / 2)
+    wanted = [float(height) for height in rows["_wanted"]]
+    heights = frame.spread(wanted, gap, LOWEST + gap / 2, HIGHEST - gap / 2)
     return [
         _label(row, column or float(row.utility) + 0.025, height, panel)
         for row, height in zip(rows.itertuples(), heights, strict=True)

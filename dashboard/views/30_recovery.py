@@ -59,12 +59,14 @@ if panels.found(effects, "No unlearned run matches these filters."):
 
 panels.heading(
     "Could chance alone explain it?",
-    "p of flipping signs person by person, the same adjusted over strategies (Holm), and McNemar "
-    "on the first draw, which takes facts as independent. Spread: over seeds.",
+    "p of flipping the signs of effects person by person, and how far the effect spreads over "
+    "seeds. Any emphasis is one test a run; the strategies, adjusted together (Holm) and beside "
+    "McNemar on the first draw, which takes facts as independent, are folded away below.",
 )
 tests = data.rows("effect_tests", **chosen.runs)
 if panels.found(tests, "No unlearned run matches these filters."):
-    panels.markup(evidence.effect_tests(tests))
+    panels.markup(evidence.effect_tests(tests[tests["strategy"] == "any"]))
+    panels.as_table(listings.effect_tests(tests), "effect_tests_table", "Each strategy by itself")
     panels.computed("effect_tests")
 
 panels.heading(
