@@ -3,7 +3,7 @@
 CREATE OR REPLACE TEMP TABLE affected_known AS FROM known_facts('affected');
 
 CREATE OR REPLACE TEMP TABLE affected_attempt AS
-    SELECT run_id, example_id, strategy, arm, draw, correct, guess_rate, is_emphasis
+    SELECT run_id, example_id, strategy, arm, draw, rung, correct, guess_rate, is_emphasis
     FROM final_attempts('affected');
 
 CREATE OR REPLACE TEMP TABLE affected_outcome AS FROM final_outcomes('affected_attempt');

@@ -22,7 +22,7 @@ from typing import TypeVar
 
 import duckdb
 
-from results_db.library import CONFIG, QUIET, attached, is_attached
+from results_db.library import CONFIG, attached, attached_to_write, is_attached
 
 T = TypeVar("T")
 POLL_SECONDS = 0.002
@@ -71,7 +71,9 @@ def writing(path: str | Path, timeout_s: float = 60.0) -> Iterator[duckdb.DuckDB
         file.parent.mkdir(parents=True, exist_ok=True)
         for side in (_side(file, "gate"), _side(file, "lock")):
             window.enter_context(_locked(side, fcntl.LOCK_EX, file, deadline))
-        connection = window.enter_context(_opened(file, deadline))
+        connection = window.enter_context(
+            attached_to_write(file, partial(_unhindered, file, deadline))
+        )
         window.enter_context(_transaction(connection))
         yield connection
 
@@ -192,17 +194,6 @@ def _try_lock(descriptor: int, mode: int) -> bool:
     except BlockingIOError:
         return False
     return True
-
-
-@contextmanager
-def _opened(file: Path, deadline: float) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Connect for writing, waiting for programs that know nothing of the side files."""
-    connection = _unhindered(file, deadline, lambda: duckdb.connect(file, config=CONFIG))
-    try:
-        connection.execute(QUIET)
-        yield connection
-    finally:
-        connection.close()
 
 
 def _unhindered(file: Path, deadline: float, open_file: Callable[[], T]) -> T:

@@ -1,8 +1,8 @@
-"""One DuckDB library a process, to which results files are attached for the time of a question.
+"""One DuckDB library a process, to which results files are attached for the time of a window.
 
-Starting the library costs more than most questions (12 of 20 ms), attaching a file 3 ms. A file is
-attached once for all threads that read it at the moment: two handles of one process would undo each
-other's lock when one of them closes.
+Starting and ending the library costs more than most questions (12 of 20 ms) and a tenth of a
+commit; attaching a file takes 3 ms. A file is attached once for all threads that read it at the
+moment: two handles of one process would undo each other's lock when one of them closes.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def attached(file: Path, retry: Callable[[Callable[[], None]], None]) -> Iterato
         retry: Calls what it is given until another program's lock no longer forbids it.
     """
     library = _library()
-    retry(lambda: _attach(library, file))
+    retry(lambda: _attach(library, file, "(READ_ONLY)"))
     connection = library.main.cursor()
     try:
         connection.execute(f"{QUIET}; USE {library.names[file]}")
@@ -55,6 +55,31 @@ def attached(file: Path, retry: Callable[[Callable[[], None]], None]) -> Iterato
     finally:
         connection.close()
         _leave(library, file)
+
+
+@contextmanager
+def attached_to_write(
+    file: Path, retry: Callable[[Callable[[], None]], None]
+) -> Iterator[Connection]:
+    """A connection that may change the file, made if missing; unqualified names are the file's.
+
+    Args:
+        file: The results file, canonical. No thread of this process reads it.
+        retry: Calls what it is given until another program's lock no longer forbids it.
+    """
+    library = _library()
+    retry(lambda: _attach(library, file, ""))
+    connection = library.main.cursor()
+    try:
+        connection.execute(f"{QUIET}; USE {library.names[file]}")
+        yield connection
+    finally:
+        connection.close()
+        try:
+            _leave(library, file)
+        except duckdb.Error:  # of a full disk, say: nothing more can be done in this library
+            _give_up(library)
+            raise
 
 
 def is_attached(file: Path) -> bool:
@@ -69,12 +94,19 @@ def _library() -> _Library:
         return _libraries[os.getpid()]
 
 
-def _attach(library: _Library, file: Path) -> None:
+def _give_up(library: _Library) -> None:
+    """Let the next window start another library."""
+    with _start:
+        if _libraries.get(os.getpid()) is library:
+            del _libraries[os.getpid()]
+
+
+def _attach(library: _Library, file: Path, option: str) -> None:
     with library.lock:
         if file not in library.users:
             name = f"results_{library.attached_so_far}"
             path = str(file).replace("'", "''")
-            library.main.execute(f"ATTACH '{path}' AS {name} (READ_ONLY)")
+            library.main.execute(f"ATTACH '{path}' AS {name} {option}")
             library.attached_so_far += 1
             library.names[file], library.users[file] = name, 0
         library.users[file] += 1

@@ -396,43 +396,51 @@ CREATE OR REPLACE MACRO utility_items(of_runs) AS TABLE
         AND base.is_nll = own.is_nll
     WHERE own.is_nll OR example.split IN ('forget', 'retain', 'general');
 
--- What a run can do, one row per run, measured step and measure of a relation of utility_items:
--- fraction correct, or perplexity per token (or word): exp(mean negative log-likelihood).
-CREATE OR REPLACE MACRO utility_values(of_items) AS TABLE
+-- Estimates of what a run can do, and (is_kept) of what it keeps of its base model, paired by
+-- example: one row per run, measured step, measure and is_kept of a relation of utility_items.
+CREATE OR REPLACE MACRO utility_estimates(of_items) AS TABLE
     WITH item_value AS (
         SELECT {
-                'run_id': run_id, 'step': step, 'measure': measure, 'is_nll': is_nll, 'unit': unit
+                'run_id': run_id, 'step': step, 'measure': measure, 'is_nll': is_nll,
+                'unit': unit, 'is_kept': false
             } AS cell,
             if(is_nll, 'measure', 'rate') AS kind, "group", value, 1 AS weight
         FROM query_table(of_items)
+        UNION ALL
+        SELECT {
+                'run_id': run_id, 'step': step, 'measure': measure, 'is_nll': is_nll,
+                'unit': unit, 'is_kept': true
+            },
+            if(is_nll, 'measure', 'change'), "group", if(is_nll, value - base_value, value),
+            if(is_nll, 1 + 0 * base_value, base_value)
+        FROM query_table(of_items)
     )
+    FROM estimates('item_value');
+
+-- What a run can do, one row per run, measured step and measure of a relation of
+-- utility_estimates: fraction correct, or perplexity per token (or word): exp(mean negative
+-- log-likelihood).
+CREATE OR REPLACE MACRO utility_values(of_estimates) AS TABLE
     SELECT cell.run_id AS run_id, cell.step AS step, cell.measure AS measure,
         cell.is_nll AS is_nll,
         if(is_nll, exp(estimate), estimate) AS value, if(is_nll, exp(low), low) AS low,
         if(is_nll, exp(high), high) AS high, n, groups,
         cell.unit AS unit,
         list_position(['forget correct', 'retain correct', 'general correct'], measure) AS place
-    FROM estimates('item_value');
+    FROM query_table(of_estimates) WHERE NOT cell.is_kept;
 
 -- What a run keeps of its base model, one row per run, measured step and measure of a relation of
--- utility_items, paired by example. ratio: 1 is as good as the base model; NULL where that has
--- nothing right.
+-- utility_estimates. ratio: 1 is as good as the base model; NULL where that has nothing right.
 --   correct answers: of the run / of the base model.
 --   perplexity: of the base model / of the run.
 -- The base model's own ratio is 1, without uncertainty.
-CREATE OR REPLACE MACRO utility_ratios(of_items) AS TABLE
-    WITH item_change AS (
-        SELECT {'run_id': run_id, 'step': step, 'measure': measure, 'is_nll': is_nll} AS cell,
-            if(is_nll, 'measure', 'change') AS kind, "group",
-            if(is_nll, value - base_value, value) AS value,
-            if(is_nll, 1 + 0 * base_value, base_value) AS weight
-        FROM query_table(of_items)
-    ), found AS (
+CREATE OR REPLACE MACRO utility_ratios(of_estimates) AS TABLE
+    WITH found AS (
         SELECT cell, cell.is_nll AS is_nll, n, groups, alike,
             if(is_nll, exp(-estimate), estimate) AS ratio,
             CASE WHEN is_nll THEN exp(-high) WHEN low < 0 THEN 0 ELSE low END AS change_low,
             if(is_nll, exp(-low), high) AS change_high
-        FROM estimates('item_change')
+        FROM query_table(of_estimates) WHERE cell.is_kept
     )
     SELECT run.run_id, cell.step AS step, cell.measure AS measure, ratio, n, groups, alike,
         if(run.run_id = run.base_run_id, ratio, change_low) AS low,

@@ -128,7 +128,9 @@ def writing_results(path: str | Path, timeout_s: float = WAIT_SECONDS) -> Iterat
         GuardTimeoutError: The file stayed in use.
     """
     with writing(path, timeout_s) as connection:
-        if not connection.execute("SELECT 1 FROM duckdb_tables()").fetchall():
+        if not connection.execute(
+            "SELECT 1 FROM duckdb_tables() WHERE database_name = current_database()"
+        ).fetchall():
             connection.execute(schema_sql())
             connection.execute("INSERT INTO meta VALUES (?, '')", [SCHEMA_VERSION])
         if require_schema(connection) != summaries.definitions_hash():

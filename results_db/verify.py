@@ -66,7 +66,8 @@ def _broken(connection: Connection) -> list[str]:
     """Rows that break a CHECK of the schema."""
     checks = connection.execute(
         "SELECT table_name, expression FROM duckdb_constraints()"
-        " WHERE constraint_type = 'CHECK' ORDER BY table_name, constraint_index"
+        " WHERE constraint_type = 'CHECK' AND database_name = current_database()"
+        " ORDER BY table_name, constraint_index"
     ).fetchall()
     problems = []
     for table, expression in checks:

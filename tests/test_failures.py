@@ -57,6 +57,23 @@ def test_a_full_disk_is_one_line_and_what_was_committed_stays(file: Path) -> Non
     assert verify(file) == []
 
 
+def test_the_same_process_can_write_again_when_there_is_room(file: Path) -> None:
+    script = f"""{PUBLISH}
+import resource
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+store.publish(Path(sys.argv[1]), whole("npo"))
+print(sorted(store.finished_runs(sys.argv[1])))
+"""
+    limits = (1024, resource.RLIM_INFINITY)
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(file)], cwd=ROOT, text=True, capture_output=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limits), check=False,
+    )  # fmt: skip
+    assert done.stdout.startswith("NoSpaceError"), done.stderr
+    assert done.stdout.endswith("['ga', 'npo']\n"), done.stderr
+    assert verify(file) == []
+
+
 @pytest.fixture
 def nobody(file: Path) -> Iterator[None]:
     """Be somebody who may read the folder of the file and not write there."""

@@ -19,18 +19,30 @@ WITH side AS MATERIALIZED (
 ), compared_side AS MATERIALIZED (
     SELECT side, side.run_id, side.step, benchmark, final_step
     FROM side JOIN compared USING (run_id)
+), answered AS (
+    SELECT side, benchmark, split, answer.example_id, unnest([
+        {'measure': 'correct', 'unit': 'fraction', 'kind': 'change',
+            'value': correct::INTEGER::DOUBLE},
+        {'measure': 'ROUGE-L recall', 'unit': 'fraction', 'kind': 'measure',
+            'value': rouge_l_recall},
+        {'measure': 'log p of gold', 'unit': 'nats per token', 'kind': 'measure',
+            'value': logprob}
+    ]) AS one
+    FROM compared_side JOIN answer USING (run_id, step) JOIN example USING (benchmark, example_id)
+), focused AS (
+    SELECT side, benchmark, split, example_id, unnest([
+        {'measure': 'focus', 'unit': 'fraction',
+            'value': focus_share(on_keys, on_question, $minimum_nats)},
+        {'measure': 'contribution of KeyTokens', 'unit': 'nats per answer token',
+            'value': key_contribution}
+    ]) AS one
+    FROM compared_side JOIN example_focus USING (run_id)
+    WHERE step = final_step AND method = $attribution_method AND target = $target
+        AND answer_tokens = $answer_tokens
 ), item AS MATERIALIZED (
-    SELECT side, benchmark, 'answers' AS section, split || ' correct' AS measure,
-        'fraction' AS unit, 'change' AS kind, answer.example_id, correct::INTEGER::DOUBLE AS value
-    FROM compared_side JOIN answer USING (run_id, step) JOIN example USING (benchmark, example_id)
-    UNION ALL
-    SELECT side, benchmark, 'answers', split || ' ROUGE-L recall', 'fraction', 'measure',
-        answer.example_id, rouge_l_recall
-    FROM compared_side JOIN answer USING (run_id, step) JOIN example USING (benchmark, example_id)
-    UNION ALL
-    SELECT side, benchmark, 'answers', split || ' log p of gold', 'nats per token', 'measure',
-        answer.example_id, logprob
-    FROM compared_side JOIN answer USING (run_id, step) JOIN example USING (benchmark, example_id)
+    SELECT side, benchmark, 'answers' AS section, split || ' ' || one.measure AS measure,
+        one.unit AS unit, one.kind AS kind, example_id, one.value AS value
+    FROM answered
     UNION ALL
     SELECT side, benchmark, 'utility', task || ' ' || metric, unit, 'measure', example_id, value
     FROM compared_side JOIN utility USING (run_id, step) WHERE example_id IS NOT NULL
@@ -39,17 +51,9 @@ WITH side AS MATERIALIZED (
         correct::INTEGER::DOUBLE
     FROM compared_side JOIN recovery USING (run_id, step) WHERE draw = 0
     UNION ALL
-    SELECT side, benchmark, 'focus', split || ' focus', 'fraction', 'measure', example_id,
-        focus_share(on_keys, on_question, $minimum_nats)
-    FROM compared_side JOIN example_focus USING (run_id)
-    WHERE step = final_step AND method = $attribution_method AND target = $target
-        AND answer_tokens = $answer_tokens
-    UNION ALL
-    SELECT side, benchmark, 'focus', split || ' contribution of KeyTokens',
-        'nats per answer token', 'measure', example_id, key_contribution
-    FROM compared_side JOIN example_focus USING (run_id)
-    WHERE step = final_step AND method = $attribution_method AND target = $target
-        AND answer_tokens = $answer_tokens
+    SELECT side, benchmark, 'focus', split || ' ' || one.measure, one.unit, 'measure', example_id,
+        one.value
+    FROM focused
 ), pair AS MATERIALIZED (
     SELECT section, measure, unit, kind, example."group", first.value AS first_value,
         second.value AS second_value
@@ -75,7 +79,8 @@ WITH side AS MATERIALIZED (
 )
 SELECT section, measure, unit, first_value, second_value, found.estimate AS difference,
     if(unit = 'fraction', greatest(found.low, -1), found.low) AS low,
-    if(unit = 'fraction', least(found.high, 1), found.high) AS high, coalesce(found.n, 0) AS n, coalesce(found.groups, 0) AS groups, unpaired,
+    if(unit = 'fraction', least(found.high, 1), found.high) AS high, coalesce(found.n, 0) AS n,
+    coalesce(found.groups, 0) AS groups, unpaired,
     if(found.n IS NULL, 'no example has a value on both sides', NULL) AS reason
 FROM summary LEFT JOIN estimates('change') AS found
     ON found.cell.section = section AND found.cell.measure = measure AND found.cell.unit = unit

@@ -13,12 +13,12 @@
 -- whether the base model knew it, NULL where it was not asked. logprob: of the gold answer, nats
 -- per token.
 WITH chosen AS MATERIALIZED (
+    SELECT *, row_number() OVER (ORDER BY is_reference(method), model, method, run_id) AS place
     FROM chosen_runs($benchmark, $models::VARCHAR[], $methods::VARCHAR[])
     WHERE coalesce(run_id = $only_run::VARCHAR, true)
 ), found AS MATERIALIZED (
-    SELECT chosen.run_id, chosen.model, chosen.method, tried.rowid AS place, tried.example_id,
-        tried.strategy, tried.arm, tried.draw, plain.correct AS plain_correct, plain.base_correct,
-        plain.logprob AS plain_logprob
+    SELECT chosen.run_id, chosen.model, chosen.method, chosen.place, tried.rowid AS row,
+        plain.rowid AS plain_row, tried.example_id, tried.strategy, tried.arm, tried.draw
     FROM chosen
     JOIN recovery AS tried ON tried.run_id = chosen.run_id AND tried.step = chosen.final_step
     LEFT JOIN final_answer AS plain
@@ -26,19 +26,16 @@ WITH chosen AS MATERIALIZED (
     WHERE tried.correct >= $only_recovered AND ($strategy = 'any' OR tried.strategy = $strategy)
         AND (NOT $only_recovered OR (NOT plain.correct AND plain.base_correct))
 ), page AS MATERIALIZED (
-    SELECT *, row_number() OVER ordered AS number, count(*) OVER () AS total FROM found
-    WINDOW ordered AS (
-        ORDER BY is_reference(method), model, method, run_id, example_id, strategy,
-            arm <> 'treatment', placebo_rank(arm), draw)
-    ORDER BY number LIMIT $limit OFFSET $offset
+    SELECT *, arm <> 'treatment' AS is_control, placebo_rank(arm) AS rank FROM found
+    ORDER BY place, example_id, strategy, is_control, rank, draw LIMIT $limit OFFSET $offset
 )
 SELECT page.run_id, page.model, page.method, page.example_id, example.prompt AS question,
     example.answer AS gold, plain.text AS plain_answer, page.strategy, page.arm, page.draw,
-    tried.words, tried.prompt, tried.text, tried.correct, page.plain_correct, page.base_correct, tried.logprob,
-    page.plain_logprob, page.total
+    tried.words, tried.prompt, tried.text, tried.correct, plain.correct AS plain_correct,
+    plain.base_correct, tried.logprob, plain.logprob AS plain_logprob,
+    (SELECT count(*) FROM found) AS total
 FROM page
-JOIN recovery AS tried ON tried.rowid = page.place
+JOIN recovery AS tried ON tried.rowid = page.row
 JOIN example ON example.benchmark = $benchmark AND example.example_id = page.example_id
-LEFT JOIN final_answer AS plain
-    ON plain.run_id = page.run_id AND plain.example_id = page.example_id
-ORDER BY page.number
+LEFT JOIN final_answer AS plain ON plain.rowid = page.plain_row
+ORDER BY place, page.example_id, page.strategy, is_control, rank, page.draw

@@ -22,60 +22,69 @@ WITH rule AS MATERIALIZED (
         unnest(list_distinct([i / 20 FOR i IN range(11)] || [recorded])) AS alpha
     FROM (SELECT run_id, spec::JSON->'$.probe.key_tokens' AS key_tokens FROM run
         WHERE run_id IN (SELECT base_run_id FROM affected))
+), final AS MATERIALIZED (
+    SELECT attribution.rowid AS row, attribution.run_id, example_id, method, target, answer_tokens
+    FROM attribution JOIN checkpoint USING (run_id, step) WHERE is_final
+), place AS MATERIALIZED (  -- attributions by number, since to compare their names takes long
+    SELECT own.row, base.row AS base_row, key.row AS key_row, own.run_id, split, "group",
+        own.method, own.target, own.answer_tokens,
+        dense_rank() OVER (
+            ORDER BY own.run_id, split, own.method, own.target, own.answer_tokens) AS kind
+    FROM affected
+    JOIN final AS own ON own.run_id = affected.run_id
+    JOIN final AS base ON base.run_id = affected.base_run_id AND base.method = own.method
+        AND base.target = own.target AND base.answer_tokens = own.answer_tokens
+        AND base.example_id = own.example_id
+    JOIN final AS key ON key.run_id = affected.base_run_id AND key.method = own.method
+        AND key.target = 'gold' AND key.answer_tokens = own.answer_tokens
+        AND key.example_id = own.example_id
+    JOIN example ON example.benchmark = affected.benchmark
+        AND example.example_id = own.example_id AND split IN ('forget', 'retain')
 ), token AS MATERIALIZED (
-    SELECT token_score.run_id, run.base_run_id, token_score.example_id, token_score.method, target,
-        answer_tokens, position, token_class, score, is_key AS stored
-    FROM token_scores() AS token_score
-    JOIN run ON run.run_id = token_score.run_id AND run.status = 'complete'
-    JOIN checkpoint ON checkpoint.run_id = token_score.run_id
-        AND checkpoint.step = token_score.step AND is_final
-    WHERE token_score.run_id IN (SELECT unnest([run_id, base_run_id]) FROM affected)
-        AND is_key IS NOT NULL AND token_class <> 'template'
+    SELECT rowid AS row, run_id, unnest(range(len(scores)))::INTEGER AS position,
+        unnest(token_classes) AS token_class, unnest(scores) AS score, unnest(is_key) AS stored
+    FROM attribution WHERE rowid IN (SELECT row FROM final)
 ), gain AS (
-    SELECT run_id, method, answer_tokens, example_id, position, stored,
-        greatest(coalesce(score, 0), 0)::DOUBLE AS gain,
+    SELECT row, run_id, position, stored, greatest(coalesce(score, 0), 0)::DOUBLE AS gain,
         count(*) FILTER (score > 0) OVER prompt AS supporting,
         max(gain) OVER prompt AS largest, sum(gain) OVER prompt AS total
-    FROM token WHERE run_id = base_run_id AND target = 'gold'
-    WINDOW prompt AS (PARTITION BY run_id, method, answer_tokens, example_id)
+    FROM token
+    WHERE row IN (SELECT key_row FROM place) AND stored IS NOT NULL AND token_class <> 'template'
+    WINDOW prompt AS (PARTITION BY row)
 ), key AS MATERIALIZED (
-    SELECT gain.run_id AS base_run_id, method, answer_tokens, example_id, position, alpha,
-        alpha = recorded AS is_recorded,
+    SELECT gain.row, position, alpha, alpha = recorded AS is_recorded,
         CASE
             WHEN is_recorded THEN stored
             WHEN supporting < beta THEN gain > 0
             ELSE gain > 0 AND gain / if(normalisation = 'max', largest, total) > alpha
         END AS is_key
     FROM gain JOIN rule ON rule.run_id = gain.run_id WHERE recorded IS NOT NULL
+), asked AS MATERIALIZED (  -- joined first: else every token meets all of its position
+    SELECT token.row, key_row, position, score
+    FROM (
+        SELECT row, key_row FROM place UNION SELECT base_row, key_row FROM place
+    ) AS either JOIN token ON token.row = either.row
+    WHERE stored IS NOT NULL AND token_class <> 'template'
 ), sums AS (
-    SELECT own.run_id, own.base_run_id, own.example_id, own.method, own.target, own.answer_tokens,
-        alpha, is_recorded,
+    SELECT asked.row, alpha, is_recorded,
         sum(greatest(score, 0)::DOUBLE) FILTER (is_key) AS on_keys,
         sum(greatest(score, 0)::DOUBLE) AS on_question,
         sum(score::DOUBLE) FILTER (is_key) AS key_contribution
-    FROM token AS own
-    JOIN key ON key.base_run_id = own.base_run_id AND key.method = own.method
-        AND key.answer_tokens = own.answer_tokens AND key.example_id = own.example_id
-        AND key.position = own.position
-    GROUP BY ALL
+    FROM asked JOIN key ON key.row = asked.key_row AND key.position = asked.position
+    GROUP BY asked.row, alpha, is_recorded
 ), focus AS MATERIALIZED (
     SELECT *, focus_share(on_keys, on_question, 0.05) AS focus FROM sums
+), after AS MATERIALIZED (  -- joined first: else every focus meets all of its alpha
+    SELECT base_row, kind, "group", alpha, is_recorded, focus, key_contribution
+    FROM place JOIN focus ON focus.row = place.row
 ), pair AS MATERIALIZED (
-    SELECT {'run_id': own.run_id, 'split': example.split, 'method': own.method,
-            'target': own.target, 'answer_tokens': own.answer_tokens, 'alpha': own.alpha,
-            'is_recorded': own.is_recorded} AS cell,
-        example."group", base.focus AS focus_before, own.focus AS focus_after,
-        base.key_contribution AS key_before, own.key_contribution AS key_after
-    FROM focus AS own
-    JOIN affected ON affected.run_id = own.run_id
-    JOIN focus AS base ON base.run_id = own.base_run_id AND base.method = own.method
-        AND base.target = own.target AND base.answer_tokens = own.answer_tokens
-        AND base.example_id = own.example_id AND base.alpha = own.alpha
-    JOIN example
-        ON example.benchmark = affected.benchmark AND example.example_id = own.example_id
-    WHERE example.split IN ('forget', 'retain')
+    SELECT {'kind': kind, 'alpha': after.alpha, 'is_recorded': after.is_recorded} AS cell, "group",
+        before.focus AS focus_before, after.focus AS focus_after,
+        before.key_contribution AS key_before, after.key_contribution AS key_after
+    FROM after JOIN focus AS before ON before.row = base_row AND before.alpha = after.alpha
+), named AS (
+    SELECT DISTINCT kind, run_id, split, method, target, answer_tokens FROM place
 )
-SELECT found.cell.run_id AS run_id, found.cell.split AS split, found.cell.method AS method,
-    found.cell.target AS target, found.cell.answer_tokens AS answer_tokens,
-    found.cell.alpha AS alpha, found.cell.is_recorded AS is_recorded, found.* EXCLUDE (cell)
-FROM focus_summary('pair') AS found
+SELECT run_id, split, method, target, answer_tokens, found.cell.alpha AS alpha,
+    found.cell.is_recorded AS is_recorded, found.* EXCLUDE (cell)
+FROM focus_summary('pair') AS found JOIN named ON named.kind = found.cell.kind

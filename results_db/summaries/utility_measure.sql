@@ -18,14 +18,16 @@
 -- ratio_alike: Whether these groups do not differ at all.
 WITH item AS MATERIALIZED (
     FROM utility_items('affected')
+), found AS MATERIALIZED (
+    FROM utility_estimates('item')
 ), paired AS (
     SELECT run_id, step, measure, avg(base_value) AS base_mean, avg(guess_rate) AS guess_rate
     FROM item GROUP BY run_id, step, measure
 )
-SELECT run_id, step, measure, found.value, found.low, found.high, found.n, found.groups, unit,
+SELECT run_id, step, measure, done.value, done.low, done.high, done.n, done.groups, unit,
     place, if(is_nll, exp(base_mean), base_mean) AS base_value, guess_rate, ratio.ratio,
     ratio.low AS ratio_low, ratio.high AS ratio_high, ratio.groups AS ratio_groups,
     ratio.alike AS ratio_alike
-FROM utility_values('item') AS found
-LEFT JOIN utility_ratios('item') AS ratio USING (run_id, step, measure)
+FROM utility_values('found') AS done
+LEFT JOIN utility_ratios('found') AS ratio USING (run_id, step, measure)
 LEFT JOIN paired USING (run_id, step, measure)
