@@ -14,8 +14,11 @@ import streamlit as st
 from dashboard import formats
 from results_db import read
 
+# of pandas' own strings those of Arrow take twice as long to label, filter and walk through
+pd.set_option("mode.string_storage", "python")
+
 Parameter = str | float | bool | tuple[str, ...] | None
-MOST_SEEN = 256  # frames kept for the moment when a writer holds the file
+MOST_SEEN = 256  # answers kept, also for the moment when a writer holds the file
 ASKED = "asked_last"  # in the session: question -> how it was last asked
 State = Literal["missing", "empty", "running", "ready", "other_schema"]
 
@@ -27,7 +30,7 @@ def database() -> Path:
 
 def state() -> State:
     """Whether there is something to show, and if not, why."""
-    found: State = read.state(database())
+    found: State = _state(str(database()), version())
     return found
 
 
@@ -48,18 +51,17 @@ def rows(name: str, **parameters: Parameter) -> pd.DataFrame:
         TimeoutError: the file stayed busy and these rows were never read before.
     """
     st.session_state.setdefault(ASKED, {})[name] = dict(parameters)
-    seeds = parameters.pop("seeds", ())
     key = (str(database()), name, tuple(sorted(parameters.items())))
     try:
-        frame = _told_apart(_read(*key, version()))
+        stored = _shown(*key, version())
     except TimeoutError:
         if key not in _seen():
             raise
-        return _of_seeds(_seen()[key], seeds)
+        stored = _seen()[key]
     if len(_seen()) >= MOST_SEEN:
         _seen().clear()
-    _seen()[key] = frame
-    return _of_seeds(frame, seeds)
+    _seen()[key] = stored
+    return _frame(stored)
 
 
 def asked_last(name: str) -> Callable[[], str] | None:
@@ -70,38 +72,37 @@ def asked_last(name: str) -> Callable[[], str] | None:
     return lambda: formats.csv(rows(name, **parameters))
 
 
-def _of_seeds(frame: pd.DataFrame, seeds: Parameter) -> pd.DataFrame:
-    """The rows of runs with one of these seeds; all where none is named or rows are of no run."""
-    if not isinstance(seeds, tuple) or not seeds or "run_id" not in frame:
-        return frame
-    runs = _read(str(database()), "runs", (), version())
-    kept = runs.loc[runs["seed"].astype(str).isin(seeds), "run_id"]
-    return frame[frame["run_id"].isin(kept)]
-
-
-def _told_apart(frame: pd.DataFrame) -> pd.DataFrame:
-    """Rows about runs with a column that tells those of one method apart, for their labels."""
-    if frame.empty or not {"run_id", "method", "model"} <= set(frame.columns):
-        return frame
-    variants = _read(str(database()), "run_variants", (), version())
-    named = dict(zip(variants["run_id"], variants["variant"], strict=True))
-    return frame.assign(variant=frame["run_id"].map(named))
-
-
 def sql_of(name: str) -> str:
     """The text of a named question."""
     return str(read.sql_of(name))
 
 
-def _read(
-    path: str, name: str, parameters: tuple[tuple[str, Parameter], ...], version: str
-) -> pd.DataFrame:
-    frame: pd.DataFrame = pickle.loads(_pickled(path, name, parameters, version))
+def _frame(stored: bytes) -> pd.DataFrame:
+    frame: pd.DataFrame = pickle.loads(stored)
     return frame
 
 
 @st.cache_data(max_entries=MOST_SEEN, show_spinner=False)
-def _pickled(
+def _shown(
+    path: str, name: str, parameters: tuple[tuple[str, Parameter], ...], version: str
+) -> bytes:
+    """The rows of the chosen seeds, those of one method told apart; pickled as in `_read`."""
+    asked = dict(parameters)
+    seeds = asked.pop("seeds", ())
+    frame = _frame(_read(path, name, tuple(asked.items()), version))
+    if {"run_id", "method", "model"} <= set(frame.columns) and len(frame):
+        variants = _frame(_read(path, "run_variants", (), version))
+        named = dict(zip(variants["run_id"], variants["variant"], strict=True))
+        frame = frame.assign(variant=frame["run_id"].map(named))
+    if isinstance(seeds, tuple) and seeds and "run_id" in frame:
+        runs = _frame(_read(path, "runs", (), version))
+        kept = runs.loc[runs["seed"].astype(str).isin(seeds), "run_id"]
+        frame = frame[frame["run_id"].isin(kept)]
+    return pickle.dumps(frame)
+
+
+@st.cache_data(max_entries=MOST_SEEN, show_spinner=False)
+def _read(
     path: str, name: str, parameters: tuple[tuple[str, Parameter], ...], version: str
 ) -> bytes:
     """The rows as bytes: whoever asks first gets them as all others do, equal to the last bit."""
@@ -110,6 +111,13 @@ def _pickled(
     return pickle.dumps(read.query(Path(path), name, **values))
 
 
+@st.cache_data(max_entries=1, show_spinner=False)
+def _state(path: str, version: str) -> State:
+    del version  # part of the key only
+    found: State = read.state(Path(path))
+    return found
+
+
 @st.cache_resource(max_entries=1, show_spinner=False)
-def _seen() -> dict[tuple[str, str, tuple[tuple[str, Parameter], ...]], pd.DataFrame]:
+def _seen() -> dict[tuple[str, str, tuple[tuple[str, Parameter], ...]], bytes]:
     return {}

@@ -129,8 +129,9 @@ def found(rows: Sized, nothing: str = NOTHING) -> bool:
 
 def as_table(frame: pd.DataFrame, key: str, title: str = "The same as a table") -> None:
     """Numbers as a sortable grid, folded away."""
-    with st.expander(title, icon=":material/table:"):
-        listing(frame, key)
+    with _folded(title, ":material/table:", f"{key}_open") as opened:
+        if opened:
+            listing(frame, key)
 
 
 def listing(frame: pd.DataFrame, key: str) -> None:
@@ -262,6 +263,14 @@ def warnings(rows: pd.DataFrame) -> None:
 
 
 @contextmanager
+def _folded(title: str, icon: str, key: str) -> Iterator[bool]:
+    """A place that is folded away; whether the reader has opened it. What is shut is not drawn."""
+    place = st.expander(title, icon=icon, key=key, on_change="rerun")
+    with place:
+        yield bool(place.open)
+
+
+@contextmanager
 def folded(title: str) -> Iterator[None]:
     """What is put into it is folded away under a title."""
     with st.expander(title, icon=":material/unfold_more:"):
@@ -295,8 +304,9 @@ def document(title: str, text: object) -> None:
 
 def computed(*names: str) -> None:
     """How the numbers of a panel are computed: the SQL itself, and its rows to take along."""
-    with st.expander("How is this computed? Download the rows", icon=":material/function:"):
-        for name in names:
+    title, key = "How is this computed? Download the rows", f"computed_{'_'.join(names)}"
+    with _folded(title, ":material/function:", key) as opened:
+        for name in names if opened else ():
             said, taken = st.columns([3, 1], vertical_alignment="center")
             said.caption(f"`results_db/queries/{name}.sql`")
             as_csv = data.asked_last(name)
@@ -306,13 +316,15 @@ def computed(*names: str) -> None:
                     key=f"csv_{name}", icon=":material/download:", on_click="ignore",
                 )  # fmt: skip
             st.code(data.sql_of(name), language="sql")
-        st.caption("Definitions that several questions share stand in `results_db/macros.sql`.")
+        if opened:
+            st.caption("What several questions share stands in `results_db/macros.sql`.")
 
 
 def source(path: str, code: str, language: str) -> None:
     """The source of a method or query, folded away."""
-    with st.expander(f"Source: {path}", icon=":material/code:"):
-        st.code(code, language=language, height=480)
+    with _folded(f"Source: {path}", ":material/code:", f"source_{path}") as opened:
+        if opened:
+            st.code(code, language=language, height=480)
 
 
 def explain_state(state: data.State) -> bool:

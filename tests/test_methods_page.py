@@ -10,7 +10,7 @@ from dashboard import catalogue, lookup
 from engine import plugins
 from results_db import read, summaries
 from tests import results_rows
-from tests.test_pages import html_of, messages, opened
+from tests.test_pages import html_of, messages, opened, unfolded
 
 PAGE = "90_methods.py"
 
@@ -83,6 +83,7 @@ def test_a_link_opens_its_entry_and_a_search_finds_another(
     app.run()
     assert app.selectbox(key="entry").value == "unlearning/rmu"
     assert "epresentation misdirection" in html_of(app)
+    unfolded(app)
     assert app.code[0].value.startswith('"""')
     app.text_input(key="find").set_value("Does each loss push").run()
     app.text_input(key="find").set_value("intervals robust to groups, one row per cell").run()

@@ -73,6 +73,16 @@ def figures(app: AppTest) -> list[dict[str, object]]:
     return [json.loads(chart.proto.spec) for chart in app.get("plotly_chart")]
 
 
+def unfolded(app: AppTest) -> AppTest:
+    """The page with every place opened that its reader may unfold."""
+    for place in app.expander:
+        if place.proto.id:
+            app.session_state[place.proto.id.split("-", 2)[2]] = True
+    app.run()
+    assert not app.exception, app.exception[0].message
+    return app
+
+
 def messages(app: AppTest) -> str:
     """What the boxes on a page say."""
     return "\n".join(box.value for box in [*app.info, *app.warning, *app.error])
@@ -134,6 +144,8 @@ def test_every_page_draws_a_study_with_its_sql_and_alternative_texts(
     assert app.title[0].value in TITLES
     assert not messages(app), messages(app)
     assert "u-table" in html_of(app)
+    assert [code for code in app.code if code.language == "sql"] == [], "shut, so not drawn"
+    unfolded(app)
     queries = [code.value for code in app.code if code.language == "sql"]
     assert queries
     assert all(query.startswith("--") for query in queries)
@@ -204,6 +216,7 @@ def test_runs_of_one_seed_are_shown_alone_and_their_rows_taken_along(
     table = html_of(app)
     assert "negative preference optimisation" in table
     assert "gradient ascent" not in table
+    unfolded(app)
     assert "Rows as CSV" in [button.proto.label for button in app.get("download_button")]
 
 
@@ -252,7 +265,7 @@ def attempts_table(app: AppTest) -> pd.DataFrame:
 def test_recovery_says_on_what_each_rate_rests_and_what_could_not_be_tried(
     study: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    app = opened(study, "30_recovery.py", monkeypatch)
+    app = unfolded(opened(study, "30_recovery.py", monkeypatch))
     rates = next(each.value for each in app.dataframe if "Guess rate" in each.value)
     assert {"Rung", "n", "Groups", "Retain model", "Settings"} <= set(rates)
     assert set(rates.loc[rates["Strategy"] == "Quotation marks", "Rung"]) == {"Wording"}

@@ -14,6 +14,8 @@ SHARED_HEIGHT = 400  # of each panel where there are several
 LOWEST, HIGHEST = -0.06, 1.16  # of the y axis
 LABEL_WIDTH = 0.12  # of the x axis, about
 CROWDED_FROM = 0.78  # utility
+ROOM_FOR_LABELS = 0.26  # beside the greatest utility, of what is shown to its left
+MOST_LABELS = 16  # of a panel; where there are more runs, each method is named once
 
 
 def knowledge_against_utility(
@@ -36,6 +38,8 @@ def knowledge_against_utility(
         len(models), titles, height, _alt(theme.labelled(finals)),
         vertical_spacing=70 / height if several else 0.0,
     )  # fmt: skip
+    least, most = reach = _reach(finals, steps, min_utility)
+    column = most + ROOM_FOR_LABELS / 4 * (most - least)
     gap = LABEL_PIXELS * (HIGHEST - LOWEST) / (height / len(models) - 92)
     shapes: list[frame.Trace] = []
     notes: list[frame.Trace] = []
@@ -43,11 +47,11 @@ def knowledge_against_utility(
         panel = frame.axis(row)
         frame.add(figure, [*_paths(runs, steps), *_ends(runs)], panel)
         shapes += [*_threshold(min_utility, panel), *_guessing(runs, panel)]
-        notes += [*_said(runs, min_utility, panel), *_labels(runs, gap, panel)]
+        notes += [*_said(runs, min_utility, panel), *_labels(runs, gap, panel, column)]
     frame.overlay(figure, shapes, notes)
     _keys(figure)
     frame.legend_above(figure, titles=several)
-    return _axes(figure, finals, steps)
+    return _axes(figure, reach)
 
 
 def _alt(finals: pd.DataFrame) -> str:
@@ -95,7 +99,15 @@ def _said(runs: pd.DataFrame, min_utility: float, panel: str) -> list[frame.Trac
     if rate is not None:
         said = f"guessing: {formats.percent(rate)}"
         notes.append(
-            {**common, "x": 0, "y": rate, "xanchor": "left", "yanchor": "bottom", "text": said}
+            {
+                **common,
+                "xref": f"x{panel} domain",
+                "x": 0,
+                "y": rate,
+                "xanchor": "left",
+                "yanchor": "bottom",
+                "text": said,
+            }
         )
     return notes
 
@@ -217,16 +229,27 @@ def _end_hover(run: dict[str, float]) -> str:
     )
 
 
-def _labels(finals: pd.DataFrame, gap: float, panel: str) -> list[frame.Trace]:
+def _labels(finals: pd.DataFrame, gap: float, panel: str, column: float) -> list[frame.Trace]:
+    """Names of runs: in a column on the right where paths meet, else above their bars."""
     placed = finals.dropna(subset=["utility", "any_emphasis"]).sort_values("utility")
-    crowded = placed["utility"] > CROWDED_FROM  # where paths meet: named in a column beside them
+    if len(placed) > MOST_LABELS:
+        placed = _one_of_each(placed)
+    crowded = placed["utility"] > CROWDED_FROM
     wanted = placed["any_emphasis"].where(crowded, _clear_of_bars(placed)) + gap
     placed = placed.assign(_wanted=wanted)
-    labels = _stack(placed[crowded], gap, panel, column=_right_of(placed))
+    labels = _stack(placed[crowded], gap, panel, column=column)
     near = (placed["utility"].diff() > LABEL_WIDTH).cumsum()[~crowded]
     for _, rows in placed[~crowded].groupby(near):
         labels += _stack(rows, gap, panel)
     return labels
+
+
+def _one_of_each(runs: pd.DataFrame) -> pd.DataFrame:
+    """Of each method the run in the middle of its emphasis, named by the method alone."""
+    ordered = runs.sort_values("any_emphasis", kind="stable")
+    middle = pd.concat([part.iloc[[len(part) // 2]] for _, part in ordered.groupby("method")])
+    named = middle.assign(label=[theme.method_label(str(name)) for name in middle["method"]])
+    return named.sort_values("utility", kind="stable")
 
 
 def _clear_of_bars(runs: pd.DataFrame) -> pd.Series:
@@ -248,10 +271,6 @@ def _stack(
     ]
 
 
-def _right_of(finals: pd.DataFrame) -> float:
-    return max(1.0, float(finals["utility"].max())) + 0.06
-
-
 def _label(row: pd.Series, x: float, y: float, panel: str) -> frame.Trace:
     axes = {"xref": f"x{panel}", "yref": f"y{panel}", "axref": f"x{panel}", "ayref": f"y{panel}"}
     return {
@@ -271,11 +290,19 @@ def _keys(figure: go.Figure) -> None:
     frame.key(figure, "Its placebo", symbol="circle-open", size=8, line={"width": 1.2})
 
 
-def _axes(figure: go.Figure, finals: pd.DataFrame, steps: pd.DataFrame) -> go.Figure:
-    utilities = pd.concat([finals["utility"], steps["utility"]]).astype(float)
+def _reach(finals: pd.DataFrame, steps: pd.DataFrame, min_utility: float) -> tuple[float, float]:
+    """Least and greatest utility to show: from 0 where there is little, else with some room."""
+    utilities = pd.concat([finals["utility"], finals["utility_low"], steps["utility"]])
+    least = min(min_utility, float(utilities.astype(float).min()))
+    return (least - 0.1 if least > 0.4 else -0.02), max(1.0, float(utilities.max()))
+
+
+def _axes(figure: go.Figure, reach: tuple[float, float]) -> go.Figure:
+    least, most = reach
+    ticks = [tenth / 10 for tenth in range(0, 21, 2 if least < 0.4 else 1)]
     figure.update_xaxes(
-        tickvals=[0, 0.2, 0.4, 0.6, 0.8, 1.0],
-        range=[-0.02, max(1.0, utilities.max()) + 0.26], tickformat=".1f",
+        tickvals=[tick for tick in ticks if least <= tick <= most + 0.05], tickformat=".1f",
+        range=[least, most + ROOM_FOR_LABELS * (most - least)],
     )  # fmt: skip
     panels = len(list(figure.select_xaxes()))
     figure.update_xaxes(

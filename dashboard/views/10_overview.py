@@ -3,7 +3,7 @@
 import streamlit as st
 
 from dashboard import cards, charts, data, filters, panels, tables
-from dashboard.drawn import draw
+from dashboard.drawn import draw, kept
 
 panels.page(
     "Overview",
@@ -41,7 +41,7 @@ panels.heading(
 verdicts = data.rows("verdict", **chosen.runs, max_effect=max_effect, min_utility=min_utility)
 if panels.found(verdicts, "No unlearned run matches these filters."):
     shown = filters.only_run(verdicts)
-    panels.markup(tables.verdicts(shown))
+    panels.markup(kept(tables.verdicts, shown))
     panels.open_run(shown)
     panels.computed("verdict")
 

@@ -1,7 +1,7 @@
 """Token shift: which prompt tokens carried the answer, before and after."""
 
 from dashboard import charts, data, filters, heat, panels, picker, tables, tokens
-from dashboard.drawn import draw
+from dashboard.drawn import draw, kept
 
 panels.page(
     "Token shift",
@@ -27,8 +27,8 @@ if panels.found(prompts, "This benchmark has no forget prompts for that model.")
     )  # fmt: skip
     scores = filters.only_methods(scores, chosen)
     if panels.found(scores, "No attribution of this kind for that prompt."):
-        panels.markup(tokens.strips(scores))
-        panels.as_table(tokens.table(scores), key="token_table")
+        panels.markup(kept(tokens.strips, scores))
+        panels.as_table(kept(tokens.table, scores), key="token_table")
         panels.computed("prompt_tokens")
 
 panels.heading(
@@ -39,7 +39,7 @@ panels.heading(
 )
 grades = data.rows("grades", **chosen.runs, **chosen.attribution)
 if panels.found(grades, "No attribution of this kind was graded in this study."):
-    panels.markup(tables.grades(grades))
+    panels.markup(kept(tables.grades, grades))
     panels.computed("grades")
 
 panels.heading(
@@ -73,7 +73,7 @@ panels.heading(
 )
 agreement = data.rows("rank_agreement", **chosen.runs, **chosen.attribution)
 if panels.found(agreement, "Stored for the gold answer's words that are not in the prompt only."):
-    panels.markup(tables.agreement(agreement))
+    panels.markup(kept(tables.agreement, agreement))
     panels.computed("rank_agreement")
 
 panels.heading(
@@ -83,7 +83,7 @@ panels.heading(
 )
 classes = data.rows("class_contribution", **chosen.runs, **chosen.attribution)
 if panels.found(classes):
-    panels.markup(heat.class_table(classes))
+    panels.markup(kept(heat.class_table, classes))
     panels.computed("class_contribution")
 
 panels.heading(

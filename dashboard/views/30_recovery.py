@@ -3,7 +3,7 @@
 import streamlit as st
 
 from dashboard import charts, data, evidence, filters, formats, listings, panels
-from dashboard.drawn import draw
+from dashboard.drawn import draw, kept
 
 LISTED = (filters.ONLY_RUN, filters.STRATEGY)  # what a click chooses in the list at the end
 
@@ -28,7 +28,7 @@ if panels.found(rates):
     measure = filters.measure(charts.MEASURES)
     figure = draw(charts.recovery_rates, rates, measure)
     panels.chart_that_sets(figure, "rates", *LISTED, reset=filters.ALL)
-    panels.as_table(listings.rates(rates), key="rates_table")
+    panels.as_table(kept(listings.rates, rates), key="rates_table")
     panels.computed("recovery_rates")
 
 panels.heading(
@@ -65,8 +65,10 @@ panels.heading(
 )
 tests = data.rows("effect_tests", **chosen.runs)
 if panels.found(tests, "No unlearned run matches these filters."):
-    panels.markup(evidence.effect_tests(tests[tests["strategy"] == "any"]))
-    panels.as_table(listings.effect_tests(tests), "effect_tests_table", "Each strategy by itself")
+    panels.markup(kept(evidence.effect_tests, tests[tests["strategy"] == "any"]))
+    panels.as_table(
+        kept(listings.effect_tests, tests), "effect_tests_table", "Each strategy by itself"
+    )
     panels.computed("effect_tests")
 
 panels.heading(
@@ -120,5 +122,5 @@ panels.heading(
 )
 reasons = data.rows("recovery_reasons", **chosen.runs)
 if panels.found(reasons, "Every attempt could be made."):
-    panels.listing(listings.reasons(reasons), key="reasons")
+    panels.listing(kept(listings.reasons, reasons), key="reasons")
     panels.computed("recovery_reasons")

@@ -1,7 +1,7 @@
 """Utility: what unlearning cost, step by step."""
 
 from dashboard import charts, data, filters, listings, panels, tables
-from dashboard.drawn import draw
+from dashboard.drawn import draw, kept
 
 MAX_GAP = 0.05  # of forget answers correct, within which two runs forgot equally much
 
@@ -32,7 +32,7 @@ panels.heading(
 )
 finals = data.rows("utility_final", **chosen.runs)
 if panels.found(finals):
-    panels.markup(tables.utility(filters.only_run(finals)))
+    panels.markup(kept(tables.utility, filters.only_run(finals)))
     panels.computed("utility_final")
 
 panels.heading(
@@ -47,11 +47,11 @@ unshared = listings.unpushed(shares)
 shares = shares[shares["share"].notna()]
 if panels.found(shares, "No run here has a loss on the forget answers."):
     panels.chart(draw(charts.penalty_shares, shares), key="penalty")
-    panels.as_table(listings.penalties(shares), key="penalties")
+    panels.as_table(kept(listings.penalties, shares), key="penalties")
 for line in unshared:
     panels.note(line)
 effects = data.rows("penalise_effect", **chosen.runs, max_gap=MAX_GAP)
 if effects.empty:
     panels.note("No run here penalises fact words alone beside one that penalises all.")
-panels.markup(tables.penalised(effects) if len(effects) else "")
+panels.markup(kept(tables.penalised, effects) if len(effects) else "")
 panels.computed("penalty_shares", "penalise_effect")

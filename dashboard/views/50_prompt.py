@@ -1,6 +1,7 @@
 """One prompt: everything that is known about one example."""
 
 from dashboard import data, filters, listings, panels, picker, tables, tokens
+from dashboard.drawn import kept
 
 panels.page("One prompt", "Everything measured on a single example, in every run.")
 chosen = filters.one_model(filters.sidebar())
@@ -19,7 +20,7 @@ if panels.found(found, "No prompt matches. Clear the search or choose another sp
     )  # fmt: skip
     answers = filters.only_methods(answers, chosen)
     if panels.found(answers):
-        panels.markup(tables.answers(answers))
+        panels.markup(kept(tables.answers, answers))
         panels.computed("example", "example_answers")
 
     panels.heading(
@@ -33,18 +34,18 @@ if panels.found(found, "No prompt matches. Clear the search or choose another sp
     if panels.found(scores, "No attribution of this kind for this prompt."):
         run_id = filters.run(filters.only_methods(scores, chosen), "Unlearned run")
         shown = scores["method"].isin(("none", "retrain")) | (scores["run_id"] == run_id)
-        panels.markup(tokens.strips(scores[shown], scores))
+        panels.markup(kept(tokens.strips, scores[shown], scores))
         others = filters.only_methods(scores[~shown], chosen)
         if len(others):
             with panels.folded("The same prompt under the other methods"):
-                panels.markup(tokens.strips(others, scores))
-        panels.as_table(tokens.table(scores), key="token_table")
+                panels.markup(kept(tokens.strips, others, scores))
+        panels.as_table(kept(tokens.table, scores), key="token_table")
         panels.computed("prompt_tokens")
 
         panels.heading("How did that run's answer change along the way?")
         course = data.rows("example_course", run_id=run_id, example_id=example_id)
         if panels.found(course, "This run was not asked this prompt."):
-            panels.markup(tables.course(course))
+            panels.markup(kept(tables.course, course))
             panels.computed("example_course")
 
     panels.heading("What was tried to bring the answer back?")
@@ -53,5 +54,5 @@ if panels.found(found, "No prompt matches. Clear the search or choose another sp
     )  # fmt: skip
     attempts = filters.only_methods(attempts, chosen)
     if panels.found(attempts, "Emphasis was not tried on this prompt."):
-        panels.listing(listings.attempts_at_example(attempts), key="attempts")
+        panels.listing(kept(listings.attempts_at_example, attempts), key="attempts")
         panels.computed("example_attempts")

@@ -1,7 +1,7 @@
 """Compare: two runs, or two steps of one, on everything that was measured on both."""
 
 from dashboard import charts, comparison, data, filters, panels
-from dashboard.drawn import draw
+from dashboard.drawn import draw, kept
 
 panels.page(
     "Compare",
@@ -29,12 +29,12 @@ if panels.found(steps, "No finished run matches these filters."):
         named = comparison.named(metrics)
         figure = draw(charts.differences, named, first.label, second.label)
         panels.chart(figure, key="differences")
-        panels.markup(comparison.table(named, first, second))
+        panels.markup(kept(comparison.table, named, first, second))
         panels.computed("compared_metrics", "measured_steps")
 
     panels.heading("What were they made with?", "Bold: what differs between the two.")
     settings = data.rows("compared_settings", **pair)
-    panels.markup(comparison.settings(settings, first, second))
+    panels.markup(kept(comparison.settings, settings, first, second))
     with panels.folded("Settings that both share"):
         panels.markup(comparison.shared(settings))
     panels.computed("compared_settings", "compared_conditions")

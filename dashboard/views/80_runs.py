@@ -3,7 +3,7 @@
 import streamlit as st
 
 from dashboard import charts, data, filters, panels, provenance
-from dashboard.drawn import draw
+from dashboard.drawn import draw, kept
 
 panels.page("Runs", "How far the study is, how long each part took, and with what it was computed.")
 
@@ -12,8 +12,8 @@ panels.page("Runs", "How far the study is, how long each part took, and with wha
 def study() -> None:
     """The list of runs, drawn anew by itself while some are still to come."""
     runs = data.rows("runs")
-    panels.markup(provenance.summary(runs))
-    panels.markup(provenance.runs(runs))
+    panels.markup(kept(provenance.summary, runs))
+    panels.markup(kept(provenance.runs, runs))
 
 
 panels.heading("How far is the study?")
