@@ -225,6 +225,19 @@ def test_overview_shows_emphasis_and_its_placebo_on_the_way() -> None:
     assert (1.0, 0.8) in points(figure, "circle-open")
 
 
+def test_overview_of_many_runs_names_methods_once_and_leaves_earlier_steps_unmarked() -> None:
+    way = steps().assign(emphasis=[0.5, 0.9], placebo=[0.2, 0.8])
+    many = charts.knowledge_against_utility(seeds_of(finals(), 20), seeds_of(way, 20), 0.9)
+    few = charts.knowledge_against_utility(seeds_of(finals(), 3), seeds_of(way, 3), 0.9)
+    methods = finals()["method"].nunique()
+    named = [note for note in many.layout.annotations if note.showarrow]
+    assert len(named) == methods
+    assert len([note for note in few.layout.annotations if note.showarrow]) == 3 * methods
+    assert {trace.mode for trace in many.data} == {"lines", "markers"}
+    assert (1.0, 0.9) not in points(many, "diamond")
+    assert (1.0, 0.9) in points(few, "diamond")
+
+
 def test_tests_of_effects_say_why_there_is_no_p() -> None:
     rows = pd.DataFrame({
         "run_id": "r", "model": "m", "method": "ga", "strategy": ["quote", "any"],

@@ -15,7 +15,7 @@ LOWEST, HIGHEST = -0.06, 1.16  # of the y axis
 LABEL_WIDTH = 0.12  # of the x axis, about
 CROWDED_FROM = 0.78  # utility
 ROOM_FOR_LABELS = 0.26  # beside the greatest utility, of what is shown to its left
-MOST_LABELS = 16  # of a panel; where there are more runs, each method is named once
+MOST_RUNS = 16  # of a panel; where there are more, methods are named once and paths have no marks
 
 
 def knowledge_against_utility(
@@ -49,7 +49,7 @@ def knowledge_against_utility(
         shapes += [*_threshold(min_utility, panel), *_guessing(runs, panel)]
         notes += [*_said(runs, min_utility, panel), *_labels(runs, gap, panel, column)]
     frame.overlay(figure, shapes, notes)
-    _keys(figure)
+    _keys(figure, marked=any(len(runs) <= MOST_RUNS for _, runs in models))
     frame.legend_above(figure, titles=several)
     return _axes(figure, reach)
 
@@ -114,18 +114,19 @@ def _said(runs: pd.DataFrame, min_utility: float, panel: str) -> list[frame.Trac
 
 def _paths(runs: pd.DataFrame, steps: pd.DataFrame) -> list[frame.Trace]:
     """Plain answers over the measured steps: one line a method, broken between its runs."""
-    ways = _ways(runs, steps)
+    ways, marked = _ways(runs, steps), len(runs) <= MOST_RUNS
     traces: list[frame.Trace] = []
     for method, part in ways.groupby("method", sort=False):
         style = theme.method(str(method))
         x, y, texts, ids = frame.broken(part, "utility", "plain", "hover", "run_id")
         traces.append({
-            "type": "scatter", "mode": "lines+markers", "x": x, "y": y, "hovertext": texts,
+            "type": "scatter", "mode": "lines+markers" if marked else "lines",
+            "x": x, "y": y, "hovertext": texts,
             "customdata": ids, "opacity": 0.65, "hoverinfo": "text", "showlegend": False,
             "line": {"color": style.color, "width": 1.5, "dash": style.dash},
             "marker": {"size": 4.5, "color": style.color},
         })  # fmt: skip
-    return traces + _emphasis_on_the_way(ways)
+    return traces + _emphasis_on_the_way(ways) if marked else traces
 
 
 def _ways(runs: pd.DataFrame, steps: pd.DataFrame) -> pd.DataFrame:
@@ -232,7 +233,7 @@ def _end_hover(run: dict[str, float]) -> str:
 def _labels(finals: pd.DataFrame, gap: float, panel: str, column: float) -> list[frame.Trace]:
     """Names of runs: in a column on the right where paths meet, else above their bars."""
     placed = finals.dropna(subset=["utility", "any_emphasis"]).sort_values("utility")
-    if len(placed) > MOST_LABELS:
+    if len(placed) > MOST_RUNS:
         placed = _one_of_each(placed)
     crowded = placed["utility"] > CROWDED_FROM
     wanted = placed["any_emphasis"].where(crowded, _clear_of_bars(placed)) + gap
@@ -281,10 +282,12 @@ def _label(row: pd.Series, x: float, y: float, panel: str) -> frame.Trace:
     }  # fmt: skip
 
 
-def _keys(figure: go.Figure) -> None:
+def _keys(figure: go.Figure, *, marked: bool) -> None:
     frame.key(figure, "Any emphasis of KeyTokens", symbol="diamond", size=12)
     frame.key(figure, "Any placebo", symbol="circle-open", size=14, line={"width": 2})
     frame.key(figure, "Plain prompt", symbol="circle", size=9)
+    if not marked:
+        return
     frame.key(figure, "Plain prompt at earlier steps", symbol="circle", size=5)
     frame.key(figure, "One emphasis there", symbol="diamond", size=7)
     frame.key(figure, "Its placebo", symbol="circle-open", size=8, line={"width": 1.2})

@@ -128,6 +128,10 @@ def _value_axis(figure: go.Figure, rows: pd.DataFrame, at: dict[str, int]) -> No
     if "perplexity" in str(rows["measure"].iloc[0]):
         values = rows["value"].astype(float)
         wide = values.max() / max(values.min(), 1e-9) > LOG_FROM
-        figure.update_yaxes(type="log" if wide else "linear", **at)
+        if wide:  # in full: plotly would call 20 and 50 plain 2 and 5
+            ticks = [step * 10**power for power in range(7) for step in (1, 2, 5)]
+            figure.update_yaxes(
+                type="log", tickvals=ticks, ticktext=[f"{tick:,}" for tick in ticks], **at
+            )
     else:
         figure.update_yaxes(tickformat=".0%", range=[-0.04, 1.06], **at)
