@@ -243,8 +243,7 @@ def test_a_click_on_a_rate_lists_the_answers_of_its_run_and_strategy(
     visit: Open, study_db: Path
 ) -> None:
     opened = visit(study_db)
-    opened.go("recovery?recovered=false&strategy=Capitals")
-    before = parse_qs(urlsplit(opened.page.url).query)["strategy"]
+    opened.go("recovery?recovered=false")
     marks = opened.page.locator(".st-key-rates .js-plotly-plot .points path").all()
     for mark in marks[::-1]:  # one of a strategy that is not the chosen one, nor any of them
         mark.scroll_into_view_if_needed()
@@ -255,7 +254,7 @@ def test_a_click_on_a_rate_lists_the_answers_of_its_run_and_strategy(
         opened.page.wait_for_timeout(300)
         opened.settle()
         chosen = parse_qs(urlsplit(opened.page.url).query)
-        if chosen.get("strategy") != before:
+        if "strategy" in chosen:  # the address has it unless it is the one that is there at first
             break
     else:
         raise AssertionError("no click changed the strategy")
