@@ -16,8 +16,6 @@ SECTIONS = {
     "recovery": "Emphasised prompts",
     "focus": "What the prompt contributes",
 }
-
-
 METRICS = {"nll": "NLL", "logprob": "log p"}  # whose names are not words
 
 

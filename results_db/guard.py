@@ -22,7 +22,7 @@ from typing import TypeVar
 
 import duckdb
 
-from results_db.library import CONFIG, attached, attached_to_write, is_attached
+from results_db.library import CONFIG, attached, is_attached
 
 T = TypeVar("T")
 POLL_SECONDS = 0.002
@@ -72,7 +72,7 @@ def writing(path: str | Path, timeout_s: float = 60.0) -> Iterator[duckdb.DuckDB
         for side in (_side(file, "gate"), _side(file, "lock")):
             window.enter_context(_locked(side, fcntl.LOCK_EX, file, deadline))
         connection = window.enter_context(
-            attached_to_write(file, partial(_unhindered, file, deadline))
+            attached(file, partial(_unhindered, file, deadline), to_write=True)
         )
         window.enter_context(_transaction(connection))
         yield connection

@@ -39,36 +39,19 @@ _start = threading.Lock()
 
 
 @contextmanager
-def attached(file: Path, retry: Callable[[Callable[[], None]], None]) -> Iterator[Connection]:
-    """A connection that sees the file read-only; its unqualified names are the file's.
+def attached(
+    file: Path, retry: Callable[[Callable[[], None]], None], *, to_write: bool = False
+) -> Iterator[Connection]:
+    """A connection whose unqualified names are the file's.
 
     Args:
         file: The results file, canonical.
         retry: Calls what it is given until another program's lock no longer forbids it.
+        to_write: Whether the file may be changed, and is made if missing; no thread of this
+            process may read it then.
     """
     library = _library()
-    retry(lambda: _attach(library, file, "(READ_ONLY)"))
-    connection = library.main.cursor()
-    try:
-        connection.execute(f"{QUIET}; USE {library.names[file]}")
-        yield connection
-    finally:
-        connection.close()
-        _leave(library, file)
-
-
-@contextmanager
-def attached_to_write(
-    file: Path, retry: Callable[[Callable[[], None]], None]
-) -> Iterator[Connection]:
-    """A connection that may change the file, made if missing; unqualified names are the file's.
-
-    Args:
-        file: The results file, canonical. No thread of this process reads it.
-        retry: Calls what it is given until another program's lock no longer forbids it.
-    """
-    library = _library()
-    retry(lambda: _attach(library, file, ""))
+    retry(lambda: _attach(library, file, "" if to_write else "(READ_ONLY)"))
     connection = library.main.cursor()
     try:
         connection.execute(f"{QUIET}; USE {library.names[file]}")

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from dashboard import data
 from dashboard.probes import Asked
 from results_db import guard, store
 from results_db.records import PlannedRun, Progress, RunResult, Study
@@ -218,6 +219,16 @@ def test_runs_of_one_seed_are_shown_alone_and_their_rows_taken_along(
     assert "gradient ascent" not in table
     unfolded(app)
     assert "Rows as CSV" in [button.proto.label for button in app.get("download_button")]
+
+
+def test_rows_taken_along_hold_no_formula_of_a_spreadsheet(
+    study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(data, "rows", lambda *_, **__: pd.DataFrame({"text": ["=1+1"], "n": [-2]}))
+    monkeypatch.setattr(data.st, "session_state", {data.ASKED: {"runs": {}}})
+    taken = data.asked_last("runs")
+    assert taken is not None
+    assert taken() == "text,n\n'=1+1,-2\n"
 
 
 def test_a_click_in_the_overview_leaves_its_run_alone_in_the_table(
