@@ -16,6 +16,7 @@ SECTIONS = {
     "recovery": "Emphasised prompts",
     "focus": "What the prompt contributes",
 }
+FOLLOWED = "followed_step"  # in the session: the sidebar's step that both sides were set to last
 METRICS = {"nll": "NLL", "logprob": "log p"}  # whose names are not words
 
 
@@ -29,11 +30,13 @@ class Side:
     method: str
 
 
-def sides(steps: pd.DataFrame) -> tuple[Side, Side]:
+def sides(steps: pd.DataFrame, at_step: int | None = None) -> tuple[Side, Side]:
     """Controls for the two sides; base model against the first unlearned run at first.
 
     Args:
         steps: of `measured_steps`.
+        at_step: each side is set to its last measured step up to this one whenever it changes;
+            None: to its final one.
     """
     named = theme.labelled(steps)
     runs = named.drop_duplicates("run_id")
@@ -43,13 +46,14 @@ def sides(steps: pd.DataFrame) -> tuple[Side, Side]:
     filters.take_handed("second", ids)
     left, right = st.columns(2, gap="large")
     with left:
-        one = _side("first", named, ids, 0)
+        one = _side("first", named, ids, 0, at_step)
     with right:
-        other = _side("second", named, ids, second)
+        other = _side("second", named, ids, second, at_step)
+    st.session_state[FOLLOWED] = at_step
     return one, other
 
 
-def _side(name: str, named: pd.DataFrame, ids: list[str], start: int) -> Side:
+def _side(name: str, named: pd.DataFrame, ids: list[str], start: int, at_step: int | None) -> Side:
     labels = dict(zip(named["run_id"], named["label"], strict=True))
     run, step = st.columns([2, 1])
     with run:
@@ -60,12 +64,18 @@ def _side(name: str, named: pd.DataFrame, ids: list[str], start: int) -> Side:
     run_id = run_id or ids[start]
     own = named[named["run_id"] == run_id].sort_values(["is_final", "step"], ascending=False)
     words = {int(row["step"]): _step(row) for row in own.to_dict("records")}
+    reached = filters.up_to_step(own, at_step)
+    start_step = int(reached.iloc[0]["step"] if len(reached) == len(own) else reached["step"].max())
+    key = f"{name}_step"
+    if st.session_state.get(FOLLOWED, at_step) != at_step:
+        st.session_state[key] = start_step
     with step:
         chosen = st.selectbox(
-            f"{name.capitalize()} step", list(words), key=f"{name}_step", bind="query-params",
+            f"{name.capitalize()} step", list(words), list(words).index(start_step),
+            key=key, bind="query-params",
             format_func=lambda each: words.get(each, str(each)),
         )  # fmt: skip
-    at = next(iter(words)) if chosen is None else int(chosen)
+    at = start_step if chosen is None else int(chosen)
     method = str(own["method"].iloc[0])
     return Side(str(run_id), at, f"{labels[run_id]}, {words[at]}", method)
 

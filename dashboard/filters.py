@@ -11,9 +11,9 @@ import streamlit as st
 
 from dashboard import data, theme
 
-KEYS = ("benchmark", "models", "model", "methods", "seeds", "attribution", "target",
+KEYS = ("benchmark", "models", "model", "methods", "seeds", "step", "attribution", "target",
         "words")  # in the URL  # fmt: skip
-ALL = "all"
+ALL, LAST = "all", "last"
 HANDED = "run_id"  # in the address of a link to a page about one run
 RUN, ONLY_RUN, STRATEGY = "run", "only_run", "strategy"  # controls that a click in a chart sets
 NARROW = 360  # pixels
@@ -28,6 +28,7 @@ class Chosen:
     models: tuple[str, ...]
     methods: tuple[str, ...]
     seeds: tuple[str, ...]
+    step: int | None  # of each run its last measured step up to this one; None: its final one
     attribution_method: str
     target: str
     answer_tokens: str
@@ -94,12 +95,15 @@ def finished() -> pd.DataFrame:
     return choices
 
 
-def _runs(choices: pd.DataFrame) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+def _runs(
+    choices: pd.DataFrame,
+) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...], int | None]:
     models = _names(choices, "model")
     methods = sorted(_names(choices, "method"), key=theme.method_rank)
     chosen_models = _many("Models", "models", models, str)
     chosen_methods = _many("Methods", "methods", methods, theme.method_label)
-    return chosen_models, chosen_methods, _seeds(sorted(_names(choices, "seed"), key=int))
+    seeds = _seeds(sorted(_names(choices, "seed"), key=int))
+    return chosen_models, chosen_methods, seeds, _step(sorted(_names(choices, "step"), key=int))
 
 
 def _seeds(seeds: list[str]) -> tuple[str, ...]:
@@ -108,6 +112,15 @@ def _seeds(seeds: list[str]) -> tuple[str, ...]:
         return ()
     chosen = _many("Seeds", "seeds", seeds, str)
     return () if len(chosen) == len(seeds) else chosen
+
+
+def _step(steps: list[str]) -> int | None:
+    """One of the steps at which runs were measured; None for the final step of each."""
+    if not steps:
+        return None
+    shown = {LAST: "The last of each run", **{step: f"At most {step}" for step in steps}}
+    chosen = _one("Step", "step", [LAST, *steps], shown.__getitem__)
+    return None if chosen == LAST else int(chosen)
 
 
 def _attribution(choices: pd.DataFrame) -> tuple[str, str, str]:
@@ -150,6 +163,21 @@ def one_model(chosen: Chosen) -> Chosen:
     if len(chosen.models) == 1:
         return chosen
     return replace(chosen, models=(_one("Model", "model", list(chosen.models), str, NARROW),))
+
+
+def up_to_step(rows: pd.DataFrame, step: int | None) -> pd.DataFrame:
+    """The rows of measured steps up to a step; all of them where it is None.
+
+    Runs over alpha, and those that were measured once, keep all theirs.
+
+    Args:
+        rows: with the columns run_id, step, axis.
+        step: the last to keep.
+    """
+    if step is None:
+        return rows
+    once = rows.groupby("run_id")["step"].transform("nunique") < 2
+    return rows[once | (rows["axis"] != "step") | (rows["step"] <= step)]
 
 
 def only_methods(rows: pd.DataFrame, chosen: Chosen) -> pd.DataFrame:

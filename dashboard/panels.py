@@ -44,6 +44,15 @@ def context(benchmark: str, models: Sequence[str], more: str = "") -> None:
     markup(cards.context(benchmark, f"{said} {more}".strip(), runs[shown]))
 
 
+def final_step_only(chosen: filters.Chosen) -> None:
+    """Says that the chosen step changes nothing about what was measured at final steps alone."""
+    if chosen.step is not None:
+        note(
+            "Contributions, and recovery by every strategy, are measured at the last step of each "
+            "run alone: the step chosen in the sidebar changes nothing here."
+        )
+
+
 def heading(question: str, reading: str = "") -> None:
     """A panel's question, and how to read its answer."""
     st.header(question, anchor=False)

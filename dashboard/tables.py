@@ -130,7 +130,7 @@ def utility(rows: pd.DataFrame) -> str:
     """One line a run, one column a measure, each with interval and ratio to the base model.
 
     Args:
-        rows: of `utility_final`.
+        rows: of `utility_values`.
     """
     measures = list(dict.fromkeys(rows["measure"]))
     headings = ["Method", *(measure.capitalize() for measure in measures)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from itertools import combinations, pairwise
+from math import isnan
 from pathlib import Path
 
 import numpy as np
@@ -215,6 +216,22 @@ def test_overview_joins_no_two_runs_of_a_method_and_keeps_what_a_click_needs() -
     assert list(ends.customdata) == ["run-0", "run-1", "run-2"]
     one = charts.knowledge_against_utility(finals(), steps(), 0.9)
     assert len(figure.data) == len(one.data), "more runs of a method are no more traces"
+
+
+def test_after_a_step_a_run_stands_where_its_path_has_come_to() -> None:
+    way = steps().assign(utility_low=0.3, utility_high=0.5, utility_worst="x", weight_change=0.1)
+    earlier = charts.after_step(finals(), way[way["step"] < 10].assign(emphasis=0.8, placebo=0.7))
+    (run,) = earlier.to_dict("records")
+    assert (run["plain"], run["any_emphasis"], run["any_placebo"]) == (1.0, 0.8, 0.7)
+    assert isnan(run["plain_low"])
+    assert isnan(run["guess_rate"])
+    figure = charts.knowledge_against_utility(earlier, way[way["step"] < 10], 0.9)
+    hover = [text for trace in figure.data for text in trace.hovertext or () if text]
+    assert any("step 0" in text and "80%" in text for text in hover)
+    assert "with one emphasis 80%" in figure.layout.meta["alt"]
+    names = {trace.name for trace in figure.data}
+    assert {"One emphasis of KeyTokens", "Its placebo"} <= names
+    assert "Any placebo" not in names
 
 
 def test_overview_shows_emphasis_and_its_placebo_on_the_way() -> None:

@@ -353,10 +353,43 @@ def test_trajectory(home: Path) -> None:
     assert (one(rows, step=0)["utility"], final["utility"]) == (1, 0.5)
     assert middle["utility"] is None  # no plain text was scored there
     assert middle["n"] == 4
+    assert middle["utility_worst"] is None
+    whole = one(read.query(home, "overview", **{**RUNS, "methods": ["ga"]}), method="ga")
+    for name in ("utility", "utility_low", "utility_high", "utility_worst", "weight_change"):
+        assert final[name] == whole[name]
 
 
-def test_utility_final(home: Path) -> None:
-    rows = read.query(home, "utility_final", **{**RUNS, "methods": ["ga"]})
+@pytest.mark.parametrize(
+    ("step", "base", "ga", "forget"),
+    [(None, 0, 10, 0.4), (10, 0, 10, 0.4), (99, 0, 10, 0.4), (7, 0, 5, 0.6), (5, 0, 5, 0.6),
+     (4, 0, 0, 0.8)],
+)  # fmt: skip
+def test_values_and_answers_at_the_last_measured_step_up_to_one(
+    home: Path, step: int | None, base: int, ga: int, forget: float
+) -> None:
+    values = read.query(home, "utility_values", **RUNS, step=step)
+    found = values[values["measure"] == "forget correct"].set_index("run_id")
+    assert found["step"].drop("retrain").to_dict() == {"base": base, "ga": ga}
+    assert found["value"]["ga"] == forget
+    one_prompt = {"benchmark": RUNS["benchmark"], "models": [], "example_id": "f2"}
+    answers = read.query(home, "example_answers", **one_prompt, step=step).set_index("run_id")
+    assert answers["step"].drop("retrain").to_dict() == {"base": base, "ga": ga}
+    assert answers["correct"]["ga"] == (ga < 10)
+
+
+def test_a_run_along_alpha_is_shown_at_its_final_value_whatever_step_is_asked(
+    tmp_path: Path,
+) -> None:
+    base, _, ga = results()
+    along = tuple(replace(point, axis="alpha") for point in ga.checkpoints)
+    path = publish_all(tmp_path / "alpha.duckdb", [base, replace(ga, checkpoints=along)])
+    values = read.query(path, "utility_values", **RUNS, step=5)
+    assert set(values.loc[values["run_id"] == "ga", "step"]) == {10}
+    assert "step" not in set(read.query(path, "choices")["kind"])
+
+
+def test_utility_values(home: Path) -> None:
+    rows = read.query(home, "utility_values", **{**RUNS, "methods": ["ga"]}, step=None)
     assert rows["measure"].tolist() == [
         "forget correct", "retain correct", "general correct", "plain-text perplexity",
     ]  # fmt: skip
@@ -385,7 +418,7 @@ def test_utility_ratio_of_a_base_that_knows_nothing_is_null(tmp_path: Path) -> N
         make_result(make_run("base", "none"), EXAMPLES, {0: nothing}),
         make_result(make_run("ga"), EXAMPLES, {FINAL: {**nothing, "r1": True}}),
     ])  # fmt: skip
-    row = one(read.query(path, "utility_final", **RUNS), run_id="ga")
+    row = one(read.query(path, "utility_values", **RUNS, step=None), run_id="ga")
     assert (row["value"], row["base_value"], row["ratio"]) == (0.5, 0, None)
     assert one(read.query(path, "overview", **RUNS), run_id="ga")["utility"] is None
 

@@ -221,6 +221,44 @@ def test_runs_of_one_seed_are_shown_alone_and_their_rows_taken_along(
     assert "Rows as CSV" in [button.proto.label for button in app.get("download_button")]
 
 
+def after_step(app: AppTest, step: str) -> AppTest:
+    """The page with another step chosen."""
+    return app.selectbox(key="step").set_value(step).run()
+
+
+def test_an_earlier_step_is_shown_on_every_page_that_has_it_and_the_others_say_so(
+    study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = opened(study, "40_utility.py", monkeypatch)
+    assert app.selectbox(key="step").options == [
+        "The last of each run", "At most 0", "At most 5", "At most 10",
+    ]  # fmt: skip
+    last = html_of(app)
+    after_step(app, "5")
+    assert "Where was each run after at most 5 steps?" in [heading.value for heading in app.header]
+    drawn = {x for trace in figures(app)[0]["data"] for x in trace["x"]} - {None}  # type: ignore[attr-defined]
+    assert max(drawn) == 5
+    assert html_of(app) != last
+    assert html_of(after_step(app, "last")) == last
+    said = "the step chosen in the sidebar changes nothing here"
+    for page in ("20_token_shift.py", "30_recovery.py", "50_prompt.py"):
+        other = opened(study, page, monkeypatch)
+        assert said not in html_of(other)
+        assert said in html_of(after_step(other, "5"))
+    overview = after_step(opened(study, "10_overview.py", monkeypatch), "5")
+    assert "Shown after at most 5 steps" in html_of(overview)
+    compared = after_step(opened(study, "60_compare.py", monkeypatch), "5")
+    assert compared.selectbox(key="second_step").value == 5
+    compared.selectbox(key="second_step").set_value(0).run()
+    assert compared.selectbox(key="second_step").value == 0
+    assert after_step(compared, "last").selectbox(key="second_step").value == 10
+
+
+def test_a_step_stands_in_the_address(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = opened(study, "10_overview.py", monkeypatch, step="At most 5")
+    assert app.selectbox(key="step").value == "5"
+
+
 def test_rows_taken_along_hold_no_formula_of_a_spreadsheet(
     study: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

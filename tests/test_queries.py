@@ -99,7 +99,7 @@ COLUMNS: dict[str, tuple[dict[str, Parameter], str]] = {
     "trajectory": (
         RUNS,
         "run_id model method step axis axis_value is_final plain emphasis placebo strategy"
-        " utility n",
+        " utility utility_low utility_high utility_worst weight_change n",
     ),
     "focus": (
         FOCUS,
@@ -178,9 +178,9 @@ COLUMNS: dict[str, tuple[dict[str, Parameter], str]] = {
         RUNS,
         "run_id model method step axis axis_value measure value low high n groups unit",
     ),
-    "utility_final": (
-        RUNS,
-        "run_id model method measure value low high n groups base_value ratio guess_rate",
+    "utility_values": (
+        {**RUNS, "step": None},
+        "run_id model method step measure value low high n groups base_value ratio guess_rate",
     ),
     "examples": (
         {"benchmark": "people", "model": "tiny", "split": "all", "search": "", "outcome": "all"},
@@ -191,7 +191,10 @@ COLUMNS: dict[str, tuple[dict[str, Parameter], str]] = {
         "benchmark example_id split form group attribute prompt answer facts keywords"
         " wrong_answers question_paraphrases answer_paraphrases correct_rule",
     ),
-    "example_answers": (ONE, "run_id model method text correct logprob rouge_l_recall"),
+    "example_answers": (
+        {**ONE, "step": None},
+        "run_id model method step text correct logprob rouge_l_recall",
+    ),
     "example_course": (
         {"run_id": "ga", "example_id": "f0a"},
         "step axis axis_value is_final text correct rouge_l_recall logprob",
@@ -338,7 +341,7 @@ def test_choices_hold_what_has_rows(study: Path) -> None:
     assert found == {
         "attribution_method": ["leave_one_out"], "benchmark": ["people"], "model": ["tiny"],
         "method": ["ga", "none", "npo", "retrain", "sham"], "strategy": ["quote", "repeat"],
-        "seed": ["0", "1"],
+        "seed": ["0", "1"], "step": ["0", "10", "5"],
     }  # fmt: skip
 
 
@@ -565,7 +568,7 @@ def test_one_example_with_its_answers_and_attempts(study: Path) -> None:
         ["Rome"],
     )
     assert read.query(study, "example", benchmark="people", example_id="zz").empty
-    answers = read.query(study, "example_answers", **ONE).set_index("run_id")
+    answers = read.query(study, "example_answers", **ONE, step=None).set_index("run_id")
     assert answers["correct"].to_dict() == {
         "base": True, "retrain": False, "sham": False, "ga": False, "npo": False, "npo-1": False,
     }  # fmt: skip

@@ -5,7 +5,7 @@ from dashboard.charts.comparison import differences
 from dashboard.charts.focus import focus_of_prompts, focus_shift
 from dashboard.charts.keywords import keyword_agreement
 from dashboard.charts.overlap import recovery_overlap
-from dashboard.charts.overview import knowledge_against_utility
+from dashboard.charts.overview import after_step, knowledge_against_utility
 from dashboard.charts.penalty import penalty_shares
 from dashboard.charts.recovery import MEASURES, effect_forest, recovery_rates
 from dashboard.charts.restored import focus_restored
@@ -14,6 +14,7 @@ from dashboard.charts.utility import axes_of, utility_curves
 
 __all__ = [
     "MEASURES",
+    "after_step",
     "axes_of",
     "differences",
     "effect_forest",

@@ -26,8 +26,8 @@ def knowledge_against_utility(
     One panel a model, one below the other, so that utilities can be compared.
 
     Args:
-        finals: rows of `overview`.
-        steps: rows of `trajectory`.
+        finals: rows of `overview`, or of `after_step`.
+        steps: rows of `trajectory`, as far as paths go.
         min_utility: threshold drawn as a line, fraction of the base model's utility.
     """
     models = theme.by_model(finals)
@@ -49,16 +49,42 @@ def knowledge_against_utility(
         shapes += [*_threshold(min_utility, panel), *_guessing(runs, panel)]
         notes += [*_said(runs, min_utility, panel), *_labels(runs, gap, panel, column)]
     frame.overlay(figure, shapes, notes)
-    _keys(figure, marked=any(len(runs) <= MOST_RUNS for _, runs in models))
+    _keys(figure, _tried(finals), marked=any(len(runs) <= MOST_RUNS for _, runs in models))
     frame.legend_above(figure, titles=several)
     return _axes(figure, reach)
 
 
+def after_step(finals: pd.DataFrame, steps: pd.DataFrame) -> pd.DataFrame:
+    """What `overview` says of the final step, for the last of the given steps of each run.
+
+    Only one strategy is tried along the way: its treatment and placebo stand in place of any, and
+    the column `strategy` names it. What is settled at the final step alone is missing.
+
+    Args:
+        finals: rows of `overview`.
+        steps: rows of `trajectory`.
+    """
+    last = steps.sort_values("step", kind="stable").drop_duplicates("run_id", keep="last")
+    last = last.rename(columns={"emphasis": "any_emphasis", "placebo": "any_placebo"})
+    same = ["run_id", "model", "method", *{"variant"} & set(finals.columns)]
+    merged = finals[same].merge(last.drop(columns=same[1:], errors="ignore"), on="run_id")
+    missing = [name for name in finals.columns if name not in merged]
+    return merged.assign(**dict.fromkeys(missing, float("nan")))
+
+
+def _tried(finals: pd.DataFrame) -> tuple[str, str]:
+    """What the marks of emphasis and placebo stand for."""
+    return (
+        ("One emphasis", "Its placebo") if "strategy" in finals else ("Any emphasis", "Any placebo")
+    )
+
+
 def _alt(finals: pd.DataFrame) -> str:
+    emphasis, placebo = (name.lower() for name in _tried(finals))
     parts = [
         f"{row.label}: utility {formats.ratio(row.utility)}, known with the plain prompt "
-        f"{formats.percent(row.plain)}, with any emphasis {formats.percent(row.any_emphasis)}, "
-        f"with any placebo {formats.percent(row.any_placebo)}"
+        f"{formats.percent(row.plain)}, with {emphasis} {formats.percent(row.any_emphasis)}, "
+        f"with {placebo} {formats.percent(row.any_placebo)}"
         for row in finals.itertuples()
     ]
     return "Residual knowledge against utility. " + "; ".join(parts)
@@ -216,17 +242,19 @@ def _color(runs: pd.DataFrame) -> str:
 
 
 def _end_hover(run: dict[str, float]) -> str:
+    one = "strategy" in run
+    strategy = theme.strategy_label(str(run["strategy"])).lower() if one else "any emphasis"
     return frame.hover(
-        run["label"],
-        frame.rate_line("any emphasis", run, "any_emphasis"),
-        frame.rate_line("any placebo", run, "any_placebo"),
+        f"{run['label']}, {run['axis']} {run['axis_value']:g}" if one else run["label"],
+        frame.rate_line(strategy, run, "any_emphasis"),
+        frame.rate_line("its placebo" if one else "any placebo", run, "any_placebo"),
         frame.rate_line("plain prompt", run, "plain"),
-        f"guess rate: {formats.percent(run['guess_rate'], 1)}",
+        "" if one else f"guess rate: {formats.percent(run['guess_rate'], 1)}",
         f"utility: {formats.ratio(run['utility'])} of base "
         f"{formats.interval(run['utility_low'], run['utility_high'])}",
         f"weakest part: {formats.chart_text(run['utility_worst'])}",
         f"weights changed by {formats.percent(run['weight_change'], 1)}",
-        frame.sample(run["n"], run["groups"]),
+        frame.sample(run["n"], None if one else run["groups"]),
     )
 
 
@@ -282,9 +310,10 @@ def _label(row: pd.Series, x: float, y: float, panel: str) -> frame.Trace:
     }  # fmt: skip
 
 
-def _keys(figure: go.Figure, *, marked: bool) -> None:
-    frame.key(figure, "Any emphasis of KeyTokens", symbol="diamond", size=12)
-    frame.key(figure, "Any placebo", symbol="circle-open", size=14, line={"width": 2})
+def _keys(figure: go.Figure, tried: tuple[str, str], *, marked: bool) -> None:
+    emphasis, placebo = tried
+    frame.key(figure, f"{emphasis} of KeyTokens", symbol="diamond", size=12)
+    frame.key(figure, placebo, symbol="circle-open", size=14, line={"width": 2})
     frame.key(figure, "Plain prompt", symbol="circle", size=9)
     if not marked:
         return

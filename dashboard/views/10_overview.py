@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from dashboard import cards, charts, data, filters, panels, tables
+from dashboard import cards, charts, data, filters, formats, panels, tables
 from dashboard.drawn import draw, kept
 
 panels.page(
@@ -26,7 +26,13 @@ with effect_column:
 with utility_column:
     min_utility = filters.min_utility()
 finals = data.rows("overview", **chosen.runs)
-steps = data.rows("trajectory", **chosen.runs)
+steps = filters.up_to_step(data.rows("trajectory", **chosen.runs), chosen.step)
+if chosen.step is not None:
+    finals = charts.after_step(finals, steps)
+    panels.note(
+        f"Shown after at most {formats.count(chosen.step, 'step')}, with the one emphasis that is "
+        "tried along the way. Verdicts are about the last step of each run."
+    )
 if panels.found(finals):
     figure = draw(charts.knowledge_against_utility, finals, steps, min_utility)
     panels.chart_that_sets(figure, "dilemma", filters.ONLY_RUN, reset=filters.ALL)

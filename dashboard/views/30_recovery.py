@@ -13,6 +13,7 @@ panels.page(
 )
 chosen = filters.one_model(filters.sidebar())
 panels.context(chosen.benchmark, chosen.models)
+panels.final_step_only(chosen)
 panels.flags(data.rows("run_flags", **chosen.runs))
 panels.warnings(data.rows("differences", **chosen.runs))
 

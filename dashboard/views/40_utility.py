@@ -1,6 +1,6 @@
 """Utility: what unlearning cost, step by step."""
 
-from dashboard import charts, data, filters, listings, panels, tables
+from dashboard import charts, data, filters, formats, listings, panels, tables
 from dashboard.drawn import draw, kept
 
 MAX_GAP = 0.05  # of forget answers correct, within which two runs forgot equally much
@@ -17,7 +17,7 @@ panels.heading(
     "95% intervals, cluster-robust by group. A task vector has no steps: its axis is alpha, the "
     "weight with which it is subtracted.",
 )
-curves = data.rows("utility_curves", **chosen.runs)
+curves = filters.up_to_step(data.rows("utility_curves", **chosen.runs), chosen.step)
 if panels.found(curves):
     for axis in charts.axes_of(curves):
         figure = draw(charts.utility_curves, curves, axis)
@@ -25,15 +25,17 @@ if panels.found(curves):
     panels.computed("utility_curves")
 
 panels.heading(
-    "Where did each run end?",
+    "Where did each run end?"
+    if chosen.step is None
+    else f"Where was each run after at most {formats.count(chosen.step, 'step')}?",
     "Below each value: its 95% interval, its ratio to the base model, how many examples, and how "
     "often a random wrong value would have passed as correct. A click on a curve above leaves its "
     "run alone.",
 )
-finals = data.rows("utility_final", **chosen.runs)
-if panels.found(finals):
-    panels.markup(kept(tables.utility, filters.only_run(finals)))
-    panels.computed("utility_final")
+values = data.rows("utility_values", **chosen.runs, step=chosen.step)
+if panels.found(values):
+    panels.markup(kept(tables.utility, filters.only_run(values)))
+    panels.computed("utility_values")
 
 panels.heading(
     "Are all tokens penalised alike?",
@@ -42,7 +44,7 @@ panels.heading(
     "penalise = fact_words pushes fact words alone; it is compared with the run that pushes all "
     "tokens, at steps where both forgot equally much.",
 )
-shares = data.rows("penalty_shares", **chosen.runs)
+shares = filters.up_to_step(data.rows("penalty_shares", **chosen.runs), chosen.step)
 unshared = listings.unpushed(shares)
 shares = shares[shares["share"].notna()]
 if panels.found(shares, "No run here has a loss on the forget answers."):

@@ -1,6 +1,6 @@
 """One prompt: everything that is known about one example."""
 
-from dashboard import data, filters, listings, panels, picker, tables, tokens
+from dashboard import data, filters, formats, listings, panels, picker, tables, tokens
 from dashboard.drawn import kept
 
 panels.page("One prompt", "Everything measured on a single example, in every run.")
@@ -14,9 +14,12 @@ if panels.found(found, "No prompt matches. Clear the search or choose another sp
     panels.markup(tables.example(data.rows("example", **this)))
     panels.probe_live(chosen.benchmark, model, example_id)
 
-    panels.heading("What does each run answer?")
+    panels.heading(
+        "What does each run answer?" if chosen.step is None
+        else f"What does each run answer after at most {formats.count(chosen.step, 'step')}?"
+    )  # fmt: skip
     answers = data.rows(
-        "example_answers", **this, models=chosen.models, seeds=chosen.seeds
+        "example_answers", **this, models=chosen.models, seeds=chosen.seeds, step=chosen.step
     )  # fmt: skip
     answers = filters.only_methods(answers, chosen)
     if panels.found(answers):
@@ -28,6 +31,7 @@ if panels.found(found, "No prompt matches. Clear the search or choose another sp
         "Contribution in nats per answer token; KeyTokens of the base model are outlined. One "
         "scale for all lines, also for those of the other methods.",
     )
+    panels.final_step_only(chosen)
     scores = data.rows(
         "prompt_tokens", **this, model=model, **chosen.attribution, seeds=chosen.seeds
     )  # fmt: skip

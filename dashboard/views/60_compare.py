@@ -11,7 +11,7 @@ chosen = filters.sidebar()
 panels.context(chosen.benchmark, chosen.models)
 steps = data.rows("measured_steps", **chosen.runs)
 if panels.found(steps, "No finished run matches these filters."):
-    first, second = comparison.sides(steps)
+    first, second = comparison.sides(steps, chosen.step)
     pair = {"first": first.run_id, "second": second.run_id}
     panels.warnings(data.rows("compared_conditions", **pair))
 

@@ -2,10 +2,12 @@
 -- $benchmark   VARCHAR    name of the benchmark
 -- $models      VARCHAR[]  models to show; empty means all
 -- $example_id  VARCHAR    the example
--- One row per complete run, on the final weights. logprob: of the gold answer, nats per token.
+-- $step        INTEGER    of each run the last measured step up to this one; NULL: its final one
+-- One row per complete run. step: the measured step. logprob: of the gold answer, nats per token.
 -- rouge_l_recall: against the gold answer, in [0, 1].
-SELECT chosen.run_id, chosen.model, chosen.method, text, correct, logprob, rouge_l_recall
-FROM chosen_runs($benchmark, $models::VARCHAR[], NULL::VARCHAR[]) AS chosen
-JOIN final_answer ON final_answer.run_id = chosen.run_id
+SELECT chosen.run_id, chosen.model, chosen.method, chosen.step, text, correct, logprob,
+    rouge_l_recall
+FROM chosen_at($benchmark, $models::VARCHAR[], NULL::VARCHAR[], $step::INTEGER) AS chosen
+JOIN answer ON answer.run_id = chosen.run_id AND answer.step = chosen.step
 WHERE example_id = $example_id
 ORDER BY chosen.model, chosen.method, chosen.run_id

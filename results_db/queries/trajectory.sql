@@ -6,8 +6,10 @@
 -- so. plain, emphasis, placebo: fractions of the forget examples that the base model knew (n of
 -- them) that are correct now: on the plain prompt, under the strategy's treatment, under its
 -- placebo (the same prompt's words, else foreign ones, else the format). strategy: per model, the
--- one measured at most steps. utility: least ratio to the base model; NULL at a step where a part
--- is missing that is measured at the final one.
+-- one measured at most steps. utility: least ratio to the base model, utility_worst what it is the
+-- ratio of, with a 95 % interval robust to groups; all NULL at a step where a part is missing that
+-- is measured at the final one. weight_change: L2 norm of the difference to the base weights over
+-- the norm of those.
 WITH chosen AS MATERIALIZED (
     FROM chosen_runs($benchmark, $models::VARCHAR[], $methods::VARCHAR[])
 ), tracked AS (
@@ -20,18 +22,20 @@ WITH chosen AS MATERIALIZED (
     SELECT run_id, step, measure, ratio, ratio_low AS low, ratio_high AS high,
         ratio_groups AS groups
     FROM utility_measure SEMI JOIN chosen ON chosen.run_id = utility_measure.run_id
+), whole AS (
+    SELECT least.*
+    FROM least_utility('measured') AS least JOIN chosen ON chosen.run_id = least.run_id
+    QUALIFY measures = max(measures) FILTER (step = final_step) OVER (PARTITION BY least.run_id)
 )
 SELECT chosen.run_id, chosen.model, chosen.method, checkpoint.step, axis, axis_value, is_final,
-    plain, emphasis, placebo, if(shown.n > 0, shown.strategy, NULL) AS strategy,
-    if(measures = max(measures) FILTER (is_final) OVER (PARTITION BY chosen.run_id), utility, NULL)
-        AS utility,
-    coalesce(plain_step.n, 0) AS n
+    plain, emphasis, placebo, if(shown.n > 0, shown.strategy, NULL) AS strategy, utility,
+    whole.low AS utility_low, whole.high AS utility_high, worst AS utility_worst,
+    checkpoint.weight_change, coalesce(plain_step.n, 0) AS n
 FROM chosen
 JOIN checkpoint ON checkpoint.run_id = chosen.run_id
 LEFT JOIN plain_step ON plain_step.run_id = chosen.run_id AND plain_step.step = checkpoint.step
 LEFT JOIN tracked ON tracked.model = chosen.model
 LEFT JOIN strategy_step AS shown ON shown.run_id = chosen.run_id
     AND shown.step = checkpoint.step AND shown.strategy = tracked.strategy
-LEFT JOIN least_utility('measured') AS least
-    ON least.run_id = chosen.run_id AND least.step = checkpoint.step
+LEFT JOIN whole ON whole.run_id = chosen.run_id AND whole.step = checkpoint.step
 ORDER BY chosen.model, chosen.method, chosen.run_id, checkpoint.step

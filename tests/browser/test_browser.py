@@ -72,15 +72,17 @@ def test_filters_stand_in_the_address_and_come_back_in_a_fresh_browser(
     first.go("")
     choose(first, "Methods", "GA")
     choose(first, "Answer words", "All words")
+    choose(first, "Step", "At most 0")
     first.settle()
     query = parse_qs(urlsplit(first.page.url).query)
-    assert query == {"methods": ["GA"], "words": ["All words"]}
+    assert query == {"methods": ["GA"], "words": ["All words"], "step": ["At most 0"]}
     second = visit(study_db)
     second.go("?" + urlsplit(first.page.url).query)
     assert parse_qs(urlsplit(second.page.url).query) == query
     table = second.page.locator(".u-table").first
     expect(table).to_contain_text("gradient ascent")
     expect(table.locator("tbody tr")).to_have_count(1)
+    expect(second.page.get_by_text("Shown after at most 0 steps")).to_be_visible()
     second.assert_clean()
 
 
