@@ -187,16 +187,17 @@ def _penalised(row: pd.Series) -> list[str]:
     ]
 
 
-def agreement(rows: pd.DataFrame) -> str:
+def agreement(ranks: pd.DataFrame, kept: pd.DataFrame) -> str:
     """One line a run: how alike its contributions are to the base model's, by measure and split.
 
     Args:
-        rows: of `rank_agreement`; splits forget and retain are shown.
+        ranks: rows of `rank_agreement`; splits forget and retain are shown.
+        kept: rows of `key_tokens_kept`.
     """
+    rows = pd.concat([ranks, kept.assign(measure="key_tokens_kept")])
     rows = theme.labelled(rows[rows["split"].isin(("forget", "retain"))])
-    columns = sorted(
-        {(str(m), str(s)) for m, s in zip(rows["measure"], rows["split"], strict=True)}
-    )
+    found = set(zip(rows["measure"], rows["split"], strict=True))
+    columns = [(m, s) for m in theme.MEASURES for s in ("forget", "retain") if (m, s) in found]
     lines = []
     for _, part in rows.groupby("run_id", sort=False):
         cells = {(row["measure"], row["split"]): row for _, row in part.iterrows()}
@@ -211,7 +212,13 @@ def _agreed(row: pd.Series | None) -> str:
     reach = formats.interval(row["low"], row["high"])
     sizes = f"n = {formats.count(row['n'])}, {formats.count(row['groups'], 'group')}"
     is_share = row["measure"] != "rank_correlation"
-    return figure(formats.number(row["estimate"], sign=not is_share), f"{reach}\n{sizes}")
+    chance = (
+        f" · chance {formats.number(row['by_chance'])}"
+        if row["measure"] == "key_tokens_kept"
+        else ""
+    )
+    value = formats.number(row["estimate"], sign=not is_share)
+    return figure(value, f"{reach}{chance}\n{sizes}")
 
 
 def grades(rows: pd.DataFrame) -> str:

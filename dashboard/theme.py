@@ -125,7 +125,11 @@ ATTRIBUTIONS = {
     "replace_one": "Replace one",
     "integrated_gradients": "Integrated gradients",
 }
-MEASURES = {"rank_correlation": "Rank correlation", "top_3_overlap": "Top 3 kept"}
+MEASURES = {
+    "rank_correlation": "Rank correlation",
+    "top_3_overlap": "Top 3 kept",
+    "key_tokens_kept": "KeyTokens kept",
+}
 CHECKS = {  # of an attribution: heading, unit
     "deletion_gap": ("Deleting the top tokens, beyond random ones", "nats"),
     "rank_agreement": ("Rank agreement with the other method", ""),

@@ -527,6 +527,20 @@ CREATE OR REPLACE MACRO smirnov_p(n, h) AS
 CREATE OR REPLACE MACRO focus_share(on_keys, on_question, minimum_nats) AS
     if(on_question >= minimum_nats, on_keys / nullif(on_question, 0), NULL);
 
+-- The rule of KeyTokens (engine/attribute.py, key_tokens) for one question token. gain: its positive
+-- contribution, else 0; supporting, largest, total: count, maximum and sum of those of its prompt.
+CREATE OR REPLACE MACRO is_key_token(
+    gain, supporting, largest, total, alpha, beta, normalisation
+) AS
+    gain > 0 AND (supporting < beta OR gain / if(normalisation = 'max', largest, total) > alpha);
+
+-- The rule with which the base models of some runs settled KeyTokens, one row per base model.
+CREATE OR REPLACE MACRO key_token_rules(of_runs) AS TABLE
+    SELECT run_id, (rule->>'$.alpha')::DOUBLE AS alpha, (rule->>'$.beta')::INTEGER AS beta,
+        rule->>'$.normalisation' AS normalisation
+    FROM (SELECT run_id, spec::JSON->'$.probe.key_tokens' AS rule FROM run
+        WHERE run_id IN (SELECT base_run_id FROM query_table(of_runs)));
+
 -- The view token_score as a macro: it reads the attributions that the caller sees.
 CREATE OR REPLACE MACRO token_scores() AS TABLE
     SELECT run_id, step, example_id, method, target, answer_tokens,

@@ -6,6 +6,8 @@ general ones; mean negative log-likelihood 2.5. Run ga forgets f2, f3, f4 and ga
 
 from __future__ import annotations
 
+import json
+import random
 from dataclasses import replace
 from math import exp, isnan, log, sqrt
 from pathlib import Path
@@ -15,7 +17,9 @@ import pandas as pd
 import pytest
 from scipy import special
 
+from engine import attribute
 from results_db import read
+from results_db.guard import reading
 from results_db.records import Attribution, Recovery, RunResult
 from tests.results_rows import (
     FINAL,
@@ -492,6 +496,48 @@ def test_rank_agreement_is_what_the_engine_stored(home: Path) -> None:
     }
     other = {**KIND, "answer_tokens": "novel", "attribution_method": "integrated_gradients"}
     assert read.query(home, "rank_agreement", **RUNS, **other).empty
+
+
+def test_key_tokens_kept(home: Path) -> None:
+    rows = read.query(home, "key_tokens_kept", **RUNS, **KIND)
+    # one KeyToken each; of two or fewer supporting tokens all are KeyTokens of ga, of 5 in all:
+    # f1: both, kept; f2: the other one; f3: both, kept; f4: not attributed; f5: undefined on base
+    forget = one(rows, run_id="ga", split="forget")
+    assert (forget["n"], forget["groups"], forget["estimate"]) == (3, 2, approx(2 / 3))
+    assert (forget["own_keys"], forget["base_keys"]) == (approx(5 / 3), 1)
+    assert forget["by_chance"] == approx(1 / 3)
+    # residuals by group: a 1 - 4/3, b 1 - 2/3; error sqrt(2 * 2 / 9) / 3
+    assert (forget["low"], forget["high"]) == approx(2 / 3 - T1 * 2 / 9, 2 / 3 + T1 * 2 / 9)
+    retain = one(rows, run_id="ga", split="retain")
+    assert (retain["estimate"], retain["n"], retain["low"]) == (0, 1, None)
+    assert set(rows.loc[rows["run_id"] == "base", "estimate"]) == {1}
+
+
+@pytest.mark.parametrize("normalisation", ["max", "sum"])
+def test_on_the_model_that_settled_them_all_key_tokens_are_kept(
+    tmp_path: Path, normalisation: str
+) -> None:
+    rng = random.Random(7)
+    spec = json.dumps(
+        {"probe": {"key_tokens": {"alpha": 0.2, "beta": 3, "normalisation": normalisation}}}
+    )
+    drawn, settled = [], {}
+    for example in (e for e in EXAMPLES if e.split in ("forget", "retain")):
+        scores = [None, *(rng.uniform(-0.5, 1) for _ in range(5))]
+        keys = attribute._key_rule(scores, [False] + [True] * 5, 0.2, 3, normalisation)  # type: ignore[arg-type]
+        settled[example.example_id] = sum(keys)
+        drawn.append(attribution("base", example.example_id, scores, step=0, keys=keys))
+    base = replace(make_run("base", "none"), spec=spec)
+    result = make_result(base, EXAMPLES, {0: knows("")}, attributions=drawn)
+    path = publish_all(tmp_path / "rule.duckdb", [result])
+    with reading(path) as connection:
+        found = connection.execute(
+            "SELECT example_id, base_keys, own_keys, kept_keys FROM example_focus"
+        ).fetchall()
+    assert len(found) == len(drawn)
+    assert {name: counts for name, *counts in found} == {
+        name: [count] * 3 for name, count in settled.items()
+    }
 
 
 def test_class_contribution(home: Path) -> None:

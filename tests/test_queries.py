@@ -138,6 +138,10 @@ COLUMNS: dict[str, tuple[dict[str, Parameter], str]] = {
         {"benchmark": "people", "models": [], "answer_tokens": "novel"},
         "run_id model attribution_method split measure estimate low high chance n groups",
     ),
+    "key_tokens_kept": (
+        {**RUNS, **KIND},
+        "run_id model method split estimate low high n groups by_chance own_keys base_keys",
+    ),
     "rank_agreement": (
         {**RUNS, **KIND},
         "run_id model method split measure estimate low high n groups definition reason",

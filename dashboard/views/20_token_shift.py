@@ -70,12 +70,17 @@ panels.heading(
     "Is it still the same tokens that matter?",
     "Agreement of each run's contributions with the base model's, question by question. Rank "
     "correlation: 1 is the same order, 0 none. Top 3: share of the base model's three largest "
-    "that are still among the three largest. Read both beside sham and beside retain prompts.",
+    "that are still among the three largest. KeyTokens: share of the base model's that the same "
+    "rule finds on the run; chance is what as many tokens drawn at random would share. Read all "
+    "beside sham and beside retain prompts.",
 )
 agreement = data.rows("rank_agreement", **chosen.runs, **chosen.attribution)
-if panels.found(agreement, "Stored for the gold answer's words that are not in the prompt only."):
-    panels.markup(kept(tables.agreement, agreement))
-    panels.computed("rank_agreement")
+keys_kept = data.rows("key_tokens_kept", **chosen.runs, **chosen.attribution)
+if agreement.empty:
+    panels.note("Ranks are stored for the gold answer's words that are not in the prompt only.")
+if panels.found(keys_kept, "No attribution of this kind has KeyTokens."):
+    panels.markup(kept(tables.agreement, agreement, keys_kept))
+    panels.computed("rank_agreement", "key_tokens_kept")
 
 panels.heading(
     "How did the contribution of each kind of word change?",

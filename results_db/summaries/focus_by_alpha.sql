@@ -17,11 +17,9 @@
 -- key_contribution_after: The same on the run.
 -- undefined: Examples whose focus is not defined on both, a count.
 WITH rule AS MATERIALIZED (
-    SELECT run_id, (key_tokens->>'$.alpha')::DOUBLE AS recorded,
-        (key_tokens->>'$.beta')::INTEGER AS beta, key_tokens->>'$.normalisation' AS normalisation,
+    SELECT run_id, alpha AS recorded, beta, normalisation,
         unnest(list_distinct([i / 20 FOR i IN range(11)] || [recorded])) AS alpha
-    FROM (SELECT run_id, spec::JSON->'$.probe.key_tokens' AS key_tokens FROM run
-        WHERE run_id IN (SELECT base_run_id FROM affected))
+    FROM key_token_rules('affected')
 ), final AS MATERIALIZED (
     SELECT attribution.rowid AS row, attribution.run_id, example_id, method, target, answer_tokens
     FROM attribution JOIN checkpoint USING (run_id, step) WHERE is_final
@@ -53,11 +51,8 @@ WITH rule AS MATERIALIZED (
     WINDOW prompt AS (PARTITION BY row)
 ), key AS MATERIALIZED (
     SELECT gain.row, position, alpha, alpha = recorded AS is_recorded,
-        CASE
-            WHEN is_recorded THEN stored
-            WHEN supporting < beta THEN gain > 0
-            ELSE gain > 0 AND gain / if(normalisation = 'max', largest, total) > alpha
-        END AS is_key
+        if(alpha = recorded, stored,
+            is_key_token(gain, supporting, largest, total, alpha, beta, normalisation)) AS is_key
     FROM gain JOIN rule ON rule.run_id = gain.run_id WHERE recorded IS NOT NULL
 ), asked AS MATERIALIZED (  -- joined first: else every token meets all of its position
     SELECT token.row, key_row, position, score
