@@ -548,21 +548,6 @@ CREATE OR REPLACE MACRO token_scores() AS TABLE
         unnest(token_classes) AS token_class, unnest(scores) AS score, unnest(is_key) AS is_key
     FROM attribution;
 
--- Contributions on the final weights of some runs and of their base models, summed over the tokens
--- of one prompt, where KeyTokens are defined. on_keys, on_question: positive ones, of KeyTokens and
--- of all question tokens (all but the template). key_contribution: of KeyTokens, may be negative.
-CREATE OR REPLACE MACRO focus_sums(of_runs) AS TABLE
-    SELECT token_score.run_id, example_id, token_score.method, target, answer_tokens,
-        sum(greatest(score, 0)::DOUBLE) FILTER (is_key) AS on_keys,
-        sum(greatest(score, 0)::DOUBLE) FILTER (token_class <> 'template') AS on_question,
-        sum(score::DOUBLE) FILTER (is_key) AS key_contribution
-    FROM token_scores() AS token_score
-    JOIN checkpoint
-        ON checkpoint.run_id = token_score.run_id AND checkpoint.step = token_score.step
-    WHERE is_final AND is_key IS NOT NULL
-        AND token_score.run_id IN (SELECT unnest([run_id, base_run_id]) FROM query_table(of_runs))
-    GROUP BY token_score.run_id, example_id, token_score.method, target, answer_tokens;
-
 -- Focus before and after over the examples of each cell of a relation of focus pairs: cell
 -- (struct), "group", focus_before, focus_after, key_before, key_after; see query focus.
 CREATE OR REPLACE MACRO focus_summary(of_pairs) AS TABLE

@@ -17,44 +17,51 @@
 -- kept_keys: Tokens that are both, a count; NULL likewise.
 -- question_tokens: Question tokens, a count.
 -- plain_correct: Whether the plain answer of the run is correct; NULL where it was not asked.
-WITH own AS MATERIALIZED (
-    FROM focus_sums('affected')
-), rule AS MATERIALIZED (
-    FROM key_token_rules('affected')
-), gain AS (
-    SELECT token_score.run_id, example_id, token_score.method, target, answer_tokens, is_key,
-        alpha, beta, normalisation, greatest(coalesce(score, 0), 0)::DOUBLE AS gain,
-        count(*) FILTER (score > 0) OVER prompt AS supporting, max(gain) OVER prompt AS largest,
-        sum(gain) OVER prompt AS total
-    FROM token_scores() AS token_score
-    JOIN affected
-        ON affected.run_id = token_score.run_id AND affected.final_step = token_score.step
-    LEFT JOIN rule ON rule.run_id = affected.base_run_id
-    WHERE is_key IS NOT NULL AND token_class <> 'template'
-    WINDOW prompt AS (
-        PARTITION BY token_score.run_id, example_id, token_score.method, target, answer_tokens)
-), counted AS MATERIALIZED (
-    SELECT run_id, example_id, method, target, answer_tokens,
+WITH final AS MATERIALIZED (  -- of the affected runs and of their base models, each once
+    SELECT near.run_id, checkpoint.step,
+        coalesce(affected.base_run_id, near.run_id) AS rule_run_id
+    FROM (SELECT DISTINCT unnest([run_id, base_run_id]) AS run_id FROM affected) AS near
+    JOIN checkpoint ON checkpoint.run_id = near.run_id AND is_final
+    LEFT JOIN affected ON affected.run_id = near.run_id
+), prompt AS MATERIALIZED (
+    SELECT attribution.rowid AS row, attribution.run_id, example_id, method, target, answer_tokens,
+        alpha, beta, normalisation
+    FROM attribution
+    JOIN final ON final.run_id = attribution.run_id AND final.step = attribution.step
+    LEFT JOIN key_token_rules('affected') AS rule ON rule.run_id = final.rule_run_id
+), token AS (
+    SELECT rowid AS row, unnest(token_classes) AS token_class, unnest(scores)::DOUBLE AS score,
+        unnest(is_key) AS is_key, greatest(coalesce(score, 0), 0) AS gain
+    FROM attribution WHERE rowid IN (SELECT row FROM prompt)
+), counted AS (
+    SELECT *, count(*) FILTER (score > 0) OVER of_prompt AS supporting,
+        max(gain) OVER of_prompt AS largest, sum(gain) OVER of_prompt AS total
+    FROM token WHERE is_key IS NOT NULL AND token_class <> 'template'
+    WINDOW of_prompt AS (PARTITION BY row)
+), flagged AS (
+    SELECT counted.*, alpha,
+        is_key_token(gain, supporting, largest, total, alpha, beta, normalisation) AS is_own
+    FROM counted JOIN prompt ON prompt.row = counted.row
+), summed AS (
+    SELECT row, sum(gain) FILTER (is_key) AS on_keys, sum(gain) AS on_question,
+        sum(score) FILTER (is_key) AS key_contribution,
         count(*) FILTER (is_key) AS base_keys, count(*) AS question_tokens,
-        sum(is_key_token(gain, supporting, largest, total, alpha, beta, normalisation)::INTEGER)
-            ::BIGINT AS own_keys,
-        sum((is_key AND is_key_token(gain, supporting, largest, total, alpha, beta, normalisation))
-            ::INTEGER)::BIGINT AS kept_keys
-    FROM gain GROUP BY run_id, example_id, method, target, answer_tokens
+        if(any_value(alpha) IS NULL, NULL, count(*) FILTER (is_own)) AS own_keys,
+        if(any_value(alpha) IS NULL, NULL, count(*) FILTER (is_key AND is_own)) AS kept_keys
+    FROM flagged GROUP BY row
+), own AS MATERIALIZED (
+    SELECT prompt.*, summed.* EXCLUDE (row) FROM prompt JOIN summed ON summed.row = prompt.row
 )
 SELECT own.run_id, own.example_id, own.method, own.target, own.answer_tokens, example.split,
     example."group", own.on_keys, own.on_question, own.key_contribution,
     base.on_keys AS base_on_keys, base.on_question AS base_on_question,
-    base.key_contribution AS base_key_contribution, counted.base_keys, counted.own_keys,
-    counted.kept_keys, counted.question_tokens, answer.correct AS plain_correct
+    base.key_contribution AS base_key_contribution, own.base_keys, own.own_keys, own.kept_keys,
+    own.question_tokens, answer.correct AS plain_correct
 FROM own
 JOIN affected ON affected.run_id = own.run_id
 JOIN own AS base ON base.run_id = affected.base_run_id AND base.example_id = own.example_id
     AND base.method = own.method AND base.target = own.target
     AND base.answer_tokens = own.answer_tokens
-JOIN counted ON counted.run_id = own.run_id AND counted.example_id = own.example_id
-    AND counted.method = own.method AND counted.target = own.target
-    AND counted.answer_tokens = own.answer_tokens
 JOIN example ON example.benchmark = affected.benchmark AND example.example_id = own.example_id
 LEFT JOIN answer ON answer.run_id = own.run_id AND answer.step = affected.final_step
     AND answer.example_id = own.example_id
