@@ -24,8 +24,8 @@ class Drawn(go.Figure):  # type: ignore[misc]  # plotly has no types
     """A figure that is finished: it is read without a copy, and must not be changed any more."""
 
     def __init__(self, figure: go.Figure) -> None:
-        """Keep what plotly draws of the figure."""
-        super().__init__(figure)
+        """Keep what plotly draws of the figure, and of the figure itself what describes it."""
+        super().__init__(layout={"meta": figure.layout.meta})
         self._made: dict[str, Any] = figure.to_dict()
 
     def to_dict(self) -> dict[str, Any]:

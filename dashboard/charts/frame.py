@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -124,19 +124,29 @@ def bars(rows: pd.DataFrame, name: str, color: str, *, thickness: float = 1.6) -
 
 
 def between(
-    value: pd.Series, low: pd.Series, high: pd.Series, color: str, thickness: float = 1.6
-) -> dict[str, object]:
+    value: Iterable[float | None], low: Iterable[float | None], high: Iterable[float | None],
+    color: str, thickness: float = 1.6,
+) -> dict[str, object]:  # fmt: skip
     """Error bars; none where the interval is missing."""
-    value, low, high = (series.astype(float) for series in (value, low, high))
+    ends = [tuple(map(_number, each)) for each in zip(value, low, high, strict=True)]
     return {
         "type": "data",
         "symmetric": False,
-        "array": (high - value).clip(lower=0).fillna(0.0),
-        "arrayminus": (value - low).clip(lower=0).fillna(0.0),
+        "array": [_length(middle, above) for middle, _, above in ends],
+        "arrayminus": [_length(below, middle) for middle, below, _ in ends],
         "thickness": thickness,
         "width": ERROR_WIDTH,
         "color": color,
     }
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else float(value)
+
+
+def _length(start: float, end: float) -> float:
+    """From start up to end; 0 where there is none."""
+    return end - start if end > start else 0.0
 
 
 def hover(title: object, *lines: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
@@ -15,7 +16,8 @@ LOWEST, HIGHEST = -0.06, 1.16  # of the y axis
 LABEL_WIDTH = 0.12  # of the x axis, about
 CROWDED_FROM = 0.78  # utility
 ROOM_FOR_LABELS = 0.26  # beside the greatest utility, of what is shown to its left
-MOST_RUNS = 16  # of a panel; where there are more, methods are named once and paths have no marks
+# of a panel; where there are more, methods are named once and paths have no marks
+MOST_RUNS, MOST_POINTS = 16, 60
 
 
 def knowledge_against_utility(
@@ -43,13 +45,18 @@ def knowledge_against_utility(
     gap = LABEL_PIXELS * (HIGHEST - LOWEST) / (height / len(models) - 92)
     shapes: list[frame.Trace] = []
     notes: list[frame.Trace] = []
+    all_crowded = True
     for row, (_, runs) in enumerate(models, start=1):
         panel = frame.axis(row)
-        frame.add(figure, [*_paths(runs, steps), *_ends(runs)], panel)
+        ways = _ways(runs, steps)
+        crowded = len(runs) > MOST_RUNS or len(ways) > MOST_POINTS
+        all_crowded &= crowded
+        frame.add(figure, [*_paths(ways, marked=not crowded), *_ends(runs)], panel)
         shapes += [*_threshold(min_utility, panel), *_guessing(runs, panel)]
-        notes += [*_said(runs, min_utility, panel), *_labels(runs, gap, panel, column)]
+        named = _one_of_each(runs) if crowded else runs
+        notes += [*_said(runs, min_utility, panel), *_labels(named, gap, panel, column)]
     frame.overlay(figure, shapes, notes)
-    _keys(figure, _tried(finals), marked=any(len(runs) <= MOST_RUNS for _, runs in models))
+    _keys(figure, _tried(finals), marked=not all_crowded)
     frame.legend_above(figure, titles=several)
     return _axes(figure, reach)
 
@@ -138,9 +145,8 @@ def _said(runs: pd.DataFrame, min_utility: float, panel: str) -> list[frame.Trac
     return notes
 
 
-def _paths(runs: pd.DataFrame, steps: pd.DataFrame) -> list[frame.Trace]:
+def _paths(ways: pd.DataFrame, *, marked: bool) -> list[frame.Trace]:
     """Plain answers over the measured steps: one line a method, broken between its runs."""
-    ways, marked = _ways(runs, steps), len(runs) <= MOST_RUNS
     traces: list[frame.Trace] = []
     for method, part in ways.groupby("method", sort=False):
         style = theme.method(str(method))
@@ -216,8 +222,9 @@ def _ends(runs: pd.DataFrame) -> list[frame.Trace]:
 
 def _stems(runs: pd.DataFrame) -> frame.Trace:
     """From the lowest to the highest reading of each run of one method."""
-    heights = runs[["plain", "any_placebo", "any_emphasis"]].astype(float)
-    ends = zip(runs["utility"], heights.min(axis=1), heights.max(axis=1), strict=True)
+    heights = runs[["plain", "any_placebo", "any_emphasis"]].to_numpy(float)
+    lowest, highest = np.fmin.reduce(heights, axis=1), np.fmax.reduce(heights, axis=1)
+    ends = zip(runs["utility"], lowest, highest, strict=True)
     points = [point for x, low, high in ends for point in ((x, low), (x, high), (None, None))]
     return {
         "type": "scatter", "mode": "lines",
@@ -261,8 +268,6 @@ def _end_hover(run: dict[str, float]) -> str:
 def _labels(finals: pd.DataFrame, gap: float, panel: str, column: float) -> list[frame.Trace]:
     """Names of runs: in a column on the right where paths meet, else above their bars."""
     placed = finals.dropna(subset=["utility", "any_emphasis"]).sort_values("utility")
-    if len(placed) > MOST_RUNS:
-        placed = _one_of_each(placed)
     crowded = placed["utility"] > CROWDED_FROM
     wanted = placed["any_emphasis"].where(crowded, _clear_of_bars(placed)) + gap
     placed = placed.assign(_wanted=wanted)
@@ -275,10 +280,13 @@ def _labels(finals: pd.DataFrame, gap: float, panel: str, column: float) -> list
 
 def _one_of_each(runs: pd.DataFrame) -> pd.DataFrame:
     """Of each method the run in the middle of its emphasis, named by the method alone."""
-    ordered = runs.sort_values("any_emphasis", kind="stable")
+    ordered = runs.dropna(subset=["utility", "any_emphasis"]).sort_values(
+        "any_emphasis", kind="stable"
+    )
+    if ordered.empty:
+        return ordered
     middle = pd.concat([part.iloc[[len(part) // 2]] for _, part in ordered.groupby("method")])
-    named = middle.assign(label=[theme.method_label(str(name)) for name in middle["method"]])
-    return named.sort_values("utility", kind="stable")
+    return middle.assign(label=[theme.method_label(str(name)) for name in middle["method"]])
 
 
 def _clear_of_bars(runs: pd.DataFrame) -> pd.Series:

@@ -80,9 +80,9 @@ def _curves(rows: pd.DataFrame, end: float) -> list[frame.Trace]:
     rows = rows.sort_values(["label", "axis_value"], kind="stable")
     rows = rows.assign(hover=[_hover(row) for row in rows.to_dict("records")])
     is_single = rows.groupby("run_id")["run_id"].transform("size") == 1
+    parts = dict(iter(rows.groupby(["method", is_single])))
     kinds = [(method, single) for method in methods for single in (False, True)]
-    parts = [rows[(rows["method"] == method) & (is_single == one)] for method, one in kinds]
-    return [_curve(part, end) for part in parts if len(part)]
+    return [_curve(parts[kind], end) for kind in kinds if kind in parts]
 
 
 def _curve(rows: pd.DataFrame, end: float) -> frame.Trace:
@@ -102,7 +102,7 @@ def _curve(rows: pd.DataFrame, end: float) -> frame.Trace:
         "customdata": ids, "line": {"color": style.color, "dash": style.dash, "width": 2},
         "marker": {"symbol": style.symbol, "size": 8, "color": style.color},
         "error_y": None if single else
-        frame.between(pd.Series(y), pd.Series(low), pd.Series(high), _faded(style.color), 1.2),
+        frame.between(y, low, high, _faded(style.color), 1.2),
     }  # fmt: skip
 
 

@@ -25,18 +25,7 @@ with effect_column:
     max_effect = filters.max_effect()
 with utility_column:
     min_utility = filters.min_utility()
-finals = data.rows("overview", **chosen.runs)
-steps = filters.up_to_step(data.rows("trajectory", **chosen.runs), chosen.step)
-if chosen.step is not None:
-    finals = charts.after_step(finals, steps)
-    panels.note(
-        f"Shown after at most {formats.count(chosen.step, 'step')}, with the one emphasis that is "
-        "tried along the way. Verdicts are about the last step of each run."
-    )
-if panels.found(finals):
-    figure = draw(charts.knowledge_against_utility, finals, steps, min_utility)
-    panels.chart_that_sets(figure, "dilemma", filters.ONLY_RUN, reset=filters.ALL)
-    panels.computed("overview", "trajectory")
+map_place = st.container()
 
 panels.heading(
     "What does the evidence say about each method?",
@@ -53,3 +42,17 @@ if panels.found(verdicts, "No unlearned run matches these filters."):
 
 with top:
     panels.markup(cards.study(data.rows("info"), data.rows("runs"), verdicts))
+
+with map_place:  # filled last: it takes longest, and the browser draws the rest meanwhile
+    finals = data.rows("overview", **chosen.runs)
+    steps = filters.up_to_step(data.rows("trajectory", **chosen.runs), chosen.step)
+    if chosen.step is not None:
+        finals = charts.after_step(finals, steps)
+        panels.note(
+            f"Shown after at most {formats.count(chosen.step, 'step')}, with the one emphasis that "
+            "is tried along the way. Verdicts are about the last step of each run."
+        )
+    if panels.found(finals):
+        figure = draw(charts.knowledge_against_utility, finals, steps, min_utility)
+        panels.chart_that_sets(figure, "dilemma", filters.ONLY_RUN, reset=filters.ALL)
+        panels.computed("overview", "trajectory")
