@@ -12,6 +12,10 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+import duckdb
+
+from results_db import read, store
+
 ROOT = Path(__file__).resolve().parent.parent
 START_SECONDS = 60.0
 
@@ -33,6 +37,7 @@ def dashboard(path: Path, host: str, port: int, plan: str | None) -> int:
         DashboardError: if the port is taken or the server does not come up.
     """
     _check_free(host, port)
+    _bring_up_to_date(path)
     with tempfile.TemporaryDirectory(prefix="unpact-") as private:
         settings = environment(path, Path(private))
         server = subprocess.Popen(command(host, port), cwd=ROOT, env=settings)
@@ -52,6 +57,20 @@ def _serve_until_it_ends(
         return server.wait()
     finally:
         end(children)
+
+
+def _bring_up_to_date(path: Path) -> None:
+    """Compute the summaries that another version left once, so that not every question has to."""
+    try:
+        if not path.exists() or read.is_up_to_date(path):
+            return
+        print(f"{path}: another unPact made its summaries; computing them anew, once", flush=True)
+        store.create(path)
+    except (OSError, duckdb.Error) as error:
+        said = str(error).splitlines()[0]
+        print(f"{said}; every page computes its summaries anew, which may be slow", flush=True)
+    except ValueError:
+        pass  # of another schema, or damaged: the pages say so
 
 
 def _check_free(host: str, port: int) -> None:

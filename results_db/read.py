@@ -173,6 +173,16 @@ def state(path: str | Path) -> State:
         return "other_schema"
 
 
+def is_up_to_date(path: str | Path) -> bool:
+    """Whether the file's summaries are those of this version; else each question makes them anew.
+
+    Raises:
+        As `query`.
+    """
+    with reading(path) as connection:
+        return require_schema(connection) == summaries.definitions_hash()
+
+
 def require_schema(connection: duckdb.DuckDBPyConnection) -> str:
     """Hash of the definitions that the open file keeps; it must have this version's schema.
 
