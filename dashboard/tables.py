@@ -91,7 +91,7 @@ def verdicts(rows: pd.DataFrame) -> str:
     for model, part in theme.by_model(rows):
         lines += _model(model, rows, len(headings))
         lines += [_verdict(row) for _, row in part.iterrows()]
-    return table(headings, lines, numeric=3)
+    return f'<div class="u-tight">{table(headings, lines, numeric=3)}</div>'
 
 
 def _model(model: str, rows: pd.DataFrame, columns: int) -> list[list[str]]:
@@ -202,23 +202,22 @@ def agreement(ranks: pd.DataFrame, kept: pd.DataFrame) -> str:
     for _, part in rows.groupby("run_id", sort=False):
         cells = {(row["measure"], row["split"]): row for _, row in part.iterrows()}
         lines.append([head(part.iloc[0]), *(_agreed(cells.get(column)) for column in columns)])
-    headings = [f"{theme.MEASURES[measure]}, {theme.SPLITS[split]}" for measure, split in columns]
-    return table(["Run", *headings], lines, numeric=len(columns))
+    headings = [f"{theme.MEASURES[measure]},\n{theme.SPLITS[split]}" for measure, split in columns]
+    whole = table(["Run", *headings], lines, numeric=len(columns))
+    return f'<div class="u-tight">{whole}</div>'
 
 
 def _agreed(row: pd.Series | None) -> str:
     if row is None or not formats.present(row["estimate"]):
-        return figure(formats.MISSING, "" if row is None else _text(row["reason"]))
+        reason = "" if row is None else _text(row["reason"])
+        return cell(formats.MISSING, reason, "u-num u-reason")
     reach = formats.interval(row["low"], row["high"])
     sizes = f"n = {formats.count(row['n'])}, {formats.count(row['groups'], 'group')}"
     is_share = row["measure"] != "rank_correlation"
-    chance = (
-        f" · chance {formats.number(row['by_chance'])}"
-        if row["measure"] == "key_tokens_kept"
-        else ""
-    )
     value = formats.number(row["estimate"], sign=not is_share)
-    return figure(value, f"{reach}{chance}\n{sizes}")
+    if row["measure"] == "key_tokens_kept":
+        reach = f"{reach}\nchance {formats.number(row['by_chance'])}"
+    return figure(value, f"{reach}\n{sizes}")
 
 
 def grades(rows: pd.DataFrame) -> str:

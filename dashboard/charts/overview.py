@@ -18,6 +18,8 @@ CROWDED_FROM = 0.78  # utility
 ROOM_FOR_LABELS = 0.26  # beside the greatest utility, of what is shown to its left
 # of a panel; where there are more, methods are named once and paths have no marks
 MOST_RUNS, MOST_POINTS = 16, 60
+# what the marks of emphasis and placebo stand for: at the final step, and at one along the way
+ANY, ONE = ("Any emphasis", "Any placebo"), ("One emphasis", "Its placebo")
 
 
 def knowledge_against_utility(
@@ -290,8 +292,9 @@ def _one_of_each(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def _clear_of_bars(runs: pd.DataFrame) -> pd.Series:
-    """The top of each run's bar, and of all bars that a label to the right of it would cross."""
-    tops = runs[["any_emphasis", "any_emphasis_high"]].astype(float).max(axis=1)
+    """The top of each run's marks and bar, and of all that a label to the right would cross."""
+    marks = ["plain", "any_placebo", "any_emphasis", "any_emphasis_high"]
+    tops = runs[marks].astype(float).max(axis=1)
     crossed = [runs["utility"].between(x, x + LABEL_WIDTH) for x in runs["utility"]]
     return pd.Series([float(tops[each].max()) for each in crossed], index=runs.index)
 
@@ -301,7 +304,8 @@ def _stack(
 ) -> list[frame.Trace]:
     """Labels above their points, one over the other, or in a column of their own."""
     wanted = [float(height) for height in rows["_wanted"]]
-    heights = frame.spread(wanted, gap, LOWEST + gap / 2, HIGHEST - gap / 2)
+    lowest = min(wanted, default=0.0) if column is None else LOWEST + gap / 2  # above all marks
+    heights = frame.spread(wanted, gap, lowest, HIGHEST - gap / 2)
     return [
         _label(row, column or float(row.utility) + 0.025, height, panel)
         for row, height in zip(rows.itertuples(), heights, strict=True)
@@ -326,6 +330,8 @@ def _keys(figure: go.Figure, tried: tuple[str, str], *, marked: bool) -> None:
     if not marked:
         return
     frame.key(figure, "Plain prompt at earlier steps", symbol="circle", size=5)
+    if (emphasis, placebo) == ONE:  # large marks are of the same kind
+        return
     frame.key(figure, "One emphasis there", symbol="diamond", size=7)
     frame.key(figure, "Its placebo", symbol="circle-open", size=8, line={"width": 1.2})
 

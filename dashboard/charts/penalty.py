@@ -41,6 +41,7 @@ def penalty_shares(rows: pd.DataFrame) -> go.Figure:
     figure.update_xaxes(tickformat=".0%", range=[0, 1], title="share of the gradient")
     figure.update_yaxes(autorange="reversed")
     frame.legend_above(figure, titles=False)
+    figure.update_layout(legend_traceorder="normal")  # as the parts of a bar, from left to right
     return figure
 
 
