@@ -77,9 +77,15 @@ def sidebar() -> Chosen:
     choices = finished()
     with st.sidebar:
         st.html('<p class="u-side">Runs shown</p>')
-        benchmark = _one("Benchmark", "benchmark", _names(choices, "benchmark"), str)
+        benchmark = _one("Benchmark", "benchmark", _benchmarks(choices), str)
         there = choices[choices["benchmark"] == benchmark]
         return Chosen(benchmark, *_runs(there), *_attribution(there))
+
+
+def _benchmarks(choices: pd.DataFrame) -> list[str]:
+    """The benchmark that was begun first comes first, also while a study goes on to others."""
+    begun = data.rows("runs").groupby("benchmark")["started_at"].min().to_dict()
+    return sorted(_names(choices, "benchmark"), key=lambda name: (begun.get(name, ""), name))
 
 
 def finished() -> pd.DataFrame:

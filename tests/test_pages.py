@@ -209,6 +209,20 @@ def test_models_and_methods_are_those_of_the_chosen_benchmark(
     assert app.multiselect(key="models").options == ["tiny"]
 
 
+def test_the_benchmark_that_was_begun_first_is_shown_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "two.duckdb"
+    store.create(path)
+    base = results_rows.make_run("base", "none")
+    later = replace(base, run_id="later", benchmark="animals", started_at="2026-01-02T00:00:00Z")
+    for run in (later, base):
+        store.publish(path, RunResult(run, results_rows.BUILD, ()))
+    app = opened(path, "10_overview.py", monkeypatch)
+    assert app.selectbox(key="benchmark").options == ["people", "animals"]
+    assert app.selectbox(key="benchmark").value == "people"
+
+
 def test_runs_of_one_seed_are_shown_alone_and_their_rows_taken_along(
     study: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

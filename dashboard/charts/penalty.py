@@ -15,7 +15,7 @@ CLASSES = {  # class -> label and colour, in the order in which they are stacked
     "content": ("Other content words", "#5B6EE1"),
     "function": ("Function words", "#1F7FC4"),
     "punctuation": ("Punctuation", "#858C96"),
-    "template": ("End of answer", "#6F7884"),
+    "template": ("End of answer", "#555C66"),
 }
 
 
@@ -38,7 +38,10 @@ def penalty_shares(rows: pd.DataFrame) -> go.Figure:
             hovertext=[_hover(row, label) for row in part],
         )  # fmt: skip
     figure.update_layout(barmode="stack")
-    figure.update_xaxes(tickformat=".0%", range=[0, 1], title="share of the gradient")
+    figure.update_xaxes(
+        tickformat=".0%", tickvals=[0, 0.25, 0.5, 0.75, 1], range=[0, 1],
+        title="share of the gradient",
+    )  # fmt: skip
     figure.update_yaxes(autorange="reversed")
     frame.legend_above(figure, titles=False)
     figure.update_layout(legend_traceorder="normal")  # as the parts of a bar, from left to right
