@@ -242,15 +242,24 @@ def test_overview_shows_emphasis_and_its_placebo_on_the_way() -> None:
     assert (1.0, 0.8) in points(figure, "circle-open")
 
 
+def labels(figure: go.Figure) -> list[tuple[str, float, str]]:
+    """The names written into a figure: y axis, height, text."""
+    written = [trace for trace in figure.data if trace.mode == "text"]
+    return [
+        (trace.yaxis, y, text.lstrip("\u00a0"))
+        for trace in written
+        for y, text in zip(trace.y, trace.text, strict=True)
+    ]
+
+
 def test_overview_of_many_runs_names_methods_once_and_leaves_earlier_steps_unmarked() -> None:
     way = steps().assign(emphasis=[0.5, 0.9], placebo=[0.2, 0.8])
     many = charts.knowledge_against_utility(seeds_of(finals(), 20), seeds_of(way, 20), 0.9)
     few = charts.knowledge_against_utility(seeds_of(finals(), 3), seeds_of(way, 3), 0.9)
     methods = finals()["method"].nunique()
-    named = [note for note in many.layout.annotations if note.showarrow]
-    assert len(named) == methods
-    assert len([note for note in few.layout.annotations if note.showarrow]) == 3 * methods
-    assert {trace.mode for trace in many.data} == {"lines", "markers"}
+    assert len(labels(many)) == methods
+    assert len(labels(few)) == 3 * methods
+    assert {trace.mode for trace in many.data} == {"lines", "markers", "text"}
     assert (1.0, 0.9) not in points(many, "diamond")
     assert (1.0, 0.9) in points(few, "diamond")
 
@@ -419,9 +428,9 @@ def of_two_models(rows: pd.DataFrame) -> pd.DataFrame:
 def test_overview_has_a_panel_for_each_model_and_names_each_method_in_each() -> None:
     figure = charts.knowledge_against_utility(of_two_models(finals()), steps(), 0.9)
     assert len(list(figure.select_xaxes())) == 2
-    texts = [note.text for note in figure.layout.annotations]
-    assert {"tiny", "large"} <= set(texts)
-    assert texts.count("GA") == texts.count("Base model") == 2
+    assert {"tiny", "large"} <= {note.text for note in figure.layout.annotations}
+    named = sorted((axis, text) for axis, _, text in labels(figure))
+    assert named == [("y", "Base model"), ("y", "GA"), ("y2", "Base model"), ("y2", "GA")]
     lines = [shape for shape in figure.layout.shapes if shape.x0 == shape.x1 == 0.9]
     assert [line.xref for line in lines] == ["x", "x2"]
 
@@ -431,9 +440,8 @@ def test_labels_of_eleven_runs_at_one_point_stay_apart_and_inside_the_panel() ->
         finals().iloc[[0]].assign(run_id=name, method=name) for name in list(theme.METHODS)[:11]
     ]
     figure = charts.knowledge_against_utility(of_two_models(pd.concat(runs)), steps(), 0.9)
-    notes = [note for note in figure.layout.annotations if note.showarrow]
     for axis in ("y", "y2"):
-        heights = sorted(note.ay for note in notes if note.ayref == axis)
+        heights = sorted(y for on, y, _ in labels(figure) if on == axis)
         low, high = figure.layout["yaxis" if axis == "y" else "yaxis2"].range
         assert len(heights) == 11
         assert low < heights[0]

@@ -53,10 +53,11 @@ def knowledge_against_utility(
         ways = _ways(runs, steps)
         crowded = len(runs) > MOST_RUNS or len(ways) > MOST_POINTS
         all_crowded &= crowded
-        frame.add(figure, [*_paths(ways, marked=not crowded), *_ends(runs)], panel)
-        shapes += [*_threshold(min_utility, panel), *_guessing(runs, panel)]
         named = _one_of_each(runs) if crowded else runs
-        notes += [*_said(runs, min_utility, panel), *_labels(named, gap, panel, column)]
+        labels = _labels(named, gap, column)
+        frame.add(figure, [*labels, *_paths(ways, marked=not crowded), *_ends(runs)], panel)
+        shapes += [*_threshold(min_utility, panel), *_guessing(runs, panel)]
+        notes += _said(runs, min_utility, panel)
     frame.overlay(figure, shapes, notes)
     _keys(figure, _tried(finals), marked=not all_crowded)
     frame.legend_above(figure, titles=several)
@@ -267,17 +268,20 @@ def _end_hover(run: dict[str, float]) -> str:
     )
 
 
-def _labels(finals: pd.DataFrame, gap: float, panel: str, column: float) -> list[frame.Trace]:
-    """Names of runs: in a column on the right where paths meet, else above their bars."""
+def _labels(finals: pd.DataFrame, gap: float, column: float) -> list[frame.Trace]:
+    """Names of runs: in a column on the right where paths meet, else above their bars.
+
+    As traces, since plotly draws an annotation in three times as long.
+    """
     placed = finals.dropna(subset=["utility", "any_emphasis"]).sort_values("utility")
     crowded = placed["utility"] > CROWDED_FROM
     wanted = placed["any_emphasis"].where(crowded, _clear_of_bars(placed)) + gap
     placed = placed.assign(_wanted=wanted)
-    labels = _stack(placed[crowded], gap, panel, column=column)
+    stacks = [_stack(placed[crowded], gap, column=column)]
     near = (placed["utility"].diff() > LABEL_WIDTH).cumsum()[~crowded]
-    for _, rows in placed[~crowded].groupby(near):
-        labels += _stack(rows, gap, panel)
-    return labels
+    stacks += [_stack(rows, gap) for _, rows in placed[~crowded].groupby(near)]
+    named = pd.concat(stacks)
+    return [_leaders(named), _names(named)] if len(named) else []
 
 
 def _one_of_each(runs: pd.DataFrame) -> pd.DataFrame:
@@ -299,26 +303,34 @@ def _clear_of_bars(runs: pd.DataFrame) -> pd.Series:
     return pd.Series([float(tops[each].max()) for each in crossed], index=runs.index)
 
 
-def _stack(
-    rows: pd.DataFrame, gap: float, panel: str, *, column: float | None = None
-) -> list[frame.Trace]:
-    """Labels above their points, one over the other, or in a column of their own."""
+def _stack(rows: pd.DataFrame, gap: float, *, column: float | None = None) -> pd.DataFrame:
+    """Where labels stand (_x, _y): above their points, one over the other, or in a column."""
     wanted = [float(height) for height in rows["_wanted"]]
     lowest = min(wanted, default=0.0) if column is None else LOWEST + gap / 2  # above all marks
     heights = frame.spread(wanted, gap, lowest, HIGHEST - gap / 2)
-    return [
-        _label(row, column or float(row.utility) + 0.025, height, panel)
-        for row, height in zip(rows.itertuples(), heights, strict=True)
-    ]
+    places = rows["utility"] + 0.025 if column is None else column
+    return rows.assign(_x=places, _y=heights)
 
 
-def _label(row: pd.Series, x: float, y: float, panel: str) -> frame.Trace:
-    axes = {"xref": f"x{panel}", "yref": f"y{panel}", "axref": f"x{panel}", "ayref": f"y{panel}"}
+def _leaders(named: pd.DataFrame) -> frame.Trace:
+    """Lines from marks to their labels."""
+    ends = zip(named["utility"], named["any_emphasis"], named["_x"], named["_y"], strict=True)
+    points = [end for x, y, to_x, to_y in ends for end in ((x, y), (to_x, to_y), (None, None))]
     return {
-        **axes, "x": row.utility, "y": row.any_emphasis, "ax": x, "ay": y, "xanchor": "left",
-        "text": formats.chart_text(row.label), "showarrow": True, "arrowhead": 0,
-        "arrowwidth": 0.9, "arrowcolor": theme.NEUTRAL, "standoff": 9,
-        "font": {"size": 13, "weight": 600, "color": theme.method(str(row.method)).color},
+        "type": "scatter", "mode": "lines", "x": [x for x, _ in points],
+        "y": [y for _, y in points], "line": {"color": theme.NEUTRAL, "width": 0.9},
+        "hoverinfo": "skip", "showlegend": False,
+    }  # fmt: skip
+
+
+def _names(named: pd.DataFrame) -> frame.Trace:
+    """The labels themselves, each in the colour of its method."""
+    colors = [theme.method(str(method)).color for method in named["method"]]
+    return {
+        "type": "scatter", "mode": "text", "x": list(named["_x"]), "y": list(named["_y"]),
+        "text": [f"\u00a0{formats.chart_text(label)}" for label in named["label"]], "cliponaxis": False,
+        "textposition": "middle right", "textfont": {"size": 13, "weight": 600, "color": colors},
+        "hoverinfo": "skip", "showlegend": False,
     }  # fmt: skip
 
 
