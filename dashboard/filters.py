@@ -17,6 +17,7 @@ ALL, LAST = "all", "last"
 HANDED = "run_id"  # in the address of a link to a page about one run
 RUN, ONLY_RUN, STRATEGY = "run", "only_run", "strategy"  # controls that a click in a chart sets
 NARROW = 360  # pixels
+MOST_PANELS = 12  # of a figure with one a run
 MINIMUM_NATS = 0.05  # below this much positive contribution, a share is noise
 
 
@@ -184,6 +185,18 @@ def up_to_step(rows: pd.DataFrame, step: int | None) -> pd.DataFrame:
         return rows
     once = rows.groupby("run_id")["step"].transform("nunique") < 2
     return rows[once | (rows["axis"] != "step") | (rows["step"] <= step)]
+
+
+def part_of_runs(rows: pd.DataFrame) -> list[str]:
+    """Ids of the runs that have a panel each at a time, in the order of methods; all where few."""
+    ids = [str(run_id) for run_id in theme.labelled(rows)["run_id"].drop_duplicates()]
+    parts = {str(n): ids[start : start + MOST_PANELS]
+             for n, start in enumerate(range(0, len(ids), MOST_PANELS), start=1)}  # fmt: skip
+    if len(parts) < 2:
+        return ids
+    shown = {n: f"{MOST_PANELS * (int(n) - 1) + 1} to {MOST_PANELS * (int(n) - 1) + len(part)} "
+             f"of {len(ids)}" for n, part in parts.items()}  # fmt: skip
+    return parts[_one("Runs shown", "part", list(parts), shown.__getitem__, NARROW)]
 
 
 def only_methods(rows: pd.DataFrame, chosen: Chosen) -> pd.DataFrame:

@@ -243,6 +243,12 @@ def small_study(path: Path) -> Path:
     return path
 
 
+def publish_small(path: Path, run_id: str, method: str, seed: int) -> None:
+    """One more run of `small_study`."""
+    run = make_run(run_id, method, seed=seed)
+    store.publish(path, _small_result(run, _small_examples()))
+
+
 _SMALL = [
     ("base", "none", 0), ("retrain", "retrain", 0), ("sham", "sham", 0), ("ga", "ga", 0),
     ("npo", "npo", 0), ("npo-1", "npo", 1),

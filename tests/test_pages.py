@@ -209,6 +209,32 @@ def test_models_and_methods_are_those_of_the_chosen_benchmark(
     assert app.multiselect(key="models").options == ["tiny"]
 
 
+def test_figures_with_a_panel_a_run_show_twelve_at_a_time(
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "many.duckdb"
+    path.write_bytes(study.read_bytes())
+    for seed in range(2, 10):
+        results_rows.publish_small(path, f"npo-{seed}", "npo", seed)
+    app = opened(path, "30_recovery.py", monkeypatch)
+    assert app.selectbox(key="part").options == ["1 to 12 of 14", "13 to 14 of 14"]
+    rates, effects = panels_of(app, "n = "), panels_of(app, "n = ", figure=2)
+    assert (len(rates), len(effects)) == (12, 10)  # base and retain model have no effect
+    app.selectbox(key="part").set_value("2").run()
+    assert not app.exception
+    others = panels_of(app, "n = ")
+    assert len(others) == 2
+    assert not set(rates) & set(others)
+    few = opened(study, "30_recovery.py", monkeypatch)
+    assert "part" not in {box.key for box in few.selectbox}
+
+
+def panels_of(app: AppTest, mark: str, figure: int = 0) -> list[str]:
+    """Titles of a figure's panels."""
+    notes = figures(app)[figure]["layout"]["annotations"]  # type: ignore[index]
+    return [note["text"] for note in notes if mark in note["text"]]
+
+
 def test_the_benchmark_that_was_begun_first_is_shown_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

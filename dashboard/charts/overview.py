@@ -328,8 +328,9 @@ def _names(named: pd.DataFrame) -> frame.Trace:
     colors = [theme.method(str(method)).color for method in named["method"]]
     return {
         "type": "scatter", "mode": "text", "x": list(named["_x"]), "y": list(named["_y"]),
-        "text": [f"\u00a0{formats.chart_text(label)}" for label in named["label"]], "cliponaxis": False,
-        "textposition": "middle right", "textfont": {"size": 13, "weight": 600, "color": colors},
+        "text": [f"\u00a0{formats.chart_text(label)}" for label in named["label"]],
+        "cliponaxis": False, "textposition": "middle right",
+        "textfont": {"size": 13, "weight": 600, "color": colors},
         "hoverinfo": "skip", "showlegend": False,
     }  # fmt: skip
 

@@ -25,9 +25,15 @@ panels.heading(
     "the retain model treated alike, was there before.",
 )
 rates = data.rows("recovery_rates", **chosen.runs)
+part: list[str] = []
 if panels.found(rates):
-    measure = filters.measure(charts.MEASURES)
-    figure = draw(charts.recovery_rates, rates, measure)
+    left, right, _ = st.columns([1, 1, 0.6])
+    with left:
+        measure = filters.measure(charts.MEASURES)
+    with right:
+        part = filters.part_of_runs(rates)
+    shown = rates[rates["run_id"].isin(part)]
+    figure = draw(charts.recovery_rates, shown, measure)
     panels.chart_that_sets(figure, "rates", *LISTED, reset=filters.ALL)
     panels.as_table(kept(listings.rates, rates), key="rates_table")
     panels.computed("recovery_rates")
@@ -54,8 +60,10 @@ if panels.found(effects, "No unlearned run matches these filters."):
     left, _ = st.columns([1, 1.6])
     with left:
         max_effect = filters.max_effect()
-    figure = draw(charts.effect_forest, effects, max_effect)
-    panels.chart_that_sets(figure, "effects", *LISTED, reset=filters.ALL)
+    shown = effects[effects["run_id"].isin(part)]
+    if panels.found(shown, "Of the runs chosen at the top of this page none is unlearned."):
+        figure = draw(charts.effect_forest, shown, max_effect)
+        panels.chart_that_sets(figure, "effects", *LISTED, reset=filters.ALL)
     panels.computed("effects")
 
 panels.heading(
