@@ -27,7 +27,7 @@ ARM_OFFSET = {
 NEVER_KNEW = {"symbol": "star-open", "size": 10}
 HEADING = "rung "  # begins the name of a line that heads a rung
 MOST_COLUMNS = 5
-KEY_ROOM = 34  # pixels that the legend's further lines take
+KEY_ROOM = 44  # pixels that the legend's further lines take
 MEASURES = {
     "residual": "Share of the facts known before",
     "recovery_rate": "Share of the facts this run forgot",
