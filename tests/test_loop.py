@@ -44,12 +44,17 @@ def run(name: str, optimizer: Optimizer, architecture: str = "llama") -> tuple[L
 
 @pytest.mark.parametrize("name", STEPPING)
 def test_one_batch_of_eight_is_eight_batches_of_one(name: str) -> None:
+    """In float32: the first step is the same; Adam then makes steps of what is noise around 0.
+
+    The KL term's gradient is 0 at first, so its noise decides most signs: on one processor of three
+    the norm of ga_klr's fourth gradient differs by 2e-3. In float64 all steps end alike, see below.
+    """
     whole, parts = (
         run(name, replace(QUICK, batch_size=size, accumulation=8 // size)) for size in (8, 1)
     )
-    for one, other in zip(whole[1], parts[1], strict=True):
-        assert one.loss == pytest.approx(other.loss, rel=1e-4)
-        assert one.gradient_norm == pytest.approx(other.gradient_norm, rel=1e-3)
+    for step, (one, other) in enumerate(zip(whole[1], parts[1], strict=True)):
+        assert one.loss == pytest.approx(other.loss, rel=1e-4 if step else 1e-5)
+        assert one.gradient_norm == pytest.approx(other.gradient_norm, rel=1e-2 if step else 1e-5)
 
 
 def one_gradient(name: str, size: int, precision: torch.dtype) -> tuple[LM, torch.Tensor]:
