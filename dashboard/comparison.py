@@ -17,7 +17,6 @@ SECTIONS = {
     "focus": "What the prompt contributes",
 }
 FOLLOWED = "followed_step"  # in the session: the sidebar's step that both sides were set to last
-METRICS = {"nll": "NLL", "logprob": "log p"}  # whose names are not words
 
 
 @dataclass(frozen=True)
@@ -121,7 +120,7 @@ def measure_label(section: str, measure: str) -> str:
             f"{theme.strategy_label(first)}, {theme.arm_label(rest).replace('Placebo', 'placebo')}"
         )
     if section == "utility":
-        return f"{theme.readable(first)}: {METRICS.get(rest, rest.replace('_', ' '))}"
+        return f"{theme.readable(first)}: {theme.METRICS.get(rest, rest.replace('_', ' '))}"
     return f"{theme.SPLITS.get(first, first)} {rest}"
 
 

@@ -269,6 +269,11 @@ def only_recovered() -> bool:
     return st.toggle(label, value=True, key="recovered", bind="query-params")
 
 
+def task(options: dict[str, str]) -> str:
+    """One of the measured tasks."""
+    return _one("Task", "task", list(options), options.__getitem__, NARROW)
+
+
 def measure(options: dict[str, str]) -> str:
     """What a rate is a share of."""
     return _one("Rate", "rate", list(options), options.__getitem__, NARROW)

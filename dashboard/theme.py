@@ -130,6 +130,9 @@ MEASURES = {
     "top_3_overlap": "Top 3 kept",
     "key_tokens_kept": "KeyTokens kept",
 }
+METRICS = {  # whose names are not words
+    "nll": "NLL", "logprob": "log p", "rouge_l_recall": "ROUGE-L recall",
+}  # fmt: skip
 CHECKS = {  # of an attribution: heading, unit
     "deletion_gap": ("Deleting the top tokens, beyond random ones", "nats"),
     "rank_agreement": ("Rank agreement with the other method", ""),

@@ -284,7 +284,7 @@ def _small_result(run: Run, examples: Sequence[Example]) -> RunResult:
     }
     forget = [e.example_id for e in examples if e.split == "forget"]
     probed = [e.example_id for e in examples if e.split in ("forget", "retain")]
-    return make_result(
+    result = make_result(
         run, examples, correct, nll=nll,
         recoveries=[
             attempt(
@@ -315,6 +315,12 @@ def _small_result(run: Run, examples: Sequence[Example]) -> RunResult:
             )
         ],
     )  # fmt: skip
+    common = tuple(
+        Utility(run.run_id, max(steps), "common_words", metric, e.example_id,
+                -0.1 - harm * (metric == "logprob"), "nats/token", True, None)
+        for e in examples if e.split == "retain" for metric in ("contribution", "logprob")
+    )  # fmt: skip
+    return replace(result, utilities=(*result.utilities, *common))
 
 
 def _knows(run: Run, example: Example, step: int) -> bool:

@@ -1,6 +1,6 @@
 """Token shift: which prompt tokens carried the answer, before and after."""
 
-from dashboard import charts, data, filters, heat, panels, picker, tables, tokens
+from dashboard import charts, data, filters, heat, metrics, panels, picker, tables, tokens
 from dashboard.drawn import draw, kept
 
 panels.page(
@@ -91,6 +91,18 @@ classes = data.rows("class_contribution", **chosen.runs, **chosen.attribution)
 if panels.found(classes):
     panels.markup(kept(heat.class_table, classes))
     panels.computed("class_contribution")
+
+panels.heading(
+    "What became of common words?",
+    "Function words alone, of retain prompts and answers: their contribution, and how likely they "
+    "are. Below each mean its 95% interval and the change from the base model, paired by example: "
+    "a method that lowers these punishes language, not facts.",
+)
+common = data.rows("metrics", **chosen.runs)
+common = common[common["task"] == metrics.COMMON_WORDS]
+if panels.found(common, "The task common_words was not measured in these runs."):
+    panels.markup(kept(metrics.of_task, common))
+    panels.computed("metrics")
 
 panels.heading(
     "Do KeyTokens find the words that were planted?",

@@ -1,6 +1,6 @@
 """Utility: what unlearning cost, step by step."""
 
-from dashboard import charts, data, filters, formats, listings, panels, tables
+from dashboard import charts, data, filters, formats, listings, metrics, panels, tables
 from dashboard.drawn import draw, kept
 
 MAX_GAP = 0.05  # of forget answers correct, within which two runs forgot equally much
@@ -36,6 +36,29 @@ values = data.rows("utility_values", **chosen.runs, step=chosen.step)
 if panels.found(values):
     panels.markup(kept(tables.utility, filters.only_run(values)))
     panels.computed("utility_values")
+
+panels.heading(
+    "What do the metrics of other papers say?",
+    "On the last step of each run. AUC: how well surprise tells unseen from forget examples, 1 "
+    "where they are still known, 0.5 without a trace. PrivLeak: the same beside the retain model, "
+    "0 as if never learned, below 0 too little unlearned. Forget quality: p of truth ratios being "
+    "those of the retain model. Model utility: harmonic mean of what must stay.",
+)
+whole = data.rows("run_metrics", **chosen.runs)
+if panels.found(whole):
+    panels.markup(kept(metrics.whole_run, whole) if whole["value"].notna().any() else "")
+    for line in metrics.unmeasured(whole):
+        panels.note(line)
+    panels.computed("run_metrics")
+per_example = data.rows("metrics", **chosen.runs)
+if len(per_example):
+    panels.note(
+        "Per example: mean with its 95% interval, then the change from the base model, paired by "
+        "example, then how many examples and groups."
+    )
+    task = filters.task(metrics.tasks(per_example))
+    panels.markup(kept(metrics.of_task, per_example[per_example["task"] == task]))
+    panels.computed("metrics")
 
 panels.heading(
     "Are all tokens penalised alike?",
