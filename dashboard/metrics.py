@@ -35,7 +35,7 @@ def whole_run(rows: pd.DataFrame) -> str:
     headings = ["Run", *(f"{_heading(name)}\n{sizes[name]}".rstrip() for name in names)]
     lines = []
     for model, runs in theme.by_model(rows):
-        lines += _model(model, rows, len(headings))
+        lines += tables.model_line(model, rows, len(headings))
         for _, part in runs.groupby("run_id", sort=False):
             cells = {str(row["name"]): row for _, row in part.iterrows()}
             values = [_whole(cells.get(name), alone=bool(sizes[name])) for name in names]
@@ -94,7 +94,7 @@ def of_task(rows: pd.DataFrame) -> str:
     headings = ["Run", *(_column(metric, split, units[metric]) for metric, split in columns)]
     lines = []
     for model, runs in theme.by_model(rows):
-        lines += _model(model, rows, len(headings))
+        lines += tables.model_line(model, rows, len(headings))
         for _, part in runs.groupby("run_id", sort=False):
             cells = {(row["metric"], row["split"]): row for _, row in part.iterrows()}
             lines.append(
@@ -106,11 +106,6 @@ def of_task(rows: pd.DataFrame) -> str:
 def _column(metric: str, split: str, unit: str) -> str:
     name = theme.METRICS.get(metric, theme.readable(metric))
     return f"{name},\n{theme.SPLITS[split]}" + ("" if unit == "fraction" else f"\n{unit}")
-
-
-def _model(model: str, rows: pd.DataFrame, columns: int) -> list[list[str]]:
-    """The line that names a model, where several are shown."""
-    return [tables.group(model, "", columns)] if rows["model"].nunique() > 1 else []
 
 
 def _tight(headings: list[str], lines: list[list[str]]) -> str:

@@ -89,12 +89,12 @@ def verdicts(rows: pd.DataFrame) -> str:
     ]
     lines = []
     for model, part in theme.by_model(rows):
-        lines += _model(model, rows, len(headings))
+        lines += model_line(model, rows, len(headings))
         lines += [_verdict(row) for _, row in part.iterrows()]
     return f'<div class="u-tight">{table(headings, lines, numeric=3)}</div>'
 
 
-def _model(model: str, rows: pd.DataFrame, columns: int) -> list[list[str]]:
+def model_line(model: str, rows: pd.DataFrame, columns: int) -> list[list[str]]:
     """The line that names a model, where several are shown."""
     return [group(model, "", columns)] if rows["model"].nunique() > 1 else []
 
@@ -136,7 +136,7 @@ def utility(rows: pd.DataFrame) -> str:
     headings = ["Method", *(measure.capitalize() for measure in measures)]
     lines = []
     for model, runs in theme.by_model(rows):
-        lines += _model(model, rows, len(headings))
+        lines += model_line(model, rows, len(headings))
         for _, part in runs.groupby("run_id", sort=False):
             by_measure = {row["measure"]: row for _, row in part.iterrows()}
             cells = [_measure(by_measure.get(measure)) for measure in measures]
