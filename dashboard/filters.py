@@ -175,28 +175,26 @@ def one_model(chosen: Chosen) -> Chosen:
 def up_to_step(rows: pd.DataFrame, step: int | None) -> pd.DataFrame:
     """The rows of measured steps up to a step; all of them where it is None.
 
-    Runs over alpha, and those that were measured once, keep all theirs.
+    Runs over alpha keep all theirs. Every run was measured at step 0, so each keeps some.
 
     Args:
-        rows: with the columns run_id, step, axis.
+        rows: with the columns step and axis.
         step: the last to keep.
     """
     if step is None:
         return rows
-    once = rows.groupby("run_id")["step"].transform("nunique") < 2
-    return rows[once | (rows["axis"] != "step") | (rows["step"] <= step)]
+    return rows[(rows["axis"] != "step") | (rows["step"] <= step)]
 
 
 def part_of_runs(rows: pd.DataFrame) -> list[str]:
     """Ids of the runs that have a panel each at a time, in the order of methods; all where few."""
     ids = [str(run_id) for run_id in theme.labelled(rows)["run_id"].drop_duplicates()]
-    parts = {str(n): ids[start : start + MOST_PANELS]
-             for n, start in enumerate(range(0, len(ids), MOST_PANELS), start=1)}  # fmt: skip
-    if len(parts) < 2:
+    if len(ids) <= MOST_PANELS:
         return ids
-    shown = {n: f"{MOST_PANELS * (int(n) - 1) + 1} to {MOST_PANELS * (int(n) - 1) + len(part)} "
-             f"of {len(ids)}" for n, part in parts.items()}  # fmt: skip
-    return parts[_one("Runs shown", "part", list(parts), shown.__getitem__, NARROW)]
+    starts = {str(start): f"{start + 1} to {min(start + MOST_PANELS, len(ids))} of {len(ids)}"
+              for start in range(0, len(ids), MOST_PANELS)}  # fmt: skip
+    start = int(_one("Runs shown", "part", list(starts), starts.__getitem__, NARROW))
+    return ids[start : start + MOST_PANELS]
 
 
 def only_methods(rows: pd.DataFrame, chosen: Chosen) -> pd.DataFrame:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import pandas as pd
 
 from dashboard import formats, tables, theme
@@ -63,11 +60,11 @@ def _heading(name: str) -> str:
 def _common(rows: pd.DataFrame) -> str:
     """How many examples or parts all values of a metric are over; empty where they differ."""
     sizes = rows.loc[rows["value"].notna(), "n"].unique()
-    return _size(rows.iloc[0].to_dict() | {"n": sizes[0]}) if len(sizes) == 1 else ""
+    return _size(str(rows["name"].iloc[0]), sizes[0]) if len(sizes) == 1 else ""
 
 
-def _size(row: Mapping[str, Any] | pd.Series) -> str:
-    return formats.count(row["n"], "part" if row["name"] == "model_utility" else "example")
+def _size(name: str, n: float) -> str:
+    return formats.count(n, "part" if name == "model_utility" else "example")
 
 
 def tasks(rows: pd.DataFrame) -> dict[str, str]:
@@ -122,7 +119,7 @@ def _whole(row: pd.Series | None, *, alone: bool) -> str:
     if row is None or not formats.present(row["value"]):
         return _missing(None if row is None else row["reason"])
     value = formats.number(row["value"], WHOLE_RUN.get(str(row["name"]), ("", 2))[1])
-    return tables.figure(value, "" if alone else _size(row))
+    return tables.figure(value, "" if alone else _size(str(row["name"]), row["n"]))
 
 
 def _value(row: pd.Series | None) -> str:

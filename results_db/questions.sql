@@ -9,14 +9,13 @@ CREATE OR REPLACE MACRO chosen_runs(of_benchmark, of_models, of_methods) AS TABL
         AND (coalesce(len(of_methods), 0) = 0 OR list_contains(of_methods, method));
 
 -- The same runs, and as `step` the last measured step of each that is not after at_step. NULL: the
--- final one; so it is too for a run that was measured once, or along alpha.
+-- final one; so it is too for a run along alpha.
 CREATE OR REPLACE MACRO chosen_at(of_benchmark, of_models, of_methods, at_step) AS TABLE
     SELECT chosen.*, coalesce(earlier.step, final_step) AS step
     FROM chosen_runs(of_benchmark, of_models, of_methods) AS chosen
     LEFT JOIN (
         SELECT run_id, max(step) FILTER (step <= at_step) AS step
-        FROM checkpoint WHERE axis = 'step'
-        GROUP BY run_id HAVING count(*) > 1
+        FROM checkpoint WHERE axis = 'step' GROUP BY run_id
     ) AS earlier ON earlier.run_id = chosen.run_id;
 
 -- Focus of each run beside the focus of its base model on the final weights, one row per run and

@@ -12,9 +12,9 @@ import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from dashboard import data
+from dashboard import data, filters
 from dashboard.probes import Asked
-from results_db import guard, store
+from results_db import guard, read, store
 from results_db.records import PlannedRun, Progress, RunResult, Study
 from tests import hostile_rows, results_rows
 
@@ -220,7 +220,7 @@ def test_figures_with_a_panel_a_run_show_twelve_at_a_time(
     assert app.selectbox(key="part").options == ["1 to 12 of 14", "13 to 14 of 14"]
     rates, effects = panels_of(app, "n = "), panels_of(app, "n = ", figure=2)
     assert (len(rates), len(effects)) == (12, 10)  # base and retain model have no effect
-    app.selectbox(key="part").set_value("2").run()
+    app.selectbox(key="part").set_value("12").run()
     assert not app.exception
     others = panels_of(app, "n = ")
     assert len(others) == 2
@@ -292,6 +292,16 @@ def test_an_earlier_step_is_shown_on_every_page_that_has_it_and_the_others_say_s
     compared.selectbox(key="second_step").set_value(0).run()
     assert compared.selectbox(key="second_step").value == 0
     assert after_step(compared, "last").selectbox(key="second_step").value == 10
+
+
+@pytest.mark.parametrize("step", [0, 4, 5, 9, 10, 99, None])
+def test_curves_end_where_tables_stand(study: Path, step: int | None) -> None:
+    runs: dict[str, read.Parameter] = {"benchmark": "people", "models": [], "methods": []}
+    course = filters.up_to_step(read.query(study, "trajectory", **runs), step)
+    table = read.query(study, "utility_values", **runs, step=step)
+    ends = course.groupby("run_id")["step"].max().to_dict()
+    assert table.groupby("run_id")["step"].max().to_dict() == ends
+    assert {ends["base"], ends["ga"]} == {0, min(step // 5 * 5, 10) if step is not None else 10}
 
 
 def test_a_step_stands_in_the_address(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:

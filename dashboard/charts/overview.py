@@ -84,9 +84,7 @@ def after_step(finals: pd.DataFrame, steps: pd.DataFrame) -> pd.DataFrame:
 
 def _tried(finals: pd.DataFrame) -> tuple[str, str]:
     """What the marks of emphasis and placebo stand for."""
-    return (
-        ("One emphasis", "Its placebo") if "strategy" in finals else ("Any emphasis", "Any placebo")
-    )
+    return ONE if "strategy" in finals else ANY
 
 
 def _alt(finals: pd.DataFrame) -> str:
