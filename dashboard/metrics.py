@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pandas as pd
 
-from dashboard import formats, tables, theme
+from dashboard import evidence, formats, tables, theme
 
-WHOLE_RUN = {  # of `run_metrics`: heading, digits after the point
+WHOLE_RUN = {  # of `run_metrics`: heading, digits after the point (None: a p value)
     "auc_min_k": ("AUC of\nmin-k", 2),
     "auc_min_k_plus_plus": ("AUC of\nmin-k++", 2),
     "privleak_min_k": ("PrivLeak of\nmin-k, %", 0),
     "privleak_min_k_plus_plus": ("PrivLeak of\nmin-k++, %", 0),
-    "forget_quality": ("Forget\nquality, p", 4),
+    "forget_quality": ("Forget\nquality, p", None),
     "model_utility": ("Model\nutility", 2),
 }
 SPLITS = ("forget", "retain", "general", "holdout")
@@ -118,7 +118,10 @@ def _missing(reason: object) -> str:
 def _whole(row: pd.Series | None, *, alone: bool) -> str:
     if row is None or not formats.present(row["value"]):
         return _missing(None if row is None else row["reason"])
-    value = formats.number(row["value"], WHOLE_RUN.get(str(row["name"]), ("", 2))[1])
+    digits = WHOLE_RUN.get(str(row["name"]), ("", 2))[1]
+    value = (
+        evidence.p_value(row["value"]) if digits is None else formats.number(row["value"], digits)
+    )
     return tables.figure(value, "" if alone else _size(str(row["name"]), row["n"]))
 
 

@@ -32,6 +32,8 @@ CREATE OR REPLACE MACRO wilson_half(rate, n) AS
 --      weighs 1, and where groups do not differ, Wilson with n = G.
 --   'change': where groups do not differ, R +- Wilson's upper bound of a rate 0 with n = G, over
 --      the mean weight.
+--   'share': a mean of values in [0, 1] that are no yes or no: the same as 'rate' where groups
+--      differ, so that no bound is outside; where they do not, bounds equal R.
 --   'measure': where groups do not differ, bounds equal R.
 CREATE OR REPLACE MACRO estimates(of_source) AS TABLE
     WITH per_group AS (
@@ -53,13 +55,13 @@ CREATE OR REPLACE MACRO estimates(of_source) AS TABLE
     ), halves AS (
         SELECT cell, kind, estimate, n, groups, alike,
             kind = 'rate' AND (alike OR (n = groups AND n = weight)) AS is_wilson,
-            kind = 'rate' AND NOT is_wilson AS is_logit,
+            (kind = 'rate' AND NOT is_wilson) OR (kind = 'share' AND NOT alike) AS is_logit,
             if(is_wilson, wilson_centre(estimate, groups), estimate) AS centre,
             CASE
                 WHEN groups < 2 THEN NULL
                 WHEN is_wilson THEN wilson_half(estimate, groups)
                 WHEN is_logit THEN t_quantile(groups - 1) * error / (estimate * (1 - estimate))
-                WHEN NOT alike OR kind = 'measure' THEN t_quantile(groups - 1) * error
+                WHEN NOT alike OR kind IN ('measure', 'share') THEN t_quantile(groups - 1) * error
                 ELSE 2 * wilson_half(0, groups) * n / weight
             END AS half
         FROM spread

@@ -145,6 +145,25 @@ def test_one_example_a_group_is_students_interval(connection: duckdb.DuckDBPyCon
     assert close(found["high"], high)
 
 
+def test_shares_keep_their_bounds_between_nought_and_one(
+    connection: duckdb.DuckDBPyConnection,
+) -> None:
+    values = [("a", 0.9), ("a", 1.0), ("b", 1.0), ("b", 0.95), ("c", 0.4), ("d", 1.0)]
+    found = estimate(connection, "share", [(group, value, 1.0) for group, value in values])
+    assert found is not None
+    mean = 5.25 / 6
+    sums = [(1.9, 2), (1.95, 2), (0.4, 1), (1.0, 1)]
+    error = sqrt(4 / 3 * sum((total - mean * n) ** 2 for total, n in sums)) / 6
+    half = stats.t.ppf(0.975, 3) * error
+    assert mean + half > 1  # what a plain interval would say
+    ends = special.expit(special.logit(mean) + np.array([-1, 1]) * half / (mean * (1 - mean)))
+    assert [found["low"], found["high"]] == pytest.approx(list(ends), abs=1e-6)
+    # where groups do not differ there is no more to say than their common value
+    alike = estimate(connection, "share", [(group, 0.25, 1.0) for group, _ in values])
+    assert alike is not None
+    assert (alike["low"], alike["high"]) == (0.25, 0.25)
+
+
 @pytest.mark.parametrize(("rate", "groups"), [(0.0, 8), (1.0, 8), (0.0, 2), (0.5, 9)])
 def test_groups_that_do_not_differ_give_wilson_of_the_groups(
     connection: duckdb.DuckDBPyConnection, rate: float, groups: int

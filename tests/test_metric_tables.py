@@ -59,6 +59,11 @@ def test_a_metric_without_a_value_anywhere_is_a_line_with_its_reason() -> None:
     assert metrics.unmeasured(rows) == ["Forget quality, p: no truth ratio."]
 
 
+def test_a_p_value_is_never_nought() -> None:
+    rows = pd.DataFrame([whole(name="forget_quality", value=1e-9)])
+    assert texts(metrics.whole_run(rows))[-1] == "&lt; 0.001"
+
+
 def test_a_task_has_a_column_for_each_metric_and_split_with_change_from_the_base_model() -> None:
     rows = pd.DataFrame([
         value(split="retain"), value(),

@@ -507,7 +507,7 @@ def test_key_tokens_kept(home: Path) -> None:
     assert (forget["own_keys"], forget["base_keys"]) == (approx(5 / 3), 1)
     assert forget["by_chance"] == approx(1 / 3)
     # residuals by group: a 1 - 4/3, b 1 - 2/3; error sqrt(2 * 2 / 9) / 3
-    assert (forget["low"], forget["high"]) == approx(2 / 3 - T1 * 2 / 9, 2 / 3 + T1 * 2 / 9)
+    assert (forget["low"], forget["high"]) == logit_bounds(2 / 3, T1 * 2 / 9)
     retain = one(rows, run_id="ga", split="retain")
     assert (retain["estimate"], retain["n"], retain["low"]) == (0, 1, None)
     assert set(rows.loc[rows["run_id"] == "base", "estimate"]) == {1}

@@ -14,7 +14,7 @@
 WITH chosen AS MATERIALIZED (
     FROM chosen_runs($benchmark, $models::VARCHAR[], $methods::VARCHAR[])
 ), prompt AS MATERIALIZED (
-    SELECT {'run_id': found.run_id, 'split': split} AS cell, 'measure' AS kind, "group",
+    SELECT {'run_id': found.run_id, 'split': split} AS cell, 'share' AS kind, "group",
         kept_keys / base_keys AS value, 1 AS weight, own_keys / question_tokens AS by_chance,
         own_keys, base_keys
     FROM example_focus AS found SEMI JOIN chosen ON chosen.run_id = found.run_id

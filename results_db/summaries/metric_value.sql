@@ -25,7 +25,11 @@ WITH paired AS MATERIALIZED (
 ), measured AS (
     SELECT {'run_id': run_id, 'task': task, 'metric': metric, 'split': split,
             'is_drift': false} AS cell,
-        if(metric IN ('correct', 'refused'), 'rate', 'measure') AS kind, "group", value, 1 AS weight
+        CASE
+            WHEN metric IN ('correct', 'refused') THEN 'rate'
+            WHEN unit = 'fraction' THEN 'share'
+            ELSE 'measure'
+        END AS kind, "group", value, 1 AS weight
     FROM paired
     UNION ALL
     SELECT {'run_id': run_id, 'task': task, 'metric': metric, 'split': split, 'is_drift': true},
