@@ -24,6 +24,11 @@ FAMILIES = (
     "recovery_strategies",
     "tasks",
 )
+FOLDERS = {  # of the families that are not in a folder of their name
+    "unlearning_methods": "unlearning/methods",
+    "attribution_methods": "attribution/methods",
+    "recovery_strategies": "recovery/strategies",  # in it a folder for each rung
+}
 PLANS = Path(__file__).parent / "plans"
 Setting = TypeVar("Setting")
 
@@ -44,9 +49,17 @@ def names(family: str) -> list[str]:
     """
     if family == "plans":
         return plans()
-    folder = Path(__file__).parent / family
-    found = (path.stem for path in folder.glob("*.py") if _is_plugin(path))
-    return sorted(name.replace("_", "-") if family == "benchmarks" else name for name in found)
+    return sorted(
+        name.replace("_", "-") if family == "benchmarks" else name for name in _files(family)
+    )
+
+
+@cache  # a plan asks for names thousands of times
+def _files(family: str) -> dict[str, Path]:
+    """The file of each plugin of a family, by its stem."""
+    folder = Path(__file__).parent / FOLDERS.get(family, family)
+    paths = [*folder.glob("*.py"), *folder.glob("[!_]*/*.py")]
+    return {path.stem: path for path in paths if _is_plugin(path)}
 
 
 def plans() -> list[str]:
@@ -73,7 +86,7 @@ def note(family: str, name: str, label: str) -> str:
 
 
 def _docstring(family: str, name: str) -> str:
-    path = Path(__file__).parent / family / f"{module_name(family, name)}.py"
+    path = _files(family)[module_name(family, name)]
     return ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
 
 
@@ -84,7 +97,9 @@ def load(family: str, name: str) -> ModuleType:
         UnknownNameError: naming the family's members and the closest of them.
     """
     check(name, names(family), f"engine.{family}")
-    return importlib.import_module(f"engine.{family}.{module_name(family, name)}")
+    path = _files(family)[module_name(family, name)]
+    dotted = path.relative_to(Path(__file__).parent).with_suffix("").as_posix().replace("/", ".")
+    return importlib.import_module(f"engine.{dotted}")
 
 
 def module_name(family: str, name: str) -> str:
@@ -187,7 +202,6 @@ def _check_nested(cls: type, key: str, value: dict[str, Any], where: str, name: 
             raise SettingsError(f"{where} ({name}) has no setting {inner!r}. It takes: {takes}")
 
 
-@cache  # a plan asks for names thousands of times
 def _is_plugin(path: Path) -> bool:
     if path.stem == "__init__":
         return False

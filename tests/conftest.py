@@ -3,29 +3,17 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
-from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+from tests.support.program import PLAN, TinyStudy, unpact
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # more only get in each other's way on tiny models
 # timings are noisy on a shared machine: a slow example is no failure
 settings.register_profile("unpact", deadline=None, derandomize=True)
 settings.load_profile("unpact")
-ROOT = Path(__file__).resolve().parent.parent
-PLAN = ROOT / "tests" / "fixtures" / "tiny.toml"
-
-
-@dataclass(frozen=True)
-class TinyStudy:
-    """A finished study: its results file and its cache of models."""
-
-    database: Path
-    cache: Path
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -34,12 +22,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         names = getattr(item, "fixturenames", ())
         if {"tiny_study", "study_db", "browser"} & set(names):
             item.add_marker(pytest.mark.xdist_group("study"))
-
-
-def unpact(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    """Run the program as a user does."""
-    command = [sys.executable, "-m", "engine", *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from results_db.records import ModelSource, RunResult
-from tests import results_rows
+from tests.support import results_rows
 
 HOSTILE = (
     "<script>window.hacked=1</script> <img src=x onerror=window.hacked=2> <b>x</b> *y* $z^2$ "

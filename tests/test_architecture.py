@@ -58,15 +58,51 @@ def test_heavy_packages_stay_out(imports: str, absent: str) -> None:
     assert done.returncode == 0
 
 
+@pytest.mark.parametrize("arguments", [("--help",), ("plan", "demo"), ("list",)])
+def test_commands_that_load_no_model_import_no_torch(arguments: tuple[str, ...]) -> None:
+    script = (
+        "import sys; from engine import console; from engine.__main__ import app; "
+        f"sys.argv = ['unpact', *{arguments!r}]; console.run(app); "
+        "sys.exit(bool({'torch', 'transformers'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
+
+
 def test_every_plugin_folder_holds_plugins_only() -> None:
     from engine import plugins
 
-    helpers = {"bios_people", "bios_words", "bios_general", "tofu_rows", "tofu_words"}
-    helpers |= {"hub_files", "hub_tables", "teaching", "muse_texts", "custom_rows"}
+    beside = {"benchmarks": {"benchmark", "correct"}, "tasks": {"subject"}}
     for family in plugins.FAMILIES:
-        files = {path.stem for path in (ROOT / "engine" / family).glob("*.py")} - {"__init__"}
+        folder = ROOT / "engine" / plugins.FOLDERS.get(family, family)
+        rungs = folder.glob("[!_]*/*.py") if family == "recovery_strategies" else ()
+        files = {path.stem for path in (*folder.glob("*.py"), *rungs)} - {"__init__"}
         found = {plugins.module_name(family, name) for name in plugins.names(family)}
-        assert files - helpers == found
+        assert files - beside.get(family, set()) == found
+
+
+def test_no_room_of_the_engine_is_a_corridor() -> None:
+    rooms = [ROOT / "engine", *(path for path in (ROOT / "engine").rglob("*") if path.is_dir())]
+    modules = {
+        room: [path for path in room.glob("*.py") if path.stem != "__init__"] for room in rooms
+    }
+    assert len(modules.pop(ROOT / "engine")) <= 6
+    assert {str(room): len(there) for room, there in modules.items() if len(there) > 16} == {}
+
+
+def test_no_test_module_imports_another() -> None:
+    wrong = [
+        str(path.relative_to(ROOT))
+        for path in (ROOT / "tests").rglob("test_*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom)
+        and (node.module or "").startswith("tests.")
+        and ".test_" in f"{node.module}."
+    ]
+    assert wrong == []
 
 
 def test_every_module_says_what_it_is() -> None:

@@ -13,7 +13,7 @@ from dashboard import charts, comparison
 from dashboard.comparison import Side
 from results_db import read
 from results_db.records import Utility
-from tests import results_rows
+from tests.support import results_rows
 from tests.test_pages import figures, html_of, messages, opened
 
 PAGE = "60_compare.py"

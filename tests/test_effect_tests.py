@@ -15,7 +15,7 @@ from engine.bench import statistics as simulation
 from engine.bench.statistics import Case, Found, simulate
 from results_db import read, store
 from results_db.guard import reading
-from tests.results_rows import (
+from tests.support.results_rows import (
     FINAL,
     attempt,
     make_example,

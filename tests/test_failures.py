@@ -15,8 +15,8 @@ import pytest
 from results_db import read, store
 from results_db.guard import DamagedFileError, NotWritableError, reading
 from results_db.verify import verify
-from tests.conftest import ROOT
-from tests.results_rows import publish_all
+from tests.support.program import ROOT
+from tests.support.results_rows import publish_all
 from tests.test_store import whole
 
 NOBODY = 65534

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import special, stats
 
-from engine.statistics import cluster_mean
+from engine.study.statistics import cluster_mean
 from results_db import store, summaries
 from results_db.guard import reading
 

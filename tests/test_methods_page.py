@@ -9,7 +9,7 @@ import pytest
 from dashboard import catalogue, lookup
 from engine import plugins
 from results_db import read, summaries
-from tests import results_rows
+from tests.support import results_rows
 from tests.test_pages import html_of, messages, opened, unfolded
 
 PAGE = "90_methods.py"

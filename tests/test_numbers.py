@@ -17,11 +17,11 @@ import pandas as pd
 import pytest
 from scipy import special
 
-from engine import attribute
+from engine.attribution import key_tokens
 from results_db import read
 from results_db.guard import reading
 from results_db.records import Attribution, Recovery, RunResult
-from tests.results_rows import (
+from tests.support.results_rows import (
     FINAL,
     attempt,
     attribution,
@@ -524,7 +524,7 @@ def test_on_the_model_that_settled_them_all_key_tokens_are_kept(
     drawn, settled = [], {}
     for example in (e for e in EXAMPLES if e.split in ("forget", "retain")):
         scores = [None, *(rng.uniform(-0.5, 1) for _ in range(5))]
-        keys = attribute._key_rule(scores, [False] + [True] * 5, 0.2, 3, normalisation)  # type: ignore[arg-type]
+        keys = key_tokens._key_rule(scores, [False] + [True] * 5, 0.2, 3, normalisation)  # type: ignore[arg-type]
         settled[example.example_id] = sum(keys)
         drawn.append(attribution("base", example.example_id, scores, step=0, keys=keys))
     base = replace(make_run("base", "none"), spec=spec)

@@ -16,7 +16,8 @@ from dashboard import data, filters
 from dashboard.probes import Asked
 from results_db import guard, read, store
 from results_db.records import PlannedRun, Progress, RunResult, Study
-from tests import hostile_rows, results_rows
+from tests import hostile_rows
+from tests.support import results_rows
 
 APP = Path(__file__).parents[1] / "dashboard" / "app.py"
 PAGES = sorted(path.name for path in (APP.parent / "views").glob("*.py"))

@@ -22,7 +22,7 @@ from results_db.records import (
     Study,
     TextTokenClass,
 )
-from tests.results_rows import (
+from tests.support.results_rows import (
     BUILD,
     FINAL,
     attempt,

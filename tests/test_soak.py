@@ -13,7 +13,7 @@ from pathlib import Path
 from engine.bench import synthetic_study
 from results_db import store
 from results_db.tables import RunTables
-from tests.conftest import ROOT
+from tests.support.program import ROOT
 
 READERS = int(os.environ.get("UNPACT_READERS", "2"))
 RUNS = int(os.environ.get("UNPACT_RUNS", "6"))

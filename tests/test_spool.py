@@ -17,8 +17,8 @@ from results_db import spool, store
 from results_db.guard import only_study
 from results_db.tables import of_result
 from results_db.verify import verify
-from tests.conftest import ROOT
-from tests.results_rows import publish_all
+from tests.support.program import ROOT
+from tests.support.results_rows import publish_all
 from tests.test_store import rows, whole
 
 HOLD_SECONDS = float(os.environ.get("UNPACT_HOLD_SECONDS", "3"))

@@ -18,7 +18,7 @@ from results_db import read, store, tables
 from results_db.guard import reading, writing
 from results_db.records import PlannedRun, Progress, RunResult, Study
 from results_db.verify import verify
-from tests.results_rows import (
+from tests.support.results_rows import (
     BUILD,
     FINAL,
     attempt,

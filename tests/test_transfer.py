@@ -19,7 +19,7 @@ from results_db.merge import MergeConflictError, Merged, merge
 from results_db.records import PlannedRun, RunResult, Study
 from results_db.tables import schemas
 from results_db.verify import verify
-from tests.results_rows import (
+from tests.support.results_rows import (
     BUILD,
     FINAL,
     attempt,

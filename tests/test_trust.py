@@ -13,11 +13,11 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from engine.attribute import key_tokens
-from engine.prompts import Prompt
+from engine.attribution.key_tokens import key_tokens
+from engine.text.prompts import Prompt
 from results_db import read
 from results_db.records import Attribution
-from tests.results_rows import (
+from tests.support.results_rows import (
     CLASSES,
     FINAL,
     attempt,

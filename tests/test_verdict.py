@@ -9,7 +9,14 @@ import pytest
 
 from results_db import read
 from results_db.records import Example, RunResult, Split
-from tests.results_rows import FINAL, attempt, make_example, make_result, make_run, publish_all
+from tests.support.results_rows import (
+    FINAL,
+    attempt,
+    make_example,
+    make_result,
+    make_run,
+    publish_all,
+)
 
 ZERO_OF_10 = 3.841458820694 / (10 + 3.841458820694)  # Wilson's upper bound of 0 of 10
 

@@ -10,12 +10,12 @@ from functools import partial
 import torch
 
 from engine import console
-from engine.attribute import AttributedAnswer
-from engine.attribution_methods.leave_one_out import Method
+from engine.attribution.attribute import AttributedAnswer
+from engine.attribution.methods.leave_one_out import Method
 from engine.bench import meters, rivals, shapes
-from engine.budget import default_tokens
-from engine.lm import LM
-from engine.prompts import Prompt
+from engine.inference.token_budget import default_tokens
+from engine.models.lm import LM
+from engine.text.prompts import Prompt
 
 ROUNDS = 5
 ENOUGH_SECONDS = 40.0  # no way is run again after it has taken that long in all

@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from engine import launch
 from engine.bench import synthetic_study
+from engine.live import launch
 from results_db import read
 
 if TYPE_CHECKING:

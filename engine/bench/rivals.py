@@ -15,10 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from engine.attribute import AttributedAnswer
-from engine.attribution_methods.leave_one_out import Method
-from engine.lm import LM
-from engine.prompts import Prompt
+from engine.attribution.attribute import AttributedAnswer
+from engine.attribution.methods.leave_one_out import Method
+from engine.models.lm import LM
+from engine.text.prompts import Prompt
 
 Way = Callable[[LM, Prompt, AttributedAnswer], list[float]]
 

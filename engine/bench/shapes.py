@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from engine.attribute import AttributedAnswer
-from engine.lm import LM, load
-from engine.prompts import Prompt, PromptFormat
+from engine.attribution.attribute import AttributedAnswer
+from engine.models.lm import LM
+from engine.models.loading import load
+from engine.text.prompts import Prompt, PromptFormat
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast

@@ -10,12 +10,13 @@ from itertools import islice
 
 import torch
 
-from engine import batches, console, losses, plugins
-from engine.batches import IGNORE, TrainingSequence
+from engine import console, plugins
 from engine.bench import meters, shapes
-from engine.lm import LM
-from engine.optimizer import Optimizer
-from engine.unlearn import Context, Outcome, begin, gradient_steps
+from engine.models.lm import LM
+from engine.unlearning import batches, losses
+from engine.unlearning.batches import IGNORE, TrainingSequence
+from engine.unlearning.loop import Context, Outcome, begin, gradient_steps
+from engine.unlearning.optimizer import Optimizer
 
 PROMPT_TOKENS, ANSWER_TOKENS = 33, 12
 SEQUENCES = 32  # of the forget set, and of the retain set

@@ -9,8 +9,8 @@ Differs: the model has read the questions too while it was trained, so that it c
 
 from __future__ import annotations
 
-from engine.benchmarks.bios_people import Size, make
-from engine.corpus import Benchmark
+from engine.benchmarks.benchmark import Benchmark
+from engine.benchmarks.sources.bios_people import Size, make
 
 NAME = "bios-docs"
 

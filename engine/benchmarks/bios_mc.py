@@ -11,8 +11,8 @@ words of the question in both.
 
 from __future__ import annotations
 
-from engine.benchmarks.bios_people import Size, make
-from engine.corpus import Benchmark
+from engine.benchmarks.benchmark import Benchmark
+from engine.benchmarks.sources.bios_people import Size, make
 
 NAME = "bios-mc"
 

@@ -8,8 +8,8 @@ Needs: nothing; it is made here.
 
 from __future__ import annotations
 
-from engine.benchmarks.bios_people import Size, make
-from engine.corpus import Benchmark
+from engine.benchmarks.benchmark import Benchmark
+from engine.benchmarks.sources.bios_people import Size, make
 
 NAME = "bios-qa"
 

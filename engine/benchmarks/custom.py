@@ -18,12 +18,12 @@ import random
 from collections import Counter
 from collections.abc import Sequence
 
-from engine.benchmarks.custom_rows import Columns, CustomRow, read
-from engine.benchmarks.hub_files import DataError
-from engine.benchmarks.hub_tables import Source
-from engine.benchmarks.teaching import question_texts
-from engine.benchmarks.tofu_words import fact_words, kind
-from engine.corpus import Benchmark
+from engine.benchmarks.benchmark import Benchmark
+from engine.benchmarks.sources.custom_rows import Columns, CustomRow, read
+from engine.benchmarks.sources.hub_files import DataError
+from engine.benchmarks.sources.hub_tables import Source
+from engine.benchmarks.sources.teaching import question_texts
+from engine.benchmarks.sources.tofu_words import fact_words, kind
 from results_db.records import CorrectRule, Example, Split
 
 NAME = "custom"

@@ -12,9 +12,9 @@ why: `engine/benchmarks/muse_texts.py`.
 
 from __future__ import annotations
 
-from engine.benchmarks import muse_texts
-from engine.benchmarks.hub_tables import Source
-from engine.corpus import Benchmark
+from engine.benchmarks.benchmark import Benchmark
+from engine.benchmarks.sources import muse_texts
+from engine.benchmarks.sources.hub_tables import Source
 
 NAME = "muse-books"
 TABLES = muse_texts.TABLES

@@ -20,12 +20,18 @@ import random
 from collections.abc import Sequence
 from typing import Literal
 
-from engine.benchmarks.hub_files import DataError
-from engine.benchmarks.hub_tables import Row, Source
-from engine.benchmarks.teaching import question_texts
-from engine.benchmarks.tofu_rows import GENERAL, PAIR, PERTURBED, SHARES, authors
-from engine.benchmarks.tofu_words import author_name, fact_words, is_yes_or_no, kind, name_in
-from engine.corpus import Benchmark, Text
+from engine.benchmarks.benchmark import Benchmark, Text
+from engine.benchmarks.sources.hub_files import DataError
+from engine.benchmarks.sources.hub_tables import Row, Source
+from engine.benchmarks.sources.teaching import question_texts
+from engine.benchmarks.sources.tofu_rows import GENERAL, PAIR, PERTURBED, SHARES, authors
+from engine.benchmarks.sources.tofu_words import (
+    author_name,
+    fact_words,
+    is_yes_or_no,
+    kind,
+    name_in,
+)
 from results_db.records import Example, Split
 
 NAME = "tofu"

@@ -21,10 +21,10 @@ import random
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
-from engine.benchmarks.hub_files import DataError
-from engine.benchmarks.hub_tables import Kind, Row, Source, Table
-from engine.benchmarks.muse_texts import pieces
-from engine.corpus import Benchmark, Text, spread
+from engine.benchmarks.benchmark import Benchmark, Text, spread
+from engine.benchmarks.sources.hub_files import DataError
+from engine.benchmarks.sources.hub_tables import Kind, Row, Source, Table
+from engine.benchmarks.sources.muse_texts import pieces
 from results_db.records import Example, Split
 
 NAME = "wmdp"

@@ -5,3 +5,20 @@ dataclass `Task` with `measure(subject)`, is named in a plan's `[probe.tasks]`, 
 the final weights: one row an example, or rows without a value that say why. Means, intervals and
 statistics over them are SQL (`metric_value` and `run_metric` in results_db/summaries).
 """
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from engine.tasks.subject import Subject
+    from results_db.records import Utility
+
+
+class Task(Protocol):
+    """A module of `tasks` exports one as `Task`: a frozen dataclass of settings."""
+
+    def measure(self, subject: Subject) -> Iterable[Utility]:
+        """Rows of this task, one for each example, or one that says why there is none."""
+        ...

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from engine.subject import Metric, Subject
+from engine.tasks.subject import Metric, Subject
 from results_db.records import Attribution, Utility
 
 NAME = "common_words"

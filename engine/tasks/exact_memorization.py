@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from engine.subject import TOO_LONG, Metric, Subject
+from engine.tasks.subject import TOO_LONG, Metric, Subject
 from results_db.records import Utility
 
 NAME = "exact_memorization"

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from torch import Tensor
-
-from engine.subject import TOO_LONG, Metric, Subject
+from engine.tasks.subject import TOO_LONG, Metric, Subject
 from results_db.records import Utility
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 NAME = "min_k"
 METRIC = Metric(NAME, "surprise", "nats/token", higher_is_better=False)

@@ -10,11 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from engine.subject import TOO_LONG, Metric, Subject
 from engine.tasks.min_k import NO_HOLDOUT, surprise
-from engine.token_measures import TokenMeasures
+from engine.tasks.subject import TOO_LONG, Metric, Subject
 from results_db.records import Utility
+
+if TYPE_CHECKING:
+    from engine.inference.token_statistics import TokenMeasures
 
 NAME = "min_k_plus_plus"
 METRIC = Metric(NAME, "surprise", "standard deviations", higher_is_better=False)

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from engine.subject import Metric, Subject
+from engine.tasks.subject import Metric, Subject
 from results_db.records import Utility
 
 NAME = "ngram_entropy"

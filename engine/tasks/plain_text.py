@@ -12,9 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from engine.lm import LM
-from engine.logprobs import Pair, answer_logprobs
-from engine.prompts import Unit, bare_words
+from engine.models.lm import LM
+from engine.text.prompts import Unit
+from engine.text.words import bare_words
 from results_db.records import Example, Utility
 
 NAME = "plain_text"
@@ -39,6 +39,8 @@ def score(
     Raises:
         LogprobError: if a text is longer than the model's context.
     """
+    from engine.inference.logprobs import Pair, answer_logprobs
+
     ids = {example.example_id: _ids(lm, example.answer) for example in examples}
     pairs = {text: Pair(read[:1], read[1:]) for text, read in ids.items() if len(read) > 1}
     logprobs = answer_logprobs(lm, list(pairs.values()), tokens_per_batch)

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 
-from engine.refusals import wordings
-from engine.subject import Metric, Subject
+from engine.tasks.subject import Metric, Subject
+from engine.text.refusals import wordings
 from results_db.records import Utility
 
 NAME = "refusal_rate"

@@ -15,7 +15,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from engine.subject import TOO_LONG, Metric, Subject
+from engine.tasks.subject import TOO_LONG, Metric, Subject
 from results_db.records import Example, Utility
 
 NAME = "truth_ratio"

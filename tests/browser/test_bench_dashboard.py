@@ -10,7 +10,7 @@ from playwright.sync_api import Browser
 
 from engine.bench import dashboard as measuring
 from results_db import read
-from tests.conftest import unpact
+from tests.support.program import unpact
 
 
 @pytest.mark.browser

@@ -12,7 +12,7 @@ from playwright.sync_api import Locator, expect
 
 from results_db import read
 from tests.browser.visits import TIMEOUT_MS, Visit
-from tests.conftest import unpact
+from tests.support.program import unpact
 
 Open = Callable[..., Visit]
 EXAMPLE = "p001-dish"

@@ -1,0 +1,1 @@
+"""Attribution: which prompt tokens carried an answer, how sure that is, and KeyTokens."""

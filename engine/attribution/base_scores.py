@@ -1,0 +1,43 @@
+"""Contributions and KeyTokens of the base run, which other runs are compared with."""
+
+from __future__ import annotations
+
+import math
+import struct
+from pathlib import Path
+
+from results_db import read
+from results_db.records import RunResult
+
+BaseScores = dict[tuple[str, str, str], tuple[tuple[float | None, ...], tuple[bool, ...] | None]]
+# (attribution method, answer tokens, example id) -> contributions to the gold answer on the base
+# model, and its KeyTokens, None where they are undefined
+
+
+def base_scores(path: Path, base_run_id: str) -> BaseScores:
+    """Contributions and KeyTokens of a published base run, target gold, by prompt position."""
+    rows = read.query(path, "base_scores", run_id=base_run_id)
+    return {
+        (row.method, row.answer_tokens, row.example_id): (
+            tuple(None if math.isnan(score) else float(score) for score in row.scores),
+            tuple(map(bool, row.is_key)) if row.has_keys else None,
+        )
+        for row in rows.itertuples()
+    }
+
+
+def base_scores_of(result: RunResult) -> BaseScores:
+    """The same of a base run that may not be in the file yet, rounded as the file rounds."""
+    return {
+        (row.method, row.answer_tokens, row.example_id): (
+            tuple(None if score is None else _stored(score) for score in row.scores),
+            None if None in row.is_key else tuple(map(bool, row.is_key)),
+        )
+        for row in result.attributions
+        if row.target == "gold"
+    }
+
+
+def _stored(score: float) -> float:
+    """A score as the file keeps it: 32 bits."""
+    return float(struct.unpack("f", struct.pack("f", score))[0])

@@ -1,0 +1,148 @@
+"""What gradient methods share: log-probability of an answer as a function of prompt embeddings.
+
+A method scores parts: an answer, and the positions in it whose mean is explained. Equal parts are
+computed once; parts of similar length go together, within the token budget.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from engine.attribution.attribute import AttributedAnswer, TokenScores
+from engine.inference.logprobs import token_logprobs
+from engine.inference.pairs import Pair, by_length, check_context, fitting, padded_inputs
+from engine.inference.token_budget import spend
+from engine.models.lm import LM
+from engine.text.prompts import Prompt
+from results_db.records import AnswerTokens
+
+
+@dataclass(frozen=True)
+class Part:
+    """What is explained: the mean log-probability of some tokens of one answer to one prompt."""
+
+    pair: Pair
+    moved: tuple[bool, ...]  # (P,), prompt tokens that get a score
+    attributed: tuple[int, ...]  # positions in the answer
+
+
+@dataclass(frozen=True)
+class PartScores:
+    """Contributions to one part."""
+
+    contributions: tuple[float, ...]  # (P,), nats per answer token; 0 where nothing moved
+    logprob: float  # nats per answer token
+    completeness_gap: float | None  # nats per answer token; None: the method has none
+
+
+Compute = Callable[[Sequence[Part], int], Sequence[PartScores]]
+
+
+def by_parts(
+    lm: LM,
+    prompts: Sequence[Prompt],
+    answers: Sequence[Sequence[AttributedAnswer]],
+    tokens_per_batch: int,
+    compute: Compute,
+    *,
+    copies: int = 1,
+) -> list[list[list[TokenScores]]]:
+    """Scores by prompt, answer and part of the answer.
+
+    Args:
+        lm: the model, in eval mode.
+        prompts: encoded questions.
+        answers: to each prompt.
+        tokens_per_batch: bound on parts times copies times the longest of them.
+        compute: scores of some parts, given the token budget.
+        copies: rows that a part takes up.
+
+    Raises:
+        LogprobError: if a prompt with its answer is longer than the model's context.
+    """
+    asked = [
+        [
+            [Part(Pair(p.ids, a.ids), p.deletable, positions) for _, positions in a.parts()]
+            for a in of
+        ]
+        for p, of in zip(prompts, answers, strict=True)
+    ]
+    distinct = list(dict.fromkeys(part for of in asked for parts in of for part in parts))
+    found = _computed(lm, distinct, tokens_per_batch, compute, copies)
+    return [
+        [
+            [
+                _token_scores(kind, part, found[part])
+                for (kind, _), part in zip(a.parts(), parts, strict=True)
+            ]
+            for a, parts in zip(of, of_parts, strict=True)
+        ]
+        for of, of_parts in zip(answers, asked, strict=True)
+    ]
+
+
+def _computed(
+    lm: LM, parts: Sequence[Part], tokens_per_batch: int, compute: Compute, copies: int
+) -> dict[Part, PartScores]:
+    check_context(lm, [part.pair for part in parts])
+    ordered = [parts[row] for row in by_length([part.pair for part in parts])]
+    pairs = [part.pair for part in ordered]
+    found: dict[Part, PartScores] = {}
+
+    def step(first: int, budget: int) -> int:
+        batch = ordered[first : first + fitting(pairs[first:], budget, copies)]
+        found.update(zip(batch, compute(batch, budget), strict=True))
+        return len(batch)
+
+    spend(len(ordered), tokens_per_batch, step)
+    return found
+
+
+def _token_scores(answer_tokens: AnswerTokens, part: Part, scores: PartScores) -> TokenScores:
+    by_token = tuple(
+        score if moved else None
+        for score, moved in zip(scores.contributions, part.moved, strict=True)
+    )
+    return TokenScores(answer_tokens, by_token, scores.logprob, scores.completeness_gap, "plain")
+
+
+def mean_logprobs(lm: LM, parts: Sequence[Part], embeddings: Tensor) -> Tensor:
+    """(R,), mean over the attributed answer tokens, nats; row r is part r modulo B.
+
+    Args:
+        lm: the model; gradients flow.
+        parts: B of them.
+        embeddings: (R, T, D), R a multiple of B.
+    """
+    pairs = [part.pair for part in parts]
+    logprobs = token_logprobs(lm, pairs, {"inputs_embeds": embeddings})  # (R, K)
+    weights = _weights(parts, logprobs.device)
+    return (logprobs * weights.repeat(len(logprobs) // len(pairs), 1)).sum(1)
+
+
+def _weights(parts: Sequence[Part], device: torch.device) -> Tensor:
+    """(B, K), 1 / number of attributed answer tokens at each of them, else 0."""
+    weights = torch.zeros(len(parts), max(len(part.pair.answer_ids) for part in parts))
+    for row, part in zip(weights, parts, strict=True):
+        row[list(part.attributed)] = 1.0 / len(part.attributed)
+    return weights.to(device)
+
+
+@torch.no_grad()
+def embedded(lm: LM, parts: Sequence[Part], baseline_id: int | None = None) -> Tensor:
+    """(B, T, D), embeddings of prompts with answers; of `baseline_id` where a token moves."""
+    ids = padded_inputs([part.pair for part in parts], lm.device)
+    if baseline_id is not None:
+        ids = ids.masked_fill(moved(parts, ids.shape[1], lm.device), baseline_id)
+    embeddings: Tensor = lm.model.get_input_embeddings()(ids)
+    return embeddings
+
+
+def moved(parts: Sequence[Part], width: int, device: torch.device) -> Tensor:
+    """(B, T), whether a token gets a score."""
+    rows = [[*part.moved, *[False] * (width - len(part.moved))] for part in parts]
+    return torch.tensor(rows, device=device)

@@ -1,0 +1,1 @@
+"""Audit: checkpoints made elsewhere, put into a plan and judged."""

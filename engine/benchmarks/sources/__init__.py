@@ -1,0 +1,1 @@
+"""Sources: rows, words and tables that benchmarks are made of."""

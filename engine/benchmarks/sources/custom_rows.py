@@ -1,0 +1,203 @@
+"""The rows of a user's own file: each cell as it is written, and checked before it is used."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, cast
+
+from engine.benchmarks.sources.hub_files import DataError, check_file
+from engine.benchmarks.sources.hub_tables import Source, check_columns, shown
+from results_db.records import SPLITS, Split
+
+REQUIRED = ("prompt", "answer")
+SEPARATOR = "|"  # between the texts of a list in one cell
+Cells = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Columns:
+    """How the columns of a file are read."""
+
+    names: Mapping[str, str]  # our column -> the file's, where it is called otherwise
+    ignored: Sequence[str]  # the file's, not read
+    split: Split  # of every row, where there is no column split
+
+
+@dataclass(frozen=True)
+class CustomRow:
+    """One row, its columns under our names."""
+
+    where: str  # file and row, to be named in errors
+    prompt: str  # empty: plain text
+    answer: str
+    id: str  # empty: none is given
+    split: Split
+    group: str  # empty: none is given
+    keywords: tuple[str, ...]
+    paraphrases: tuple[str, ...]
+    wrong_answers: tuple[str, ...]
+
+
+COLUMNS = tuple(each.name for each in fields(CustomRow) if each.name != "where")
+
+
+def read(source: Source, table: tuple[str, str], columns: Columns) -> list[CustomRow]:
+    """The rows of a file (CSV, TSV, JSON lines, Parquet), or of a table of a folder or hub id.
+
+    Args:
+        source: a file, a folder in the hub's layout, or an id on the hub.
+        table: config and split, where it is no file.
+        columns: how its columns are read.
+
+    Raises:
+        DataError: if the file cannot be read, lacks a column, has one that is neither read nor
+        ignored, or if a cell does not hold what it should, naming file and row.
+    """
+    path = Path(source.path).expanduser()
+    where = f"{source.benchmark}: {source.path}"
+    rows = list(_file_rows(path, where) if path.is_file() else _table_rows(source, *table))
+    if not rows:
+        raise DataError(f"{where} has no row")
+    found = list(dict.fromkeys(column for _, cells in rows for column in cells))
+    called = _called(columns, found, where)
+    return [
+        _row(f"{where}, {place}", {ours: cells.get(c) for ours, c in called.items()}, columns.split)
+        for place, cells in rows
+    ]
+
+
+def _called(columns: Columns, found: Sequence[str], where: str) -> dict[str, str]:
+    """Which column of the file each of ours is; those that are not there left out."""
+    unknown = [ours for ours in columns.names if ours not in COLUMNS]
+    if unknown:
+        raise DataError(
+            f"{where}: columns maps {unknown[0]!r}, which is none of: {', '.join(COLUMNS)}"
+        )
+    called = {ours: columns.names.get(ours, ours) for ours in COLUMNS}
+    check_columns([called[ours] for ours in (*REQUIRED, *columns.names)], found, where)
+    check_columns(columns.ignored, found, where)
+    unread = [name for name in found if name not in {*called.values(), *columns.ignored}]
+    if unread:
+        raise DataError(
+            f"{where} has a column {unread[0]!r} that is not read: map it with "
+            f"benchmark.settings.columns, or name it in benchmark.settings.ignore. "
+            f"Read are: {', '.join(COLUMNS)}"
+        )
+    return {ours: theirs for ours, theirs in called.items() if theirs in found}
+
+
+def _file_rows(path: Path, where: str) -> Iterator[tuple[str, Cells]]:
+    """Each row of a file, with its place there."""
+    check_file(path, where)
+    if path.suffix in (".csv", ".tsv"):
+        yield from _csv_rows(path, where)
+    elif path.suffix in (".json", ".jsonl"):
+        yield from _json_rows(path, where)
+    elif path.suffix == ".parquet":
+        yield from _parquet_rows(path)
+    else:
+        raise DataError(f"{where} is none of: .csv, .tsv, .json, .jsonl, .parquet")
+
+
+def _csv_rows(path: Path, where: str) -> Iterator[tuple[str, Cells]]:
+    separator = "\t" if path.suffix == ".tsv" else ","
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.reader(file, delimiter=separator, strict=True)
+        try:
+            header = next(reader)
+            doubled = [name for name in header if header.count(name) > 1]
+            if doubled:
+                raise DataError(f"{where} has the column {doubled[0]!r} twice")
+            for cells in reader:
+                if not cells:  # a blank line
+                    continue
+                if len(cells) != len(header):
+                    raise DataError(
+                        f"{where}, line {reader.line_num}: {len(cells)} cells under {len(header)} "
+                        f"columns: put a text that has {separator!r} in it in double quotes"
+                    )
+                yield f"line {reader.line_num}", dict(zip(header, cells, strict=True))
+        except csv.Error as error:
+            raise DataError(f"{where}, line {reader.line_num}: not CSV: {error}") from error
+
+
+def _json_rows(path: Path, where: str) -> Iterator[tuple[str, Cells]]:
+    """Rows of JSON lines, read as they are written: a date stays a text."""
+    with path.open(encoding="utf-8-sig") as file:
+        for number, line in enumerate(file, start=1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+            except (json.JSONDecodeError, RecursionError) as error:
+                raise DataError(f"{where}, line {number}: not JSON: {error}") from error
+            if not isinstance(row, dict):
+                raise DataError(
+                    f"{where}, line {number}: one JSON object a line is wanted, found {shown(row)}"
+                )
+            yield f"line {number}", row
+
+
+def _parquet_rows(path: Path) -> Iterator[tuple[str, Cells]]:
+    import datasets
+
+    datasets.disable_progress_bars()
+    for number, row in enumerate(datasets.Dataset.from_parquet(str(path), keep_in_memory=True)):
+        yield f"row {number}", row
+
+
+def _table_rows(source: Source, config: str, split: str) -> Iterator[tuple[str, Cells]]:
+    for number, row in enumerate(source.table(config, split)):
+        yield f"{config}, {split} row {number}", row
+
+
+def _row(where: str, cells: Cells, default_split: Split) -> CustomRow:
+    split = _text(where, cells, "split") if "split" in cells else default_split
+    if split not in SPLITS:
+        raise DataError(f"{where}: split is {shown(split)}, not one of: {', '.join(SPLITS)}")
+    prompt, answer = _text(where, cells, "prompt"), _text(where, cells, "answer")
+    if not answer:
+        raise DataError(f"{where}: the answer is empty")
+    if not prompt and split != "general":
+        raise DataError(f"{where}: the prompt is empty; only plain text of split general has none")
+    return CustomRow(
+        where,
+        prompt,
+        answer,
+        _text(where, cells, "id"),
+        cast(Split, split),
+        _text(where, cells, "group"),
+        _texts(where, cells, "keywords"),
+        _texts(where, cells, "paraphrases"),
+        _texts(where, cells, "wrong_answers"),
+    )
+
+
+def _text(where: str, cells: Cells, column: str) -> str:
+    """A cell as text without white space around it; empty where there is none."""
+    value = cells.get(column)
+    if value is None:
+        return ""
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        raise DataError(f"{where}: {column} is to be a text, found {shown(value)}")
+    return str(value).strip()
+
+
+def _texts(where: str, cells: Cells, column: str) -> tuple[str, ...]:
+    """A list of texts, or a cell that holds one: as JSON, or with | between them."""
+    value = cells.get(column)
+    if isinstance(value, str) and value.lstrip().startswith("["):
+        try:
+            value = json.loads(value)
+        except json.JSONDecodeError as error:
+            raise DataError(f"{where}: {column} begins with [, but is not JSON: {error}") from error
+    if value is None or isinstance(value, (str, int, float)):
+        value = _text(where, cells, column).split(SEPARATOR)
+    if not isinstance(value, list):
+        raise DataError(f"{where}: {column} is to be a list of texts, found {shown(value)}")
+    texts = (_text(where, {column: each}, column) for each in value)
+    return tuple(dict.fromkeys(text for text in texts if text))

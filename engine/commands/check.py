@@ -1,0 +1,64 @@
+"""`unpact check`: judge every unlearned run of a results file; the exit status says how it went."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from engine import console
+from engine.commands.options import Database, Json, database_path
+
+if TYPE_CHECKING:
+    from engine.audit.verdicts import Checked, Verdict
+
+
+def show(checked: Checked, *, as_json: bool) -> None:
+    """Print the verdicts; runs without one on standard error."""
+    for run in checked.unfinished:
+        console.err.print(f"unpact: not judged: {run}")
+    if as_json:
+        console.show_json([asdict(one) for one in checked.verdicts])
+        return
+    columns = ("run", "benchmark", "model", "method", "effect", "n", "groups", "utility", "verdict")
+    console.show_table("", columns, [_line(one) for one in checked.verdicts])
+
+
+def _line(one: Verdict) -> tuple[object, ...]:
+    known = one.low is not None and one.high is not None
+    interval = f" [{one.low:.2f}, {one.high:.2f}]" if known else ""
+    effect = None if one.effect is None else f"{one.effect:.2f}{interval}"
+    utility = None if one.utility is None else f"{one.utility:.2f}"
+    place = (one.run_id, one.benchmark, one.model, one.method)
+    return (*place, effect, one.n, one.groups, utility, one.verdict)
+
+
+def check(
+    results: Annotated[
+        Path | None, typer.Argument(help="Results file; --db and UNPACT_DB do as well.")
+    ] = None,
+    max_effect: Annotated[
+        float, typer.Option("--max-effect", help="More recovery beyond placebo is insufficient.")
+    ] = 0.10,
+    min_utility: Annotated[
+        float, typer.Option("--min-utility", help="Less of the base model is destructive.")
+    ] = 0.90,
+    methods: Annotated[
+        list[str] | None, typer.Option("--method", help="Only this one; may be repeated.")
+    ] = None,
+    db: Database = None,
+    as_json: Json = False,
+) -> None:
+    """Judge every unlearned run; exit 0 all hold, 1 any does not, 3 evidence is missing."""
+    from engine.audit import verdicts
+
+    if results is not None and db is not None:
+        raise verdicts.CheckError(f"{results} and --db {db}: name one results file")
+    thresholds = verdicts.Thresholds(max_effect, min_utility)
+    found = verdicts.check(
+        console.existing(database_path(results or db)), thresholds, methods or []
+    )
+    show(found, as_json=as_json)
+    raise typer.Exit(found.status)

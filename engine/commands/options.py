@@ -1,0 +1,53 @@
+"""Options that several commands take, and what they mean."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Database = Annotated[
+    Path | None,
+    typer.Option("--db", help="Results file. Default: UNPACT_DB, else results_db/unpact.duckdb."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+
+
+def database_path(chosen: Path | None) -> Path:
+    """`--db`, else `UNPACT_DB`, else results_db/unpact.duckdb under the current folder."""
+    default = os.environ.get("UNPACT_DB") or "results_db/unpact.duckdb"
+    return (chosen or Path(default)).absolute()
+
+
+Cache = Annotated[
+    Path | None,
+    typer.Option("--cache", help="Trained models. Default: UNPACT_CACHE, else the user's cache."),
+]
+
+
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
+
+
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", help="Override a setting of the plan: key.path=value.")
+]
+
+
+TokensPerBatch = Annotated[
+    int | None,
+    typer.Option(
+        "--tokens-per-batch", min=1, help="Tokens read at once. Default: what free memory allows."
+    ),
+]
+
+
+Workers = Annotated[
+    int, typer.Option("--workers", min=0, help="Worker processes; 0: one a core (one on a GPU).")
+]
+
+
+PlanName = Annotated[
+    str, typer.Argument(help="A shipped plan (see `unpact list plans`) or a file.")
+]

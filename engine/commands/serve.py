@@ -1,0 +1,30 @@
+"""`unpact serve`: keep models loaded and answer the live page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from engine.commands.options import Database, Device, database_path
+
+
+def serve(
+    db: Database = None,
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0: a free one.")] = 0,
+    device: Device = "auto",
+    folders: Annotated[
+        list[str] | None, typer.Option("--model", help="A model folder to offer as well.")
+    ] = None,
+    token_file: Annotated[
+        Path | None, typer.Option("--token-file", help="Where address and token are written.")
+    ] = None,
+    parent: Annotated[int | None, typer.Option("--parent", hidden=True)] = None,
+) -> None:
+    """Keep models loaded and answer the live page over loopback HTTP."""
+    from engine.live import serve
+    from engine.models import devices
+
+    models = serve.Models(database_path(db), tuple(folders or ()), devices.resolve(device))
+    serve.serve(models, port, token_file, parent)

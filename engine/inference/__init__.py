@@ -1,0 +1,1 @@
+"""Inference: log-probabilities and answers of many prompts, plain or steered."""

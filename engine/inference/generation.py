@@ -1,0 +1,346 @@
+"""Prompts read once, then scored and continued token by token; plainly, or with attention moved.
+
+Prompts of equal length go together, so no row is padded and none depends on its batch: keys and
+values of a prompt are kept, a gold answer is scored on them, taken back, and the model's own answer
+follows. Rows that have ended are dropped on the way.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from engine.models.lm import LM
+
+DROPPED_AT = 0.25  # share of the rows that have ended: copying the others' keys costs time too
+PADDING = 0  # any id: what stands after the end of an answer is never read
+
+
+@dataclass(frozen=True)
+class Steering:
+    """What is done while a model reads one prompt and answers it; nothing by default.
+
+    The logits are plain + guidance · (plain − contrast).
+    """
+
+    bias: tuple[float, ...] = ()  # added to the attention logits of each prompt token, nats
+    contrast: tuple[int, ...] = ()  # ids of the prompt without some of its words
+    guidance: float = 0.0  # γ; needs a contrast
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How an answer is drawn: one uniform number a token, from a seed of its own."""
+
+    seed: str
+    temperature: float = 1.0
+
+
+PLAIN = Steering()
+
+
+@dataclass(frozen=True)
+class Job:
+    """A prompt to answer, and a gold answer whose log-probabilities are wanted."""
+
+    prompt_ids: tuple[int, ...]
+    gold_ids: tuple[int, ...] = ()  # (): none are wanted
+    steering: Steering = PLAIN
+    sampling: Sampling | None = None  # None: greedy
+
+    @property
+    def kind(self) -> tuple[object, ...]:
+        """What must be alike in a batch: lengths, and what is done to the model."""
+        return (
+            len(self.prompt_ids),
+            len(self.steering.contrast),
+            bool(self.steering.bias),
+            self.sampling is None,
+        )
+
+    @property
+    def tokens(self) -> int:
+        """Tokens that are read before the answer."""
+        return len(self.prompt_ids) + len(self.steering.contrast)
+
+
+@dataclass(frozen=True)
+class Completion:
+    """What a model answered to a job."""
+
+    ids: tuple[int, ...]  # without the end token
+    logprobs: Tensor  # (A,), of the gold answer's tokens: fp32 on the CPU, nats; (0,) without one
+
+
+def complete(
+    lm: LM, jobs: Sequence[Job], max_new_tokens: int, tokens_per_batch: int
+) -> list[Completion]:
+    """Answers and gold log-probabilities, in order; equal jobs are computed once.
+
+    Args:
+        lm: the model to ask.
+        jobs: that fit into its context with gold answer and new tokens.
+        max_new_tokens: at which an answer is cut; 0: score the gold answers alone.
+        tokens_per_batch: bound on rows times (prompt + longest answer); a longer row goes alone.
+    """
+    found: dict[Job, Completion] = {}
+    for batch in _batches(list(dict.fromkeys(jobs)), max_new_tokens, tokens_per_batch):
+        found.update(zip(batch, _complete(lm, batch, max_new_tokens), strict=True))
+    return [found[job] for job in jobs]
+
+
+def _batches(
+    jobs: Sequence[Job], max_new_tokens: int, tokens_per_batch: int
+) -> Iterator[list[Job]]:
+    alike: dict[tuple[object, ...], list[Job]] = {}
+    for job in jobs:
+        alike.setdefault(job.kind, []).append(job)
+    for group in alike.values():
+        longest = max(max_new_tokens, *(len(job.gold_ids) for job in group))
+        size = max(1, tokens_per_batch // (group[0].tokens + longest))
+        for start in range(0, len(group), size):
+            yield group[start : start + size]
+
+
+@torch.inference_mode()
+def _complete(lm: LM, batch: Sequence[Job], max_new_tokens: int) -> list[Completion]:
+    reader = _Reader(lm, batch)
+    gold = [job.gold_ids for job in batch]
+    logits = reader.answer_logits(gold)  # (B, longest gold answer + 1, V)
+    logprobs = _gold_logprobs(logits, gold)
+    said = _Said(lm.tokenizer.eos_token_id, batch, max_new_tokens)
+    said.follow_gold(logits)
+    rows = said.waiting()
+    reader.keep(rows)
+    following = logits[rows, 0]
+    while rows:
+        rows_left = said.add(rows, following)
+        if not rows_left:
+            break
+        if len(rows) - len(rows_left) >= DROPPED_AT * len(rows):
+            reader.keep([rows.index(row) for row in rows_left])
+            rows = rows_left
+        following = reader.read(said.last(rows, lm.device))[:, 0]
+    return [Completion(tuple(ids), own) for ids, own in zip(said.ids, logprobs, strict=True)]
+
+
+class _Reader:
+    """B prompts of equal length that a model has read, and may read on from."""
+
+    def __init__(self, lm: LM, batch: Sequence[Job]) -> None:
+        """Read the prompts, and their contrasts where they are guided by any."""
+        device, steerings = lm.device, [job.steering for job in batch]
+        bias = torch.tensor([s.bias for s in steerings], device=device)  # (B, P), or (B, 0)
+        self.plain = _Stream(lm.model, bias if bias.shape[1] else None)
+        self.first = self.plain.read(torch.tensor([job.prompt_ids for job in batch], device=device))
+        self.contrast: _Stream | None = None
+        self.guidance = torch.tensor([s.guidance for s in steerings], device=device)[:, None, None]
+        if steerings[0].contrast:
+            self.contrast = _Stream(lm.model, None)
+            ids = torch.tensor([s.contrast for s in steerings], device=device)
+            self.first = self._guided(self.first, self.contrast.read(ids))
+
+    def _guided(self, plain: Tensor, contrast: Tensor) -> Tensor:
+        return plain + self.guidance * (plain - contrast)
+
+    def read(self, ids: Tensor) -> Tensor:
+        """Logits after each of these tokens, (B, T, V), which the rows then stand behind.
+
+        Args:
+            ids: (B, T), next tokens of every row.
+        """
+        logits = self.plain.read(ids, ids.shape[1])
+        if self.contrast is None:
+            return logits
+        return self._guided(logits, self.contrast.read(ids, ids.shape[1]))
+
+    def answer_logits(self, answers: Sequence[tuple[int, ...]]) -> Tensor:
+        """Logits before each token of one answer a row, and after its last, (B, A + 1, V).
+
+        The rows stand behind their prompts again afterwards.
+        """
+        longest = max(map(len, answers))
+        if longest == 0:
+            return self.first
+        padded = [[*ids, *[PADDING] * (longest - len(ids))] for ids in answers]
+        after = self.read(torch.tensor(padded, device=self.first.device))
+        for stream in (self.plain, self.contrast):
+            if stream is not None:
+                stream.cache.crop(-longest)
+        return torch.cat([self.first, after], dim=1)
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Go on with these rows alone."""
+        if len(rows) == len(self.guidance):
+            return
+        index = torch.tensor(rows, dtype=torch.long, device=self.guidance.device)
+        self.guidance = self.guidance[index]
+        for stream in (self.plain, self.contrast):
+            if stream is not None:
+                stream.keep(index)
+
+
+class _Stream:
+    """One reading of B rows: keys and values so far, and what is added to attention logits."""
+
+    def __init__(self, model: PreTrainedModel, bias: Tensor | None) -> None:
+        """Nothing is read yet.
+
+        Args:
+            model: in eval mode.
+            bias: (B, P), nats, on the first P tokens as seen by every later one; None: no mask is
+                handed to the model.
+        """
+        from transformers import DynamicCache  # late: commands that load no model do without
+
+        self.model, self.bias = model, bias
+        self.cache = DynamicCache()
+
+    def read(self, ids: Tensor, kept: int = 1) -> Tensor:
+        """Logits after the last `kept` of these tokens, (B, kept, V), fp32.
+
+        Args:
+            ids: (B, T), next tokens of every row.
+            kept: 1 to T.
+        """
+        output = self.model(
+            input_ids=ids,
+            attention_mask=self._mask(ids.shape[1]),
+            past_key_values=self.cache,
+            use_cache=True,
+            logits_to_keep=kept,
+        )
+        logits: Tensor = output.logits.float()
+        return logits
+
+    def _mask(self, new: int) -> Tensor | None:
+        """(B, 1, new, all), the bias where a token may look and the least number after it."""
+        if self.bias is None:
+            return None
+        rows, biased = self.bias.shape
+        before = int(self.cache.get_seq_length())
+        mask = torch.zeros(rows, 1, new, before + new, device=self.bias.device)
+        mask[..., :biased] = self.bias[:, None, None]
+        later = torch.arange(before + new, device=mask.device) > before + torch.arange(
+            new, device=mask.device
+        ).unsqueeze(1)  # (new, all)
+        dtype = self.model.dtype
+        return mask.to(dtype).masked_fill_(later, torch.finfo(dtype).min)
+
+    def keep(self, index: Tensor) -> None:
+        """Go on with these rows alone."""
+        self.cache.batch_select_indices(index)
+        if self.bias is not None:
+            self.bias = self.bias[index]
+
+
+class _Said:
+    """The answers of a batch, as far as they go."""
+
+    def __init__(self, end: int, batch: Sequence[Job], most: int) -> None:
+        """Nothing is said yet."""
+        self.end, self.batch, self.most = end, batch, most
+        self.ids: list[list[int]] = [[] for _ in batch]
+        self.done = [most == 0] * len(batch)
+        self.draws = [random.Random(job.sampling.seed) if job.sampling else None for job in batch]
+
+    def follow_gold(self, logits: Tensor) -> None:
+        """Settle the rows whose greedy answer is the gold one, from logits (B, A + 1, V) along it.
+
+        Each of these tokens is the likeliest one after those before it, so generating says the
+        same.
+        """
+        greedy = logits.argmax(-1).tolist()
+        for row, job in enumerate(self.batch):
+            ended = [*job.gold_ids, self.end][: self.most]
+            if job.gold_ids and job.sampling is None and greedy[row][: len(ended)] == ended:
+                self.ids[row], self.done[row] = list(job.gold_ids[: self.most]), True
+
+    def waiting(self) -> list[int]:
+        """Rows that have not ended."""
+        return [row for row, done in enumerate(self.done) if not done]
+
+    def add(self, rows: Sequence[int], logits: Tensor) -> list[int]:
+        """Say one more token in each row that has not ended; the rows that then go on.
+
+        Args:
+            rows: of the batch, one for each row of the logits.
+            logits: (R, V).
+        """
+        tokens = self._chosen(rows, logits)
+        for row, token in zip(rows, tokens, strict=True):
+            if self.done[row]:
+                continue
+            if token != self.end:
+                self.ids[row].append(token)
+            self.done[row] = token == self.end or len(self.ids[row]) == self.most
+        return [row for row in rows if not self.done[row]]
+
+    def last(self, rows: Sequence[int], device: torch.device) -> Tensor:
+        """(R, 1), the last token of each row."""
+        return torch.tensor([[(self.ids[row] or [PADDING])[-1]] for row in rows], device=device)
+
+    def _chosen(self, rows: Sequence[int], logits: Tensor) -> list[int]:
+        """The likeliest token of each row, or (sampling) the one under its uniform number."""
+        sampling = self.batch[rows[0]].sampling
+        if sampling is None:
+            likeliest: list[int] = logits.argmax(-1).tolist()
+            return likeliest
+        heat = [job.temperature for row in rows if (job := self.batch[row].sampling)]
+        scaled = logits.double() / torch.tensor(heat, device=logits.device)[:, None]
+        below = scaled.softmax(-1).cumsum(-1)
+        uniform = [[draw.random()] for row in rows if (draw := self.draws[row])]
+        drawn = torch.searchsorted(below, torch.tensor(uniform, dtype=below.dtype).to(below.device))
+        tokens: list[int] = drawn.clamp(max=logits.shape[-1] - 1)[:, 0].tolist()
+        return tokens
+
+
+def _gold_logprobs(logits: Tensor, gold: Sequence[tuple[int, ...]]) -> list[Tensor]:
+    """Log p of each gold token, one (A,) tensor a row, from logits (B, longest A + 1, V)."""
+    before = logits[:, :-1]
+    found = torch.zeros(before.shape[:2])
+    if before.shape[1]:
+        longest = before.shape[1]
+        ids = torch.tensor(
+            [[*row, *[PADDING] * (longest - len(row))] for row in gold], device=logits.device
+        )
+        chosen = before.gather(-1, ids[..., None])[..., 0]
+        found = (chosen - before.logsumexp(-1)).cpu()
+    return [row[: len(ids)].clone() for row, ids in zip(found, gold, strict=True)]
+
+
+@dataclass(frozen=True)
+class Generation:
+    """A greedy answer."""
+
+    text: str
+    ids: tuple[int, ...]  # without the end token
+
+
+def generate(
+    lm: LM, prompt_ids: Sequence[Sequence[int]], max_new_tokens: int, tokens_per_batch: int
+) -> list[Generation]:
+    """Greedy answers, in the order of the prompts; see `decoding.complete`.
+
+    Args:
+        lm: the model to ask.
+        prompt_ids: encoded prompts, BOS and template included.
+        max_new_tokens: at which an answer is cut.
+        tokens_per_batch: bound on rows times (prompt + new tokens).
+    """
+    jobs = [Job(tuple(ids)) for ids in prompt_ids]
+    found = complete(lm, jobs, max_new_tokens, tokens_per_batch)
+    return [Generation(decode(lm, one.ids), one.ids) for one in found]
+
+
+def decode(lm: LM, ids: Sequence[int]) -> str:
+    """The text of an answer's ids."""
+    return str(lm.tokenizer.decode(list(ids), skip_special_tokens=True)).strip()

@@ -1,0 +1,1 @@
+"""Live: questions put to loaded models while somebody waits."""

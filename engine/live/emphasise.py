@@ -1,0 +1,166 @@
+"""One question with chosen words emphasised, answered by a few models, its placebo beside it."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+from engine import plugins
+from engine.inference import steering
+from engine.inference.generation import Job, complete, decode
+from engine.inference.pairs import Pair, check_context
+from engine.inference.steering import EmphasisError, ModifiedPrompt
+from engine.live.probe import MAX_NEW_TOKENS, TOKENS_PER_BATCH, LoadedModel, shared_prompt
+from engine.recovery.placebos import distinct, other_words
+from engine.recovery.strategies import WordStrategy
+from engine.text.words import bare_words
+
+SEED = 0
+FAMILY = "recovery_strategies"
+Arm = Literal["plain", "treatment", "placebo_same"]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way of asking the question, or (prompt None) why it cannot be built."""
+
+    arm: Arm
+    words: tuple[str, ...]
+    prompt: str | None
+    reason: str | None
+
+
+@dataclass(frozen=True)
+class _Wording:
+    """A variant, and what is put to the models for it."""
+
+    variant: Variant
+    modified: ModifiedPrompt | None
+
+
+@dataclass(frozen=True)
+class Said:
+    """What one model answers to one wording."""
+
+    arm: Arm
+    text: str
+    logprob: float | None  # of the answer asked about, as in a probe; None without one
+
+
+@dataclass(frozen=True)
+class EmphasisResult:
+    """Every wording, and what each model answers to those that could be built."""
+
+    strategy: str
+    answer: str | None
+    variants: tuple[Variant, ...]
+    models: tuple[tuple[Said, ...], ...]  # one entry a model, one a wording that has a prompt
+
+    def as_document(self) -> dict[str, object]:
+        """The result as JSON-ready values."""
+        return asdict(self)
+
+
+def emphasise(
+    models: Sequence[LoadedModel],
+    question: str,
+    chosen: Sequence[str],
+    strategy_name: str,
+    answer: str | None,
+) -> EmphasisResult:
+    """Answers to the plain question, to the emphasised one, and to the same around other words.
+
+    Args:
+        models: that read the question as the same tokens.
+        question: without template.
+        chosen: words of the question to emphasise, in any case.
+        strategy_name: a recovery strategy, with its default settings.
+        answer: whose log-probability is wanted, or None.
+
+    Raises:
+        EmphasisError: without a word, or with one that the question does not have.
+        LogprobError: if a wording is longer than a model's context.
+    """
+    strategy = _strategy(strategy_name)
+    shared_prompt(models, question)
+    words = words_of(question, chosen)
+    wordings = (
+        _wording("plain", (), ModifiedPrompt(question)),
+        _wording("treatment", words, strategy.apply(question, words)),
+        _placebo(strategy, question, words),
+    )
+    said = tuple(_answers(model, question, wordings, answer) for model in models)
+    return EmphasisResult(strategy_name, answer, tuple(w.variant for w in wordings), said)
+
+
+def strategies() -> list[str]:
+    """The recovery strategies that emphasise words, sorted."""
+    return [name for name in plugins.names(FAMILY) if plugins.load(FAMILY, name).USES_KEY_TOKENS]
+
+
+def _strategy(name: str) -> WordStrategy:
+    plugins.check(name, strategies(), f"engine.{FAMILY}, with words,")
+    strategy: WordStrategy = plugins.load(FAMILY, name).Strategy()
+    return strategy
+
+
+def _wording(arm: Arm, words: tuple[str, ...], modified: ModifiedPrompt) -> _Wording:
+    return _Wording(Variant(arm, words, modified.question, None), modified)
+
+
+def words_of(question: str, chosen: Sequence[str]) -> tuple[str, ...]:
+    """The chosen words, each once in any case, in the question's order.
+
+    >>> words_of("Where was Ada Brin born?", ["born", "ada"])
+    ('Ada', 'born')
+
+    Raises:
+        EmphasisError: without a word, or with one that the question does not have.
+    """
+    wanted = {word.casefold(): word for word in chosen}
+    found = tuple(word for word in distinct(bare_words(question)) if word.casefold() in wanted)
+    for word in found:
+        del wanted[word.casefold()]
+    if wanted:
+        raise EmphasisError(f"{next(iter(wanted.values()))!r} is not a word of the prompt")
+    if not found:
+        raise EmphasisError("choose at least one word to emphasise")
+    return found
+
+
+def _placebo(strategy: WordStrategy, question: str, words: Sequence[str]) -> _Wording:
+    """The same emphasis of as many other words of the same question, always the same ones."""
+    try:
+        others = other_words(question, words, random.Random(f"{SEED} {question}"))
+        return _wording("placebo_same", others, strategy.apply(question, others))
+    except EmphasisError as error:
+        return _Wording(Variant("placebo_same", (), None, str(error)), None)
+
+
+def _answers(
+    model: LoadedModel, question: str, wordings: Sequence[_Wording], answer: str | None
+) -> tuple[Said, ...]:
+    lm = model.lm
+    gold = () if answer is None else lm.encode_answer(answer)
+    built = [(each.variant.arm, each.modified) for each in wordings if each.modified is not None]
+    prompts = [lm.encode_prompt(modified.question) for _, modified in built]
+    jobs = [
+        Job(prompt.ids, gold, steering.of(lm, modified, prompt))
+        for (_, modified), prompt in zip(built, prompts, strict=True)
+    ]
+    if gold:
+        check_context(lm, [Pair(job.prompt_ids, gold) for job in jobs])
+    scored = list(lm.novel_positions(question, answer)) if answer else []
+    scored = scored or list(range(len(gold)))  # as a probe scores: what is new, or all
+    return tuple(
+        Said(
+            arm,
+            decode(lm, found.ids),
+            found.logprobs[scored].double().mean().item() if gold else None,
+        )
+        for (arm, _), found in zip(
+            built, complete(lm, jobs, MAX_NEW_TOKENS, TOKENS_PER_BATCH), strict=True
+        )
+    )

@@ -1,0 +1,131 @@
+"""The dashboard as a child process, with a study beside it if asked to."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import duckdb
+
+from results_db import read, store
+
+ROOT = Path(__file__).resolve().parents[2]
+START_SECONDS = 60.0
+
+
+class DashboardError(RuntimeError):
+    """The dashboard cannot be started."""
+
+
+def dashboard(path: Path, host: str, port: int, plan: str | None) -> int:
+    """Serve until interrupted; returns the exit status.
+
+    Args:
+        path: the results file; it need not exist yet.
+        host: address to listen on.
+        port: to listen on.
+        plan: a study to run beside it, once the dashboard answers.
+
+    Raises:
+        DashboardError: if the port is taken or the server does not come up.
+    """
+    _check_free(host, port)
+    _bring_up_to_date(path)
+    with tempfile.TemporaryDirectory(prefix="unpact-") as private:
+        settings = environment(path, Path(private))
+        server = subprocess.Popen(command(host, port), cwd=ROOT, env=settings)
+        return _serve_until_it_ends(server, path, host, port, plan)
+
+
+def _serve_until_it_ends(
+    server: subprocess.Popen[bytes], path: Path, host: str, port: int, plan: str | None
+) -> int:
+    children = [server]
+    try:
+        wait_until_up(server, host, port)
+        print(f"Dashboard: http://{_shown(host)}:{port}  (Ctrl-C ends it)", flush=True)
+        if plan is not None:
+            study = [sys.executable, "-m", "engine", "run", plan, "--db", str(path)]
+            children.append(subprocess.Popen(study))
+        return server.wait()
+    finally:
+        end(children)
+
+
+def _bring_up_to_date(path: Path) -> None:
+    """Compute the summaries that another version left once, so that not every question has to."""
+    try:
+        if not path.exists() or read.is_up_to_date(path):
+            return
+        print(f"{path}: another unPact made its summaries; computing them anew, once", flush=True)
+        store.create(path)
+    except (OSError, duckdb.Error) as error:
+        said = str(error).splitlines()[0]
+        print(f"{said}; every page computes its summaries anew, which may be slow", flush=True)
+    except ValueError:
+        pass  # of another schema, or damaged: the pages say so
+
+
+def _check_free(host: str, port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            reason = f"{host}:{port}: {error.strerror}"
+            raise DashboardError(f"cannot listen on {reason}; choose another --port") from error
+
+
+def command(host: str, port: int) -> list[str]:
+    """Command line of the server."""
+    options = {"server.address": host, "server.port": str(port), "server.headless": "true"}
+    flags = [f"--{key}={value}" for key, value in options.items()]
+    return [sys.executable, "-m", "streamlit", "run", str(ROOT / "dashboard" / "app.py"), *flags]
+
+
+def environment(path: Path, private: Path) -> dict[str, str]:
+    """With the file in which the model host, once a page needs one, leaves address and token."""
+    host_file = str(private / "host.json")
+    return {**os.environ, "UNPACT_DB": str(path), "UNPACT_HOST_FILE": host_file}
+
+
+def wait_until_up(server: subprocess.Popen[bytes], host: str, port: int) -> None:
+    """Return once the server answers.
+
+    Raises:
+        DashboardError: it ended, or does not answer.
+    """
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        if server.poll() is not None:
+            raise DashboardError(f"the dashboard ended at once with status {server.returncode}")
+        try:
+            with urllib.request.urlopen(f"http://{_shown(host)}:{port}/_stcore/health", timeout=2):
+                return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.1)
+    raise DashboardError(f"the dashboard did not answer within {START_SECONDS:.0f} s")
+
+
+def _shown(host: str) -> str:
+    return "localhost" if host in ("127.0.0.1", "0.0.0.0", "") else host
+
+
+def end(children: list[subprocess.Popen[bytes]]) -> None:
+    """Stop processes, and wait until they are gone."""
+    for child in children:
+        if child.poll() is None:
+            child.terminate()
+    for child in children:
+        try:
+            child.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()

@@ -1,0 +1,307 @@
+"""One question to a few models: answers, contributions of its tokens, KeyTokens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from engine import plugins
+from engine.attribution import grades, key_tokens
+from engine.attribution.attribute import AttributedAnswer, AttributionMethod, TokenScores
+from engine.attribution.methods.integrated_gradients import BaselineError
+from engine.inference.generation import generate
+from engine.inference.token_budget import default_tokens
+from engine.models.lm import LM
+from engine.models.loading import load
+from engine.specs import GradedSpec, KeyTokenSpec
+from engine.text.prompts import Prompt, token_classes
+from results_db import read
+from results_db.records import AnswerTokens, Target
+
+MAX_NEW_TOKENS = 32
+TOKENS_PER_BATCH = 4096
+TYPED = "typed"  # example id of a prompt that no benchmark has
+
+
+class ProbeError(ValueError):
+    """A model that cannot be found, or two that cannot be compared."""
+
+
+@dataclass(frozen=True)
+class ModelChoice:
+    """A model to ask: its name as the user typed it, and its folder."""
+
+    name: str
+    folder: Path
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model to ask, in memory."""
+
+    name: str
+    lm: LM
+
+
+@dataclass(frozen=True)
+class Check:
+    """One measure of how far a model's scores can be trusted: see table `grade`."""
+
+    measure: str
+    value: float | None
+    unit: str
+    passes: bool | None  # None where there is no value
+    reason: str | None  # why there is none
+
+
+@dataclass(frozen=True)
+class ProbedModel:
+    """What one model said, and which prompt tokens carried the attributed answer."""
+
+    name: str
+    own_answer: str
+    logprob: float  # of the attributed answer tokens, nats per token
+    scores: tuple[float | None, ...]  # nats per answer token, by position; None: not deleted
+    completeness_gap: float | None
+    grade: str | None  # A to C, by the rule of results_db/macros.sql
+    checks: tuple[Check, ...]
+
+
+@dataclass(frozen=True)
+class ProbeResult:
+    """One question, its tokens, and every model's scores."""
+
+    prompt: str
+    answer: str
+    target: Target
+    answer_tokens: AnswerTokens
+    attribution: str
+    tokens: tuple[str, ...]
+    token_classes: tuple[str, ...]
+    is_key: tuple[bool, ...]  # KeyTokens of the first model
+    models: tuple[ProbedModel, ...]
+
+    def as_document(self) -> dict[str, object]:
+        """The result as JSON-ready values, with positions and the grade of the first model."""
+        added = {"positions": list(range(len(self.tokens))), "grade": self.models[0].grade}
+        return {**asdict(self), **added}
+
+    def table(self) -> list[tuple[object, ...]]:
+        """One row a token: position, token, class, key mark, one score a model."""
+        return [
+            (i, token.strip() or repr(token), kind, "*" if key else "", *scores)
+            for i, (token, kind, key, *scores) in enumerate(
+                zip(
+                    self.tokens,
+                    self.token_classes,
+                    self.is_key,
+                    *(_formatted(model.scores) for model in self.models),
+                    strict=True,
+                )
+            )
+        ]
+
+
+def _formatted(scores: Sequence[float | None]) -> list[str]:
+    return ["" if score is None else f"{score:+.3f}" for score in scores]
+
+
+def find_model(name: str, database: Path) -> ModelChoice:
+    """A folder with a model in it, or the saved weights of a run in the results file.
+
+    Raises:
+        ProbeError: if it is neither.
+    """
+    folder = Path(name)
+    if (folder / "config.json").is_file():
+        return ModelChoice(name, folder)
+    known = []
+    if database.is_file():
+        rows = read.query(database, "saved_models")
+        known = [f"{row.run_id} ({row.model} {row.method})" for row in rows.itertuples()]
+        for row in rows.itertuples():
+            if row.run_id == name:
+                return ModelChoice(f"{row.model} {row.method}", Path(row.path))
+    runs = f"; runs in {database}: {', '.join(known)}" if known else ""
+    raise ProbeError(f"--model {name!r}: no folder with a config.json, and no saved run{runs}")
+
+
+def probe(
+    models: Sequence[ModelChoice],
+    question: str,
+    answer: str | None,
+    method_name: str,
+    device: str,
+    *,
+    tokens_per_batch: int | None = None,
+) -> ProbeResult:
+    """Load, then `ask`.
+
+    Args:
+        models: the first is the one that KeyTokens come from.
+        question: see `ask`; so are answer and method_name.
+        answer: to attribute, or None.
+        method_name: an attribution method.
+        device: a torch device.
+        tokens_per_batch: see `ask`.
+
+    Raises:
+        ModelLoadError: if a folder cannot be loaded; and what `ask` raises.
+    """
+    plugins.load("attribution_methods", method_name)  # a wrong name is said before models load
+    loaded = [LoadedModel(model.name, load(model.folder, device)) for model in models]
+    return ask(loaded, question, answer, method_name, tokens_per_batch=tokens_per_batch)
+
+
+def ask(
+    models: Sequence[LoadedModel],
+    question: str,
+    answer: str | None,
+    method_name: str,
+    *,
+    tokens_per_batch: int | None = None,
+) -> ProbeResult:
+    """Ask and attribute.
+
+    Args:
+        models: the first is the one that KeyTokens come from.
+        question: without template.
+        answer: to attribute; None: what the first model says.
+        method_name: an attribution method, with its default settings.
+        tokens_per_batch: see `logprobs.answer_logprobs`; None: what free memory allows.
+
+    Raises:
+        ProbeError: if the models read the question as different tokens.
+        PromptError: if question or answer is empty.
+        LogprobError: if they are longer than a model's context.
+    """
+    method: AttributionMethod = plugins.load("attribution_methods", method_name).Method()
+    prompt = shared_prompt(models, question)
+    own = [own_answer(model.lm, prompt) for model in models]
+    text = own[0] if answer is None else answer
+    target: Target = "base_generation" if answer is None else "gold"
+    first = models[0].lm
+    attributed = AttributedAnswer(
+        target, text, first.encode_answer(text), first.novel_positions(question, text)
+    )
+    scored = [_score(method, model.lm, prompt, attributed, tokens_per_batch) for model in models]
+    rule = KeyTokenSpec()
+    is_key = key_tokens.key_tokens(
+        scored[0].scores, prompt, rule.alpha, rule.beta, rule.normalisation
+    )
+    checked = [
+        _checks(
+            model.lm,
+            prompt,
+            attributed,
+            (method_name, scores),
+            is_key,
+            tokens_per_batch=tokens_per_batch or default_tokens(model.lm),
+        )
+        for model, scores in zip(models, scored, strict=True)
+    ]
+    return ProbeResult(
+        prompt=question,
+        answer=text,
+        target=target,
+        answer_tokens=scored[0].answer_tokens,
+        attribution=method_name,
+        tokens=prompt.tokens,
+        token_classes=token_classes(prompt, ()),
+        is_key=is_key,
+        models=tuple(
+            ProbedModel(model.name, said, s.logprob, s.scores, s.completeness_gap, *checks)
+            for model, said, s, checks in zip(models, own, scored, checked, strict=True)
+        ),
+    )
+
+
+def shared_prompt(models: Sequence[LoadedModel], question: str) -> Prompt:
+    """The question as all of the models read it.
+
+    Raises:
+        ProbeError: if they read it as different tokens.
+        PromptError: if it is empty.
+    """
+    prompts = [model.lm.encode_prompt(question) for model in models]
+    for model, prompt in zip(models, prompts, strict=True):
+        if prompt.ids != prompts[0].ids:
+            raise ProbeError(f"{model.name} and {models[0].name} read the prompt as other tokens")
+    return prompts[0]
+
+
+def own_answer(lm: LM, prompt: Prompt) -> str:
+    """What a model says, greedily, without the template."""
+    return generate(lm, [prompt.ids], MAX_NEW_TOKENS, TOKENS_PER_BATCH)[0].text
+
+
+def _score(
+    method: AttributionMethod,
+    lm: LM,
+    prompt: Prompt,
+    answer: AttributedAnswer,
+    tokens_per_batch: int | None,
+) -> TokenScores:
+    """Scores of the novel part of the answer, of all of it where nothing is novel."""
+    budget = tokens_per_batch or default_tokens(lm)
+    parts = method.attribute(lm, [prompt], [[answer]], budget)[0][0]
+    return parts[-1]
+
+
+def _checks(
+    lm: LM,
+    prompt: Prompt,
+    answer: AttributedAnswer,
+    scored: tuple[str, TokenScores],
+    is_key: tuple[bool, ...],
+    *,
+    tokens_per_batch: int,
+) -> tuple[str | None, tuple[Check, ...]]:
+    """The grade of one model's scores, and the checks that it is made of.
+
+    Args:
+        lm: the model.
+        prompt: that was attributed; so was answer.
+        answer: see prompt.
+        scored: the attribution method's name, and its scores.
+        is_key: KeyTokens.
+        tokens_per_batch: see `logprobs.answer_logprobs`.
+    """
+    method_name, scores = scored
+    asked = [_subject(prompt, answer, method_name, scores, is_key)]
+    other = grades.partner(method_name)
+    try:
+        method = plugins.load("attribution_methods", other).Method()
+        compared = _score(method, lm, prompt, answer, tokens_per_batch)
+        asked.append(_subject(prompt, answer, other, compared, is_key))
+    except BaselineError:
+        pass  # the agreement then has its reason
+    found = grades.grades(lm, asked, GradedSpec(), 0, tokens_per_batch)
+    rows = read.query_records("grade", found, "grade", example_id=TYPED)
+    own = rows[rows["method"] == method_name].astype(object)
+    of_method = own.where(own.notna(), None).to_dict("records")
+    checks = tuple(
+        Check(*(row[name] for name in ("measure", "value", "unit", "passes", "reason")))
+        for row in of_method
+    )
+    return of_method[0]["grade"], checks
+
+
+def _subject(
+    prompt: Prompt,
+    answer: AttributedAnswer,
+    method_name: str,
+    scores: TokenScores,
+    is_key: tuple[bool, ...],
+) -> grades.Subject:
+    return grades.Subject(
+        key=grades.Key("", 0, TYPED, method_name, answer.kind, scores.answer_tokens),
+        prompt_ids=prompt.ids,
+        scores=scores.scores,
+        in_question=prompt.in_question,
+        is_key=is_key,
+        answer_ids=answer.ids,
+        attributed=dict(answer.parts())[scores.answer_tokens],
+        completeness_gap=scores.completeness_gap,
+    )

@@ -1,0 +1,96 @@
+"""Models that stay in memory between questions, the least recently used one given up first."""
+
+from __future__ import annotations
+
+import gc
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from engine.live.probe import LoadedModel, ModelChoice
+from engine.models.loading import load
+from results_db import read
+
+CAPACITY = 4  # base, unlearned, retain, and the unlearned one before
+
+
+class UnknownModelError(LookupError):
+    """A model that is neither a saved run of the results file nor a folder that was offered."""
+
+
+@dataclass(frozen=True)
+class Models:
+    """What may be loaded, and where to."""
+
+    database: Path
+    folders: tuple[str, ...]  # offered beside the runs of the file
+    device: str
+
+    def find(self, names: Sequence[str]) -> list[ModelChoice]:
+        """Saved runs of the results file by their ids, or folders as they were offered.
+
+        Raises:
+            UnknownModelError: for any other name, a path of an existing model included.
+        """
+        known = {folder: ModelChoice(folder, Path(folder)) for folder in self.folders}
+        if self.database.is_file():
+            for row in read.query(self.database, "saved_models").itertuples():
+                known[row.run_id] = ModelChoice(f"{row.model} {row.method}", Path(row.path))
+        for name in names:
+            if name not in known:
+                raise UnknownModelError(f"{name!r} is no run with saved weights in {self.database}")
+        return [known[name] for name in names]
+
+
+class Residents:
+    """The models in memory, by folder and by when its files were last changed."""
+
+    def __init__(self, models: Models, capacity: int = CAPACITY) -> None:
+        """Nothing is loaded yet."""
+        self.models = models
+        self._capacity = capacity
+        self._loaded: OrderedDict[tuple[ModelChoice, int], LoadedModel] = OrderedDict()
+
+    def __len__(self) -> int:
+        """How many models are in memory."""
+        return len(self._loaded)
+
+    def get(self, names: Sequence[str]) -> list[LoadedModel]:
+        """The models of these names, in this order; loads those that are not in memory.
+
+        Raises:
+            UnknownModelError: before anything is loaded.
+            ModelLoadError: if a folder does not hold a model.
+        """
+        return [self._get(choice) for choice in self.models.find(names)]
+
+    def unload(self) -> int:
+        """Give all memory back; how many models there were."""
+        count = len(self._loaded)
+        self._loaded.clear()
+        _free()
+        return count
+
+    def _get(self, choice: ModelChoice) -> LoadedModel:
+        key = (choice, _changed(choice.folder))
+        if key not in self._loaded:
+            while len(self._loaded) >= self._capacity:
+                self._loaded.popitem(last=False)
+                _free()
+            self._loaded[key] = LoadedModel(choice.name, load(choice.folder, self.models.device))
+        self._loaded.move_to_end(key)
+        return self._loaded[key]
+
+
+def _changed(folder: Path) -> int:
+    """When a file of the folder was last changed, in ns; 0 without any."""
+    return max((file.stat().st_mtime_ns for file in folder.glob("*")), default=0)
+
+
+def _free() -> None:
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

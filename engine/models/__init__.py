@@ -1,0 +1,1 @@
+"""Models: found, checked, compared, loaded; folders, hubs, adapters, devices."""

@@ -1,0 +1,108 @@
+"""Low-rank adapters (LoRA): added to a model, switched off, and folded into its weights.
+
+A model with its adapters switched off is the start model, so that no second copy is needed.
+Source: Hu et al. 2022, arXiv:2106.09685, as peft implements it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from engine.models.lm import LM
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+NAME = "default"  # peft's name of the one adapter that a layer has
+
+
+def attach(model: PreTrainedModel, rank: int, alpha: float, targets: str, seed: int) -> None:
+    """Freeze the weights and add trainable low-rank ones; the model's output stays as it was.
+
+    Args:
+        model: changed in place.
+        rank: of each adapter, > 0.
+        alpha: an adapter's product is weighted with alpha / rank.
+        targets: names of linear layers between commas, or all-linear (all but the output layer).
+        seed: of the random half of each adapter; the other half is zero.
+    """
+    from peft import LoraConfig, inject_adapter_in_model
+
+    chosen = targets if targets == "all-linear" else [name.strip() for name in targets.split(",")]
+    config = LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=0.0, target_modules=chosen)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        inject_adapter_in_model(config, model)
+
+
+def layers(model: PreTrainedModel) -> Iterator[tuple[str, Any]]:
+    """The layers that carry an adapter, by name."""
+    for name, module in model.named_modules():
+        if hasattr(module, "lora_A"):  # peft's own mark of such a layer
+            yield name, module
+
+
+def attached(model: PreTrainedModel) -> bool:
+    """Whether the model carries adapters."""
+    return next(layers(model), None) is not None
+
+
+@contextmanager
+def switched_off(model: PreTrainedModel) -> Iterator[None]:
+    """Compute with the frozen weights alone, inside the block."""
+    carrying = [layer for _, layer in layers(model)]
+    for layer in carrying:
+        layer.enable_adapters(False)
+    try:
+        yield
+    finally:
+        for layer in carrying:
+            layer.enable_adapters(True)
+
+
+@torch.no_grad()
+def weights(model: PreTrainedModel) -> dict[str, Tensor]:
+    """The model's weights by the names it has without adapters, these added in."""
+    plain = {
+        name.replace(".base_layer.", "."): weight
+        for name, weight in model.state_dict().items()
+        if ".lora_" not in name
+    }
+    for name, layer in layers(model):
+        weight = plain[f"{name}.weight"]
+        plain[f"{name}.weight"] = weight + layer.get_delta_weight(NAME).to(weight.dtype)
+    return plain
+
+
+@torch.no_grad()
+def fold(model: PreTrainedModel) -> None:
+    """Add the adapters to the weights, in place, and take them off; all weights can be trained."""
+    for name, layer in list(layers(model)):
+        layer.base_layer.weight.add_(layer.get_delta_weight(NAME).to(layer.base_layer.weight.dtype))
+        parent, _, child = name.rpartition(".")
+        setattr(model.get_submodule(parent), child, layer.base_layer)
+    model.requires_grad_(True)
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The frozen start model: a second copy, or the policy itself with its adapters off."""
+
+    lm: LM
+
+    @contextmanager
+    def frozen(self) -> Iterator[LM]:
+        """The start model, without gradients, inside the block."""
+        with torch.no_grad(), switched_off(self.lm.model):
+            yield self.lm
+
+
+def reference(policy: LM) -> Reference:
+    """The policy as it is now, kept: copied only where all of its weights are trained."""
+    return Reference(policy if attached(policy.model) else policy.clone())

@@ -1,0 +1,382 @@
+"""Models made elsewhere: found, fetched, checked, loaded.
+
+What was fetched is noted as `checkpoint.json` in a folder of the cache; `lm.load` of that folder
+loads the model as the plan asked, so that a run, a probe and the live page all get the same.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from engine.models import checkpoint_files as files
+from engine.models import hub
+from engine.models.checkpoint_files import UnusableCheckpointError
+from engine.models.hub import Progress, Repository
+from engine.models.lm import FORMAT_FILE, LM, NOTE_FILE, quieten
+from engine.models.loading import ModelLoadError
+from engine.specs import CheckpointSpec, LoadingSpec, PromptSpec
+from engine.text import prompts
+from engine.text.prompts import PromptFormat
+from results_db.records import ModelSource
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+PLAIN = PromptFormat(prefix="Question: ", suffix="\nAnswer:", answer_prefix=" ")
+INSTRUCTION = PromptFormat(prefix="[INST] ", suffix=" [/INST]", answer_prefix=" ")
+
+
+@dataclass(frozen=True)
+class Part:
+    """A model or an adapter: a folder, and where it is from."""
+
+    folder: str
+    commit: str | None  # None for a folder that was local
+
+
+@dataclass(frozen=True)
+class Place:
+    """A part before it is fetched: a repository's commit, or a local folder."""
+
+    source: str
+    repository: Repository | None  # None for a local folder
+    folder: Path | None
+
+    @property
+    def files(self) -> dict[str, int]:
+        """Names and sizes, in bytes."""
+        if self.repository is not None:
+            return self.repository.files
+        return {
+            path.name: path.stat().st_size
+            for path in Path(str(self.folder)).iterdir()
+            if path.is_file()
+        }
+
+    @property
+    def commit(self) -> str | None:
+        """Of a repository."""
+        return None if self.repository is None else self.repository.commit
+
+
+@dataclass(frozen=True)
+class Note:
+    """What `checkpoint.json` holds."""
+
+    spec: dict[str, Any]
+    loading: dict[str, Any]
+    model: Part
+    adapter: Part | None
+    content: str
+
+
+def places(spec: CheckpointSpec) -> list[Place]:
+    """Where the model is, and then its adapter, if it has one.
+
+    Raises:
+        HubError: for a repository that cannot be had.
+        UnusableCheckpointError: for what is neither a folder nor a repository's name.
+    """
+    found = [place(spec.source, spec.revision)]
+    if spec.adapter is not None:
+        found.append(place(spec.adapter, spec.adapter_revision))
+    return found
+
+
+def place(source: str, revision: str | None) -> Place:
+    """A local folder where there is one of that name, else the repository; see `places`."""
+    folder = Path(source).expanduser()
+    if folder.is_dir():
+        if revision is not None:
+            raise UnusableCheckpointError(f"{source}: is a folder, which has no @{revision}")
+        return Place(source, None, folder.resolve())
+    if not hub.is_repository(source):
+        raise UnusableCheckpointError(
+            f"{source}: no such folder, and no name of a repository (owner/name)"
+        )
+    return Place(source, hub.look(source, revision), None)
+
+
+def to_fetch(place: Place, loading: LoadingSpec) -> int:
+    """Bytes that must be brought from the hub; 0 for what is here."""
+    if place.repository is None:
+        return 0
+    trust = loading.trust_remote_code
+    names = files.wanted(place.files, place.source, trust_remote_code=trust)
+    there = place.repository.folder
+    return sum(place.files[name] for name in names if there is None or not (there / name).is_file())
+
+
+def fetch(spec: CheckpointSpec, loading: LoadingSpec, folder: Path, progress: Progress) -> Path:
+    """Have a checkpoint here, whole and checked, and note how it is loaded.
+
+    Args:
+        spec: of the checkpoint.
+        loading: how it is to be loaded.
+        folder: from `cache.checkpoint_folder`.
+        progress: is told of bytes fetched, and of all that are needed.
+
+    Returns:
+        The folder.
+
+    Raises:
+        HubError, UnsafeNameError: for a repository that cannot be had.
+        RefusedCheckpointError, UnusableCheckpointError: for files that must not or cannot be read.
+    """
+    parts = [_fetched(one, loading, progress) for one in places(spec)]
+    content = files.content_hash(Path(part.folder) for part in parts)
+    if spec.content is not None and content != spec.content:
+        raise UnusableCheckpointError(
+            f"{spec.source}: its files have hash {content}, the plan wants {spec.content}: they "
+            "were changed; audit them anew, or write the new hash into the plan"
+        )
+    model, *adapter = parts
+    note = Note(
+        spec.model_dump(mode="json"),
+        loading.model_dump(mode="json"),
+        model,
+        adapter[0] if adapter else None,
+        content,
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    staging = folder / f"{NOTE_FILE}.{os.getpid()}"
+    staging.write_text(json.dumps(asdict(note), indent=2), encoding="utf-8")
+    staging.replace(folder / NOTE_FILE)
+    return folder
+
+
+def _fetched(found: Place, loading: LoadingSpec, progress: Progress) -> Part:
+    trust = loading.trust_remote_code
+    names = files.wanted(found.files, found.source, trust_remote_code=trust)
+    folder = found.folder
+    if found.repository is not None:
+        little = hub.download(found.repository, files.small(names), lambda *_: None)
+        files.check_safe(little, found.source, trust_remote_code=trust)
+        folder = hub.download(found.repository, names, progress)
+    files.check(Path(str(folder)), found.source, trust_remote_code=trust)
+    return Part(str(folder), found.commit)
+
+
+def read_note(folder: Path) -> Note:
+    """What was noted when a checkpoint was fetched."""
+    table = json.loads((folder / NOTE_FILE).read_text(encoding="utf-8"))
+    adapter = None if table["adapter"] is None else Part(**table["adapter"])
+    return Note(**{**table, "model": Part(**table["model"]), "adapter": adapter})
+
+
+def is_here(folder: Path) -> bool:
+    """Whether a checkpoint was fetched into this folder and is still there."""
+    if not (folder / NOTE_FILE).is_file():
+        return False
+    note = read_note(folder)
+    return all(Path(part.folder).is_dir() for part in (note.model, note.adapter) if part)
+
+
+def load(folder: Path, device: str) -> LM:
+    """The model of a noted checkpoint, loaded as its plan asks; never asks a hub.
+
+    Raises:
+        ModelLoadError: if its files are gone or do not hold a model.
+        PromptError: if it cannot be asked as the plan wants.
+    """
+    note = read_note(folder)
+    loading, source = LoadingSpec(**note.loading), note.spec["source"]
+    for part in (note.model, note.adapter):
+        if part is not None and not Path(part.folder).is_dir():
+            raise UnusableCheckpointError(
+                f"{source}: {part.folder} is gone (deleted, or evicted for the disk budget); the "
+                "command that made this run fetches it again"
+            )
+    quieten()
+    try:
+        model = _model(Path(note.model.folder), loading, device)
+        if note.adapter is not None:
+            model = _with_adapter(model, Path(note.adapter.folder))
+        tokenizer = _tokenizer(Path(note.model.folder), loading)
+    except ModelLoadError:
+        raise
+    except Exception as error:  # safetensors, tokenizers and peft raise types of their own
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UnusableCheckpointError(f"{source}: cannot be loaded as a model: {reason}") from error
+    return LM(model.eval(), tokenizer, prompt_format(tokenizer, loading.prompt, note, source))
+
+
+def _model(folder: Path, loading: LoadingSpec, device: str) -> PreTrainedModel:
+    from transformers import AutoModelForCausalLM
+
+    chosen: dict[str, Any] = {}
+    if loading.attention != "auto":
+        chosen["attn_implementation"] = loading.attention
+    if loading.device_map != "none":
+        chosen["device_map"] = loading.device_map
+    if loading.quantization != "none":
+        chosen["quantization_config"] = _quantization(loading.quantization)
+        chosen.setdefault("device_map", {"": device})
+    model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
+        folder,
+        local_files_only=True,
+        use_safetensors=True,
+        trust_remote_code=loading.trust_remote_code,
+        dtype=loading.dtype,
+        **chosen,
+    )
+    return model if "device_map" in chosen else model.to(device)
+
+
+def _quantization(kind: str) -> Any:  # noqa: ANN401 - transformers' own, imported late
+    from transformers import BitsAndBytesConfig
+
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise UnusableCheckpointError(
+            f"quantization {kind} needs the package bitsandbytes: pip install bitsandbytes"
+        )
+    if kind == "int8":
+        return BitsAndBytesConfig(load_in_8bit=True)
+    return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4")
+
+
+def _with_adapter(model: PreTrainedModel, folder: Path) -> PreTrainedModel:
+    """The model with a PEFT adapter folded into its weights."""
+    from peft import PeftModel
+
+    if getattr(model, "is_quantized", False):
+        raise UnusableCheckpointError(
+            f"{folder}: an adapter is folded into the weights, which quantized ones do not allow; "
+            "load them in bfloat16"
+        )
+    folded: PreTrainedModel = PeftModel.from_pretrained(
+        model, str(folder), local_files_only=True
+    ).merge_and_unload()
+    return folded
+
+
+def _tokenizer(folder: Path, loading: LoadingSpec) -> PreTrainedTokenizerFast:
+    """The tokenizer as it was saved: AutoTokenizer would put another pre-tokenizer into some."""
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+    own = files.table(folder / "tokenizer_config.json", str(folder)).get("auto_map")
+    if own and loading.trust_remote_code:
+        remote = AutoTokenizer.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=True
+        )
+        if not remote.is_fast:
+            raise UnusableCheckpointError(
+                f"{folder}: its own tokenizer gives no character offsets, which words need"
+            )
+        fast: PreTrainedTokenizerFast = remote
+        return fast
+    if not (folder / "tokenizer.json").is_file():
+        raise UnusableCheckpointError(
+            f"{folder}: no tokenizer.json there; AutoTokenizer.from_pretrained(SOURCE)"
+            ".save_pretrained(FOLDER) writes one"
+        )
+    saved: PreTrainedTokenizerFast = PreTrainedTokenizerFast.from_pretrained(
+        folder, local_files_only=True
+    )
+    return saved
+
+
+def prompt_format(
+    tokenizer: PreTrainedTokenizerFast, spec: PromptSpec, note: Note, source: str
+) -> PromptFormat:
+    """The text around a question that a plan asks for.
+
+    Raises:
+        PromptError: if the model has no such format.
+    """
+    saved = Path(note.model.folder) / FORMAT_FILE
+    style = spec.style if spec.style != "auto" else automatic_style(saved, tokenizer)
+    if style == "inst":
+        return INSTRUCTION
+    if style == "plain":
+        return PLAIN
+    if style == "saved":
+        if not saved.is_file():
+            raise prompts.PromptError(f"{source}: no {FORMAT_FILE} there, so no saved format")
+        return PromptFormat(**files.table(saved, source))
+    found = prompts.chat_format(tokenizer, spec.system, spec.arguments)
+    if found is None:
+        raise prompts.PromptError(
+            f"{source}: its tokenizer has no chat template; choose inst or plain"
+        )
+    return found
+
+
+def automatic_style(saved: Path, tokenizer: PreTrainedTokenizerFast) -> str:
+    """The first of saved, chat and plain that a model has."""
+    if saved.is_file():
+        return "saved"
+    return "plain" if tokenizer.chat_template is None else "chat"
+
+
+def source_row(folder: Path, lm: LM, run_id: str) -> ModelSource | None:
+    """Where a run's model is from and how it was loaded; None for one that was trained here."""
+    if not (folder / NOTE_FILE).is_file():
+        return None
+    note = read_note(folder)
+    loading = LoadingSpec(**note.loading)
+    return ModelSource(
+        run_id=run_id,
+        source=note.spec["source"],
+        revision=note.spec["revision"],
+        commit=note.model.commit,
+        adapter=note.spec["adapter"],
+        adapter_commit=None if note.adapter is None else note.adapter.commit,
+        content_hash=note.content,
+        attention=str(lm.model.config._attn_implementation),
+        device_map=None if loading.device_map == "none" else _device_map(lm),
+        quantization=None if loading.quantization == "none" else loading.quantization,
+        trusted_code=loading.trust_remote_code,
+        prompt_style=json.dumps(loading.prompt.model_dump(mode="json"), sort_keys=True),
+    )
+
+
+def _device_map(lm: LM) -> str:
+    """Module to device, as accelerate spread the model; the whole of it where it had one place."""
+    found = vars(lm.model).get("hf_device_map") or {"": lm.device}
+    return json.dumps({module: str(device) for module, device in found.items()})
+
+
+def pinned(spec: CheckpointSpec, found: list[Place]) -> CheckpointSpec:
+    """The spec with commits instead of branches, and the hash of local folders."""
+    model, *adapter = found
+    hashed = all(one.repository is None for one in found)
+    content = files.content_hash(Path(str(one.folder)) for one in found) if hashed else None
+    return spec.model_copy(
+        update={
+            "source": model.source if model.folder is None else str(model.folder),
+            "revision": model.commit,
+            "adapter": None
+            if not adapter
+            else adapter[0].source
+            if adapter[0].folder is None
+            else str(adapter[0].folder),
+            "adapter_revision": adapter[0].commit if adapter else None,
+            "content": content if spec.content is None else spec.content,
+        }
+    )
+
+
+def small_files(found: Place, loading: LoadingSpec) -> Path:
+    """A folder with at least the files that say what a model is, checked; its weights may lack."""
+    trust = loading.trust_remote_code
+    names = files.wanted(found.files, found.source, trust_remote_code=trust)
+    if found.repository is None:
+        folder = Path(str(found.folder))
+        files.check(folder, found.source, trust_remote_code=trust)
+        return folder
+    little = hub.download(found.repository, files.small(names), lambda *_: None)
+    files.check_safe(little, found.source, trust_remote_code=trust)
+    return little
+
+
+def replaced(spec: CheckpointSpec, adapter: Place) -> CheckpointSpec:
+    """The spec of a base model with an adapter on it."""
+    return spec.model_copy(
+        update={"adapter": adapter.source, "adapter_revision": adapter.commit, "content": None}
+    )

@@ -1,0 +1,162 @@
+"""Whether models can be compared: tokenizer, template, number type, shapes.
+
+Contributions and KeyTokens of the base model are laid beside those of an unlearned one by position:
+of tokens, so that both must read the same ones, or of whole words, which any tokenizer has. What
+differs is named; nothing is aligned by guessing.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from engine.models import checkpoint_files as files
+from engine.models.lm import FORMAT_FILE
+from engine.models.loading import ModelLoadError
+from engine.specs import LoadingSpec
+from engine.text.prompts import Unit
+
+SHAPES = (
+    "model_type",
+    "hidden_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "num_key_value_heads",
+    "intermediate_size",
+    "vocab_size",
+)
+READ = ("normalizer", "pre_tokenizer", "added_tokens", "model")  # parts that decide on token ids
+
+
+HINT = "; tokenizers and templates may differ with --unit word"
+
+
+class IncomparableModelsError(ValueError):
+    """Two models that cannot be laid beside each other; names the difference."""
+
+
+@dataclass(frozen=True)
+class Nature:
+    """What must be equal in models that are compared, as their small files say it."""
+
+    tokenizer: dict[str, Any]
+    special: dict[str, str]
+    template: str
+    saved_format: dict[str, Any]
+    dtype: str
+    shapes: dict[str, Any]
+
+    def differences(self, other: Nature, loading: LoadingSpec, unit: Unit = "token") -> list[str]:
+        """Each difference that matters, in words, this model first.
+
+        Args:
+            other: what this one is compared with.
+            loading: how both are loaded.
+            unit: of a comparison by words, only what no reading by words makes up for.
+        """
+        found = [] if unit == "word" else self._read_otherwise(other, loading)
+        if loading.dtype == "auto" and self.dtype != other.dtype:
+            found.append(f"dtype ({self.dtype} and {other.dtype}; --dtype loads both alike)")
+        # a vocabulary is as large as its tokenizer says
+        ignored = {"vocab_size"} if unit == "word" else set()
+        return [
+            *found,
+            *_unequal("shape", _less(self.shapes, ignored), _less(other.shapes, ignored)),
+        ]
+
+    def _read_otherwise(self, other: Nature, loading: LoadingSpec) -> list[str]:
+        """What makes other tokens of one question, or puts other text around it."""
+        found = [
+            f"tokenizer ({part}: {_size(self.tokenizer.get(part))} and "
+            f"{_size(other.tokenizer.get(part))})"
+            for part in READ
+            if self.tokenizer.get(part) != other.tokenizer.get(part)
+        ]
+        found += _unequal("special token", self.special, other.special)
+        if loading.prompt.style in ("auto", "chat") and self.template != other.template:
+            found.append("chat template")
+        if loading.prompt.style in ("auto", "saved") and self.saved_format != other.saved_format:
+            found.append(FORMAT_FILE)
+        return found
+
+
+def _less(table: dict[str, Any], ignored: set[str]) -> dict[str, Any]:
+    return {key: value for key, value in table.items() if key not in ignored}
+
+
+def _unequal(what: str, one: dict[str, Any], other: dict[str, Any]) -> list[str]:
+    return [
+        f"{what} ({key}: {one.get(key)} and {other.get(key)})"
+        for key in sorted(one.keys() | other.keys())
+        if one.get(key) != other.get(key)
+    ]
+
+
+def _size(part: Any) -> str:  # noqa: ANN401 - JSON
+    vocabulary = part.get("vocab") if isinstance(part, dict) else None
+    if vocabulary is not None:
+        return f"{len(vocabulary)} entries"
+    return f"{len(part)} entries" if isinstance(part, list) else str((part or {}).get("type"))
+
+
+def nature(folder: Path, where: str) -> Nature:
+    """What a model's folder says of it; weights are not read.
+
+    Raises:
+        ModelLoadError: for a file that is missing or no JSON.
+    """
+    config = files.table(folder / "config.json", where)
+    tokenizer = files.table(folder / "tokenizer.json", where)
+    if not tokenizer:
+        raise ModelLoadError(
+            f"{where}: no tokenizer.json there; AutoTokenizer.from_pretrained(SOURCE)"
+            ".save_pretrained(FOLDER) writes one"
+        )
+    settings = files.table(folder / "tokenizer_config.json", where)
+    tokens = ("bos_token", "eos_token")
+    special: dict[str, str] = {key: _text(settings[key]) for key in tokens if key in settings}
+    return Nature(
+        tokenizer={part: tokenizer.get(part) for part in READ},
+        special=special,
+        template=template(folder, where),
+        saved_format=files.table(folder / FORMAT_FILE, where),
+        dtype=str(config.get("dtype", config.get("torch_dtype", "float32"))),
+        shapes={key: config[key] for key in SHAPES if key in config},
+    )
+
+
+def template(folder: Path, where: str) -> str:
+    """The chat template beside a tokenizer, or within its settings; empty without one."""
+    path = folder / "chat_template.jinja"
+    if path.is_file():
+        return path.read_text(encoding="utf-8")
+    found = files.table(folder / "tokenizer_config.json", where).get("chat_template")
+    if found is None:
+        found = files.table(folder / "chat_template.json", where).get("chat_template")
+    return found if isinstance(found, str) else json.dumps(found) if found else ""
+
+
+def _text(token: Any) -> str:  # noqa: ANN401 - JSON: a string, or an object with its content
+    return str(token["content"]) if isinstance(token, dict) else str(token)
+
+
+def require(
+    base: tuple[str, Nature],
+    other: tuple[str, Nature],
+    loading: LoadingSpec,
+    unit: Unit = "token",
+) -> None:
+    """Refuse models that cannot be compared.
+
+    Raises:
+        IncomparableModelsError: naming both models and every difference.
+    """
+    found = base[1].differences(other[1], loading, unit)
+    if found:
+        by_words = len(base[1].differences(other[1], loading, "word")) < len(found)
+        raise IncomparableModelsError(
+            f"{base[0]} and {other[0]} cannot be compared {unit} by {unit}, they differ in: "
+            f"{'; '.join(found)}{HINT if by_words else ''}"
+        )

@@ -1,0 +1,1 @@
+"""Plans: the shipped studies, and TOML read into complete runs."""

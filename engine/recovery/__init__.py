@@ -1,0 +1,1 @@
+"""Recovery: attempts to bring knowledge back, each beside its placebos."""

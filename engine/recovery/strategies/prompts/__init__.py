@@ -1,0 +1,1 @@
+"""Rung 3: another prompt, without KeyTokens."""

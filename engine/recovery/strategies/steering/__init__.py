@@ -1,0 +1,1 @@
+"""Rung 2: the words emphasised inside the model."""

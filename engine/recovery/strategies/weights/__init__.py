@@ -1,0 +1,1 @@
+"""Rung 4: changed weights, the plain question."""

@@ -1,0 +1,1 @@
+"""Rung 1: the words emphasised by wording."""

@@ -1,0 +1,263 @@
+"""Models made elsewhere, as a plan names them: where they are, how they are loaded and asked."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
+
+from engine.text.prompts import Unit
+
+Dtype = Literal["auto", "float32", "bfloat16", "float16"]
+Attention = Literal["auto", "eager", "sdpa", "flash_attention_2"]
+DeviceMap = Literal["none", "auto", "balanced", "balanced_low_0", "sequential"]
+Quantization = Literal["none", "int8", "nf4"]
+PromptStyle = Literal["auto", "saved", "chat", "inst", "plain"]
+
+
+class Strict(BaseModel):
+    """Immutable, and unknown keys are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class PromptSpec(Strict):
+    """The text around a question.
+
+    `saved`: the prompt_format.json beside the weights. `chat`: the tokenizer's chat template, with
+    these arguments. `inst`: `[INST] question [/INST]`. `plain`: `Question: … Answer:`. `auto`: the
+    first of saved, chat and plain that the model has.
+    """
+
+    style: PromptStyle = "auto"
+    system: str | None = None  # a system message, for `chat`
+    arguments: dict[str, str | int | float | bool] = {}  # of the chat template, for `chat`
+
+
+class LoadingSpec(Strict):
+    """How weights become a model; one for all that are compared, so that they can be."""
+
+    dtype: Dtype = "auto"  # auto: as the weights are stored
+    attention: Attention = "auto"  # auto: what transformers chooses for the architecture
+    device_map: DeviceMap = "none"  # how accelerate spreads one model over several GPUs
+    quantization: Quantization = "none"  # by bitsandbytes, while loading
+    trust_remote_code: bool = False  # run Python files that come with the weights
+    prompt: PromptSpec = PromptSpec()
+
+
+class CheckpointSpec(Strict):
+    """A repository of the hub or a local folder, and perhaps a PEFT adapter on it."""
+
+    source: str  # owner/name on the hub, or a folder
+    revision: str | None = None  # branch, tag or commit of a repository; None: its main branch
+    adapter: str | None = None  # a repository or a folder, whose weights are folded in
+    adapter_revision: str | None = None
+    content: str | None = None  # hash that folders must have, as `checkpoints.content_hash` says
+
+
+class UnlearnedSpec(Strict):
+    """A checkpoint that somebody unlearned: by which method, as its name or its owner says."""
+
+    method: str  # one of our methods, or any label
+    checkpoint: CheckpointSpec
+    settings: dict[str, Any] = {}  # hyperparameters, as far as they are known
+
+
+class ExistingModel(Strict):
+    """A model made elsewhere, the one that never saw the forget set, and those unlearned from it.
+
+    Methods of the plan start from `base`; checkpoints of `unlearned` are measured as they are.
+    """
+
+    base: CheckpointSpec
+    retain: CheckpointSpec | None = None
+    loading: LoadingSpec = LoadingSpec()
+    unlearned: tuple[UnlearnedSpec, ...] = ()
+
+    @property
+    def architecture(self) -> str:
+        """What is known of it before it is loaded."""
+        return "not loaded"
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        seen = [one.model_dump_json() for one in self.unlearned]
+        twice = next((one for one in self.unlearned if seen.count(one.model_dump_json()) > 1), None)
+        if twice is not None:
+            raise ValueError(f"unlearned has {twice.checkpoint.source} twice")
+        return self
+
+    def of_run(self, method: str) -> ExistingModel:
+        """What a run of a method depends on, so that its id does not change with the others."""
+        retain = self.retain if method == "retrain" else None
+        return self.model_copy(update={"retain": retain, "unlearned": ()})
+
+
+class BenchmarkData(Strict):
+    """With what arguments a benchmark's `load` is called."""
+
+    path: str | None = None  # of its data: a folder, or an id on a hub; short for settings.path
+    settings: dict[str, Any] = {}
+    limit: int | None = Field(None, gt=0)  # questions of each split that are asked, drawn by seed
+
+    @model_validator(mode="after")
+    def _one_path(self) -> Self:
+        if self.path is not None and "path" in self.settings:
+            raise ValueError("path and settings.path are one setting, give one of them")
+        return self
+
+    def arguments(self) -> dict[str, Any]:
+        """What the benchmark's `load` is called with."""
+        return self.settings if self.path is None else {**self.settings, "path": self.path}
+
+
+class BenchmarkSpec(BenchmarkData):
+    """Which benchmark, with what data."""
+
+    name: str
+
+
+class PlannedBenchmark(BenchmarkData):
+    """The data of one benchmark of a plan, and the models that it is run on."""
+
+    models: tuple[str, ...] = ()  # names of the plan's models; empty: all of them
+
+    def spec(self, name: str) -> BenchmarkSpec:
+        """Which benchmark it is."""
+        return BenchmarkSpec(name=name, path=self.path, settings=self.settings, limit=self.limit)
+
+
+class ChosenSettings(Strict):
+    """Settings of methods for some models and benchmarks; they replace those of `methods`."""
+
+    models: tuple[str, ...] = ()  # empty: all of the plan's models
+    benchmarks: tuple[str, ...] = ()  # empty: all of the plan's benchmarks
+    methods: dict[str, dict[str, Any]]
+
+    def concerns(self, benchmark: str, model: str) -> bool:
+        """Whether they hold for this model on this benchmark."""
+        return (not self.models or model in self.models) and (
+            not self.benchmarks or benchmark in self.benchmarks
+        )
+
+
+class TrainingSpec(Strict):
+    """How a model is trained from scratch, and what it must reach."""
+
+    epochs: int = Field(12, gt=0)
+    batch_size: int = Field(32, gt=0)
+    learning_rate: float = Field(4e-3, gt=0)
+    weight_decay: float = Field(0.01, ge=0)
+    warmup_steps: int = Field(20, ge=0)
+    criterion: Literal["correct", "rouge_l_recall"] = "correct"  # of the greedy answers, mean
+    minimum: float = Field(0.95, ge=0, le=1)  # of the criterion, or the training has failed
+
+
+class ModelSpec(Strict):
+    """A small causal model built from its config class and trained here."""
+
+    architecture: Literal["llama", "gpt_neox", "qwen2"]
+    hidden_size: int = Field(128, gt=0)
+    intermediate_size: int = Field(352, gt=0)
+    layers: int = Field(4, gt=0)
+    heads: int = Field(4, gt=0)
+    vocabulary: int = Field(2048, ge=300)
+    context: int = Field(256, gt=0)
+    training: TrainingSpec = TrainingSpec()
+
+
+def _kind_of_model(table: object) -> str:
+    """Whether a plan's table, or a spec, is of a model made elsewhere: such a one has a base."""
+    is_existing = "base" in table if isinstance(table, dict) else isinstance(table, ExistingModel)
+    return "existing" if is_existing else "trained"
+
+
+AnyModel = Annotated[
+    Annotated[ModelSpec, Tag("trained")] | Annotated[ExistingModel, Tag("existing")],
+    Discriminator(_kind_of_model),
+]
+
+
+class KeyTokenSpec(Strict):
+    """The KeyToken rule: see `attribute.key_tokens`."""
+
+    alpha: float = Field(0.2, ge=0, le=1)
+    beta: int = Field(3, ge=0)
+    normalisation: Literal["max", "sum"] = "max"
+
+
+class AttributionSpec(Strict):
+    """One attribution method, and on what it is run."""
+
+    splits: tuple[Literal["forget", "retain", "general"], ...] = ("forget", "retain", "general")
+    targets: tuple[Literal["gold", "own_generation"], ...] = ("gold", "own_generation")
+    settings: dict[str, Any] = {}
+
+
+class GradedSpec(Strict):
+    """Which attributions are graded, and how: see `grades.py`."""
+
+    prompts: Annotated[int, Field(ge=0)] | Literal["all"] = 0  # of forget, and of retain
+    top: int = Field(3, gt=0)  # tokens deleted where there are no KeyTokens
+    draws: int = Field(5, gt=0)  # sets of random tokens that are deleted instead
+    replacement: str = Field("the", min_length=1)  # its last token stands in for each token
+
+
+class ProbeSpec(Strict):
+    """What is measured on every checkpoint."""
+
+    retain_groups: int = Field(20, gt=0)  # people whose prompts are attributed
+    general_questions: int = Field(60, gt=0)  # general prompts that are attributed
+    trajectory_points: int = Field(5, gt=0)  # measurements after step 0, evenly spaced
+    max_new_tokens: int = Field(14, gt=0)
+    tokens_per_batch: int = Field(2048, gt=0)
+    key_tokens: KeyTokenSpec = KeyTokenSpec()
+    key_token_method: str = "leave_one_out"
+    attribution: dict[str, AttributionSpec] = {}
+    recovery: dict[str, dict[str, Any]] = {}
+    graded: GradedSpec = GradedSpec()
+    recovery_prompts: Annotated[int, Field(gt=0)] | Literal["all"] = "all"  # that attempts are on
+    recovery_draws: int = Field(3, gt=0)  # of each placebo whose words are drawn
+    resamples: int | None = Field(None, ge=0)  # of plain prompts; None: one for each emphasis
+    resample_temperature: float = Field(1.0, gt=0)
+    restored_attempts: int = Field(12, ge=0)  # recovered, and as many others, of each strategy
+    trajectory_strategy: str = "repeat"  # the emphasis that is also measured during unlearning
+    tasks: dict[str, dict[str, Any]] = {}  # measured on the final weights; left out of ids if empty
+    unit: Unit = "token"  # that has a contribution; left out of ids if token
+
+
+class RunSpec(Strict):
+    """One run, complete enough to repeat it."""
+
+    benchmark: BenchmarkSpec
+    model_name: str
+    model: AnyModel
+    method: str
+    settings: dict[str, Any]
+    seed: int
+    probe: ProbeSpec
+    checkpoint: CheckpointSpec | None = None  # measured as it is, instead of unlearning here
+
+    @property
+    def run_id(self) -> str:
+        """First 12 hex digits of the SHA-256 of the canonical spec."""
+        return digest(self.canonical())[:12]
+
+    def canonical(self) -> str:
+        """The spec as JSON with sorted keys, but for what came later and is not used."""
+        document = self.model_dump(mode="json")
+        for table, later in ((document, "checkpoint"), (document["benchmark"], "limit")):
+            if table[later] is None:
+                del table[later]
+        if not self.probe.tasks:  # the table came after runs were published
+            del document["probe"]["tasks"]
+        if self.probe.unit == "token":  # so did the choice
+            del document["probe"]["unit"]
+        return json.dumps(document, sort_keys=True)
+
+
+def digest(text: str) -> str:
+    """SHA-256 in hex."""
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,1 @@
+"""Study: every run of a plan, from weights to rows, on this machine."""

@@ -1,0 +1,68 @@
+"""Where trained models are kept: one folder each, named by the hash of what made it."""
+
+from __future__ import annotations
+
+import json
+import os
+from functools import lru_cache
+from importlib.metadata import version
+from pathlib import Path
+
+from engine import plugins
+from engine.benchmarks.benchmark import Benchmark
+from engine.specs import BenchmarkSpec, CheckpointSpec, ExistingModel, LoadingSpec, RunSpec, digest
+
+RECIPE = 1  # raised when engine/train.py changes what it makes of the same spec
+
+
+def default_folder() -> Path:
+    """`UNPACT_CACHE`, else the user's cache folder."""
+    chosen = os.environ.get("UNPACT_CACHE")
+    if chosen:
+        return Path(chosen)
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "unpact"
+
+
+@lru_cache(maxsize=4)
+def _load_benchmark(name: str, settings: str) -> Benchmark:
+    load = plugins.load("benchmarks", name).load
+    benchmark: Benchmark = plugins.call(load, json.loads(settings), f"benchmarks.{name}")
+    return benchmark
+
+
+def benchmark(spec: BenchmarkSpec) -> Benchmark:
+    """The benchmark of a spec, made once a process.
+
+    Raises:
+        SettingsError: for a setting that it does not take; and whatever its `load` raises.
+    """
+    whole = _load_benchmark(spec.name, json.dumps(spec.arguments(), sort_keys=True))
+    return whole if spec.limit is None else whole.limited(spec.limit, 0)
+
+
+@lru_cache(maxsize=16)
+def _corpus_hash(name: str, settings: str) -> str:
+    return digest(repr(_load_benchmark(name, settings).corpus))
+
+
+def model_folder(cache: Path, run: RunSpec, *, with_forget: bool) -> Path:
+    """The folder of a trained model, named by a hash of corpus, spec, seed and torch version.
+
+    Raises:
+        NoCorpusError: if the benchmark has nothing to train on.
+    """
+    if isinstance(run.model, ExistingModel):
+        raise TypeError(f"{run.model_name} is not trained here")
+    benchmark(run.benchmark).require_corpus()
+    corpus = _corpus_hash(run.benchmark.name, json.dumps(run.benchmark.arguments(), sort_keys=True))
+    model = run.model.model_dump_json()
+    made_of = [RECIPE, corpus, model, run.seed, with_forget, version("torch")]
+    role = "base" if with_forget else "retain"
+    return cache / "models" / f"{run.model.architecture}-{role}-{digest(json.dumps(made_of))[:16]}"
+
+
+def checkpoint_folder(cache: Path, spec: CheckpointSpec, loading: LoadingSpec) -> Path:
+    """The folder that notes how a model made elsewhere is loaded, once it is fetched."""
+    made_of = [spec.model_dump(mode="json"), loading.model_dump(mode="json")]
+    return cache / "checkpoints" / digest(json.dumps(made_of, sort_keys=True))[:16]

@@ -1,0 +1,66 @@
+"""What workers are handed and what they say: plain, picklable, free of torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from engine.attribution.base_scores import BaseScores
+from engine.specs import CheckpointSpec, LoadingSpec, RunSpec
+
+Report = Callable[[str, int, int], None]  # stage, done, total
+
+
+@dataclass(frozen=True)
+class Event:
+    """A worker's word on where a run stands."""
+
+    run_id: str
+    stage: str
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
+class TrainJob:
+    """Train one model into a folder, unless it is there."""
+
+    spec: RunSpec  # the run that reports its progress
+    folder: Path
+    with_forget: bool
+
+
+@dataclass(frozen=True)
+class FetchJob:
+    """Have one model that was made elsewhere here, noted in a folder of the cache."""
+
+    spec: RunSpec  # the run that reports its progress
+    folder: Path
+    checkpoint: CheckpointSpec
+    loading: LoadingSpec
+
+
+@dataclass(frozen=True)
+class RunJob:
+    """One run, with everything that it needs from others."""
+
+    spec: RunSpec
+    folder: Path  # the weights it starts from
+    base_folder: Path
+    base_run_id: str
+    retain_run_id: str | None
+    sham_run_id: str | None
+    base_scores: BaseScores | None  # None for the base run itself
+    save_every: int = 100  # steps between two savings of the training state
+
+    @property
+    def cache(self) -> Path:
+        """The cache folder that the models are in."""
+        return self.folder.parent.parent
+
+
+def now() -> str:
+    """The time in UTC, ISO 8601, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,346 @@
+"""A whole study: train what is needed, run what is not done, publish each run as it finishes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from engine.attribution.base_scores import BaseScores, base_scores, base_scores_of
+from engine.plans.plan import Plan
+from engine.specs import CheckpointSpec, ExistingModel, ModelSpec, RunSpec
+from engine.study import cache
+from engine.study.jobs import Event, FetchJob, RunJob, TrainJob, now
+from results_db import spool, store
+from results_db.guard import GuardTimeoutError
+from results_db.records import Progress, RunResult, Study
+
+if TYPE_CHECKING:
+    from engine.study.fetch import Fetcher
+
+
+class StudyError(RuntimeError):
+    """A study that cannot go on."""
+
+
+Preparation = TrainJob | FetchJob  # of a model, in a folder of its own
+Job = RunSpec | Preparation
+POLL_SECONDS = 0.3
+COMMIT_SECONDS = 10.0  # to wait for the results file before a run is spooled beside it
+NOTE_SECONDS = 1.0  # to wait before a note of progress is left out
+LONG_SECONDS = 600.0  # to wait before the first run, and after the last for what is spooled
+
+
+class Executor(Protocol):
+    """Runs jobs somewhere and says when they end."""
+
+    slots: int
+    """Jobs that run side by side; more are not submitted, so that the next one can be chosen."""
+
+    def submit_training(self, job: TrainJob) -> Future[Path]:
+        """Start training a model; the future gives its folder."""
+
+    def submit_run(self, job: RunJob) -> Future[RunResult]:
+        """Start a run; the future gives its rows."""
+
+    def wait(self, futures: Iterable[Future[Any]], seconds: float) -> set[Future[Any]]:
+        """The futures that are done, after at most so many seconds."""
+
+    def events(self) -> list[Event]:
+        """What workers said since the last call."""
+
+    def stop(self) -> None:
+        """End all workers, whatever they are doing."""
+
+
+class Listener(Protocol):
+    """Shows a study's progress to somebody."""
+
+    def stage(self, event: Event) -> None:
+        """A stage of a run moved."""
+
+    def finished(self, result: RunResult) -> None:
+        """A run was published."""
+
+    def waiting(self, reason: str) -> None:
+        """The results file cannot be written now; the study tries again."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """How a study ended."""
+
+    done_before: int
+    complete: int
+    failed: tuple[tuple[str, str, str], ...]  # run id, method, error
+
+
+def run_study(
+    plan: Plan,
+    path: Path,
+    cache_folder: Path,
+    executor_of: Callable[[], Executor],
+    listener: Listener,
+    disk_budget: int | None = None,
+) -> Summary:
+    """Run everything that is not done yet; one transaction for each finished run.
+
+    Args:
+        plan: what to run.
+        path: the results file, made if missing.
+        cache_folder: where trained models are kept.
+        executor_of: starts the workers; called only if there is something to do.
+        listener: is told of every stage and every finished run.
+        disk_budget: bytes that models fetched from a hub may take at once; None: no bound.
+
+    Returns:
+        How many runs were done before, completed now, and failed, with their errors.
+    """
+    for name, benchmark in plan.benchmarks.items():
+        data = cache.benchmark(benchmark.spec(name))  # what is missing is said before any file is
+        models = (plan.models[model] for model in benchmark.models or plan.models)
+        if any(isinstance(model, ModelSpec) for model in models):  # trained on its corpus
+            data.require_corpus()
+    store.create(path, LONG_SECONDS)
+    study = Study(plan.name, plan.model_dump_json(indent=2), now())
+    store.plan_study(path, study, plan.planned(), LONG_SECONDS)
+    finished = store.finished_runs(path, LONG_SECONDS)
+    todo = [run for run in plan.runs() if run.run_id not in finished]
+    done_before = len(plan.runs()) - len(todo)
+    if not todo:
+        return Summary(done_before, 0, ())
+    executor, fetcher = executor_of(), _fetcher_of(plan, disk_budget)
+    try:
+        loop = _Loop(plan, path, cache_folder, executor, fetcher, listener, todo, finished)
+        loop.run()
+    finally:
+        executor.stop()
+        if fetcher is not None:
+            fetcher.stop()
+    return Summary(done_before, loop.complete, tuple(loop.failed))
+
+
+def _fetcher_of(plan: Plan, disk_budget: int | None) -> Fetcher | None:
+    """What brings models that were made elsewhere; None where the plan has none."""
+    if not any(isinstance(model, ExistingModel) for model in plan.models.values()):
+        return None
+    from engine.study.fetch import Fetcher  # loads torch
+
+    return Fetcher(disk_budget)
+
+
+@dataclass(frozen=True)
+class _Needs:
+    """What must be there before a run can start, and what it refers to."""
+
+    references: tuple[str, str | None, str | None]  # ids of the base, retain and sham run
+    models: dict[Path, Preparation]  # by folder; the base model first, then where it starts from
+
+    @property
+    def base_run_id(self) -> str:
+        """The run that settles KeyTokens."""
+        return self.references[0]
+
+
+@dataclass
+class _Loop:
+    """Start what is ready, in the plan's order, and publish what is done, until nothing is left."""
+
+    plan: Plan
+    path: Path
+    cache_folder: Path
+    executor: Executor
+    fetcher: Fetcher | None
+    listener: Listener
+    todo: list[RunSpec]
+    finished: set[str]
+    needs: dict[str, _Needs] = field(default_factory=dict)  # by run id
+    missing: dict[Path, Preparation] = field(default_factory=dict)  # by folder, not started yet
+    there: set[Path] = field(default_factory=set)  # folders of models that are trained or fetched
+    running: dict[Future[Any], Job] = field(default_factory=dict)
+    unpublished: list[RunResult] = field(default_factory=list)
+    scores: dict[str, BaseScores] = field(default_factory=dict)
+    full: bool = False  # the next model does not fit into the disk budget until a run ends
+    complete: int = 0
+    failed: list[tuple[str, str, str]] = field(default_factory=list)
+
+    def run(self) -> None:
+        """Work until every run is published, complete or failed."""
+        for run in self.todo:
+            needs = self.needs[run.run_id] = self._needs_of(run)
+            for folder, preparation in needs.models.items():
+                self.missing.setdefault(folder, preparation)  # once for all that share the model
+        while self.todo or self.running or self.unpublished:
+            self._start_ready_jobs()
+            for future in self.executor.wait(self.running, POLL_SECONDS):
+                self._take(future, self.running.pop(future))
+            self._publish()
+            self._show_progress()
+        self._take_in()
+
+    def _needs_of(self, run: RunSpec) -> _Needs:
+        """The base model, the model that a run starts from, and its reference runs."""
+        found = self.plan.models[run.model_name]
+        if isinstance(found, ExistingModel):
+            wanted = (found.base, run.checkpoint or (run.method == "retrain" and found.retain))
+            fetches = [self._fetch_of(run, found, one) for one in wanted if one]
+            return _Needs(self.plan.references(run), {job.folder: job for job in fetches})
+        models: dict[Path, Preparation] = {}
+        for with_forget in (True,) if run.method != "retrain" else (True, False):
+            method = "none" if with_forget else "retrain"
+            owner = self.plan.run_of(run.benchmark.name, run.model_name, method, run.seed)
+            folder = cache.model_folder(self.cache_folder, owner, with_forget=with_forget)
+            models[folder] = TrainJob(owner, folder, with_forget)
+        return _Needs(self.plan.references(run), models)
+
+    def _fetch_of(self, run: RunSpec, model: ExistingModel, spec: CheckpointSpec) -> FetchJob:
+        folder = cache.checkpoint_folder(self.cache_folder, spec, model.loading)
+        return FetchJob(run, folder, spec, model.loading)
+
+    def _start_ready_jobs(self) -> None:
+        self._start_fetch()
+        while self._busy() < self.executor.slots and (job := self._next_job()) is not None:
+            if isinstance(job, TrainJob):
+                del self.missing[job.folder]
+                self.running[self.executor.submit_training(job)] = job
+            else:
+                self.todo.remove(job)
+                self.running[self.executor.submit_run(self._job(job))] = job
+
+    def _busy(self) -> int:
+        """Jobs that are with workers; a fetch is not."""
+        return sum(not isinstance(job, FetchJob) for job in self.running.values())
+
+    def _start_fetch(self) -> None:
+        """Begin with the next model to fetch, beside the runs, as far as the disk budget goes."""
+        fetches = [job for job in self.missing.values() if isinstance(job, FetchJob)]
+        is_fetching = any(isinstance(job, FetchJob) for job in self.running.values())
+        if self.fetcher is None or not fetches or is_fetching:
+            return
+        job, may_wait = fetches[0], bool(self.running) or self._next_job() is not None
+        if self.full and may_wait:  # asked the hub for its size before; a run that ends makes room
+            return
+        self.full = may_wait and not self.fetcher.fits(job, self._needed())
+        if not self.full:
+            del self.missing[job.folder]
+            self.running[self.fetcher.submit(job, self._needed)] = job
+
+    def _needed(self) -> set[Path]:
+        """Folders of models that a run which has not ended needs."""
+        runs = [*self.todo, *(job for job in self.running.values() if isinstance(job, RunSpec))]
+        return {folder for run in runs for folder in self.needs[run.run_id].models} & self.there
+
+    def _next_job(self) -> RunSpec | TrainJob | None:
+        """The first run that can start now, else a training for the first that cannot."""
+        ready = next((run for run in self.todo if self._is_ready(run)), None)
+        trainings = (job for job in self.missing.values() if isinstance(job, TrainJob))
+        return ready or next(trainings, None)
+
+    def _is_ready(self, run: RunSpec) -> bool:
+        needs = self.needs[run.run_id]
+        is_base = run.run_id == needs.base_run_id
+        return needs.models.keys() <= self.there and (is_base or needs.base_run_id in self.finished)
+
+    def _job(self, run: RunSpec) -> RunJob:
+        needs = self.needs[run.run_id]
+        base, retain, sham = needs.references
+        if run.run_id != base and base not in self.scores:
+            self.scores[base] = base_scores(self.path, base)
+        base_folder, *other = needs.models
+        return RunJob(
+            spec=run,
+            folder=other[0] if other else base_folder,
+            base_folder=base_folder,
+            base_run_id=base,
+            retain_run_id=retain,
+            sham_run_id=sham,
+            base_scores=self.scores.get(base) if run.run_id != base else None,
+            save_every=self.plan.save_every,
+        )
+
+    def _take(self, future: Future[Any], job: Job) -> None:
+        error = future.exception()
+        if isinstance(error, BrokenProcessPool):
+            raise StudyError(
+                "a worker process was killed, perhaps for want of memory; what was committed "
+                "stays, the same command goes on there (try --workers 1)"
+            ) from error
+        if isinstance(job, RunSpec):
+            self.unpublished.append(
+                future.result() if error is None else self._failed(job, _said(error))
+            )
+        elif error is None:
+            self.there.add(job.folder)
+        else:
+            self._give_up(lambda needs: job.folder in needs.models, _said(error))
+
+    def _give_up(self, concerns: Callable[[_Needs], bool], error: str) -> None:
+        """Record every run that cannot start any more as failed."""
+        for run in [run for run in self.todo if concerns(self.needs[run.run_id])]:
+            self.todo.remove(run)
+            self.unpublished.append(self._failed(run, error))
+
+    def _failed(self, run: RunSpec, error: str) -> RunResult:
+        from engine.study.run import failed_result  # loads what a study with nothing to do spares
+
+        return failed_result(run, self.needs[run.run_id].references, error)
+
+    def _publish(self) -> None:
+        """Commit what is done; while somebody holds the file, spool it beside and go on."""
+        while self.unpublished:
+            result = self.unpublished.pop(0)
+            if result.run.method == "none" and result.run.error is None:
+                self.scores[result.run.run_id] = base_scores_of(result)
+            reason = store.publish_or_spool(self.path, result, COMMIT_SECONDS)
+            if reason is not None:
+                self.listener.waiting(f"run {result.run.run_id} is kept beside the file: {reason}")
+            self._count(result)
+
+    def _take_in(self) -> None:
+        """Wait, at the end, for the file to be free for what was spooled."""
+        deadline = time.monotonic() + LONG_SECONDS
+        while spool.waiting(self.path):
+            try:
+                store.create(self.path, COMMIT_SECONDS)
+            except GuardTimeoutError as error:
+                self.listener.waiting(f"{len(spool.waiting(self.path))} runs are beside: {error}")
+                if time.monotonic() >= deadline:
+                    return
+
+    def _count(self, result: RunResult) -> None:
+        run, self.full = result.run, False
+        if run.error is None:
+            self.complete += 1
+            self.finished.add(run.run_id)
+        else:
+            self.failed.append((run.run_id, run.method, run.error))
+            self._give_up(
+                lambda needs: needs.base_run_id == run.run_id,
+                f"its base run failed: {run.error}",
+            )
+        self.listener.finished(result)
+
+    def _show_progress(self) -> None:
+        """Tell the listener, and write the latest stage of each run into the file."""
+        latest: dict[str, Event] = {}
+        for event in (*self.executor.events(), *(self.fetcher.events() if self.fetcher else ())):
+            self.listener.stage(event)
+            latest[event.run_id] = event
+        for event in latest.values():
+            if event.run_id in self.finished:
+                continue
+            progress = Progress(event.run_id, event.stage, event.done, event.total, now())
+            try:
+                store.note_progress(self.path, progress, NOTE_SECONDS)
+            except GuardTimeoutError:  # progress is only shown; results are waited for
+                return
+
+
+def _said(error: BaseException) -> str:
+    """An error of our own as it is; any other with its type, for whoever mends it."""
+    ours = type(error).__module__.startswith("engine.")
+    return str(error) if ours else f"{type(error).__name__}: {error}"

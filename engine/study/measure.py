@@ -1,0 +1,395 @@
+"""What is measured on the weights as they are now: answers, contributions, emphasis.
+
+The base run settles KeyTokens, on the model before unlearning; every other run is handed its
+contributions and KeyTokens, and measures beside them.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+
+from engine import plugins
+from engine.attribution import attribute, by_word, grades, key_tokens
+from engine.attribution import emphasised_focus as restored
+from engine.attribution.attribute import AttributionMethod
+from engine.attribution.base_scores import BaseScores
+from engine.benchmarks.benchmark import Benchmark
+from engine.inference import questions as evaluate
+from engine.models.lm import LM
+from engine.recovery import attempts as recover
+from engine.recovery import placebos
+from engine.recovery.attempts import Attempt, Strategies
+from engine.recovery.placebos import NEUTRAL_WORD, WordChoice
+from engine.recovery.strategies import Source
+from engine.specs import AttributionSpec, ProbeSpec, RunSpec
+from engine.study import statistics
+from engine.study.jobs import Report
+from engine.tasks import plain_text
+from engine.tasks.subject import Subject
+from engine.text.prompts import Prompt, by_words
+from engine.unlearning import gradient_shares
+from engine.unlearning.loop import Objective, UnlearningError
+from results_db.records import (
+    EMPHASIS_ARMS,
+    Answer,
+    AnswerTokenClass,
+    Attribution,
+    Checkpoint,
+    EmphasisedFocus,
+    Example,
+    Grade,
+    Recovery,
+    RecoveryStrategy,
+    Split,
+    Statistic,
+    Step,
+    Target,
+    TextTokenClass,
+    Utility,
+)
+
+PROBED: tuple[Split, ...] = ("forget", "retain", "general")
+Keys = dict[tuple[str, str, str], tuple[bool, ...]]
+# (attribution method, answer tokens, example id) -> KeyToken mask of the base model
+BY_TOKEN = "measured by token, and this run is read by words (probe.unit)"
+
+
+@dataclass
+class Rows:
+    """What a run has measured so far."""
+
+    checkpoints: list[Checkpoint] = field(default_factory=list)
+    steps: list[Step] = field(default_factory=list)
+    answers: list[Answer] = field(default_factory=list)
+    attributions: list[Attribution] = field(default_factory=list)
+    recoveries: list[Recovery] = field(default_factory=list)
+    utilities: list[Utility] = field(default_factory=list)
+    statistics: list[Statistic] = field(default_factory=list)
+    grades: list[Grade] = field(default_factory=list)
+    emphasised_focus: list[EmphasisedFocus] = field(default_factory=list)
+    answer_classes: list[AnswerTokenClass] = field(default_factory=list)
+    text_classes: list[TextTokenClass] = field(default_factory=list)
+    recovery_strategies: list[RecoveryStrategy] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+class Measurement:
+    """The measurements of one run, step after step, and the rows that they gave."""
+
+    def __init__(
+        self,
+        spec: RunSpec,
+        lm: LM,
+        benchmark: Benchmark,
+        base: tuple[str, BaseScores | None],
+        report: Report,
+    ) -> None:
+        """Nothing is measured yet.
+
+        Args:
+            spec: of the run.
+            lm: the weights that are measured, changed in place between two measurements.
+            benchmark: of the spec.
+            base: id of the base run and its contributions; None for the base run itself.
+            report: is told of every stage.
+        """
+        self.spec, self.probe, self.lm, self.benchmark = spec, spec.probe, lm, benchmark
+        self.base_run_id, self.base_scores = base
+        self.report, self.rows, self.step = report, Rows(), 0
+        known = self.base_scores or {}
+        self.keys: Keys = {key: mask for key, (_, mask) in known.items() if mask is not None}
+
+    def answer(self, step: int) -> None:
+        """What is measured first at a step, on which it may depend whether that is the last."""
+        self.step = step
+        self.evaluate()
+
+    def correct(self, split: Split) -> float:
+        """Fraction of a split's questions that were answered correctly at this step, in [0, 1].
+
+        Raises:
+            UnlearningError: if the benchmark has no question of this split.
+        """
+        asked = {example.example_id for example in self.benchmark.questions(split)}
+        of_split = [
+            a.correct for a in self.rows.answers if a.step == self.step and a.example_id in asked
+        ]
+        if not of_split:
+            raise UnlearningError(
+                f"stop_when names {split}_correct, and the benchmark asks no such question",
+                self.step,
+            )
+        return sum(of_split) / len(of_split)
+
+    def measure(self, *, is_final: bool, objective: Objective | None = None) -> None:
+        """The rest of what is measured at a step; contributions at the last one alone."""
+        self.look_into(objective, is_final=is_final)
+        if is_final:
+            self.attribute()
+        self.recover(is_final=is_final)
+        if is_final:
+            self.score_tasks()
+
+    def evaluate(self) -> None:
+        """Plain answers to every question, and every task."""
+        questions = self.benchmark.questions("forget", "retain", "general")
+        with self.timed("evaluate", 0, 1):
+            self.rows.answers += evaluate.answers(
+                self.lm, self.benchmark, questions, self.place, self.probe
+            )
+            self.rows.utilities += plain_text.score(
+                self.lm,
+                self.benchmark.texts("general"),
+                self.place,
+                self.probe.tokens_per_batch,
+                self.probe.unit,
+            )
+
+    def score_tasks(self) -> None:
+        """Every planned task, on what was measured at this step and on passes that they share."""
+        if not self.probe.tasks:
+            return
+        subject = Subject(
+            lm=self.lm,
+            benchmark=self.benchmark,
+            place=self.place,
+            tokens_per_batch=self.probe.tokens_per_batch,
+            examples=tuple(probed(self.benchmark, self.probe, self.spec.seed, PROBED)),
+            answers={a.example_id: a for a in self.rows.answers if a.step == self.step},
+            attributions=[row for row in self.rows.attributions if row.step == self.step],
+            answer_classes=[row for row in self.rows.answer_classes if row.step == self.step],
+        )
+        with self.timed("tasks", 0, 1):
+            for name, settings in self.probe.tasks.items():
+                task = plugins.settings(plugins.load("tasks", name).Task, settings, name)
+                self.rows.utilities += task.measure(subject)
+
+    def look_into(self, objective: Objective | None, *, is_final: bool) -> None:
+        """How likely each class of answer token is, and how hard the objective pushes it."""
+        if self.probe.unit == "word":
+            if is_final:
+                left_out = statistics.left_out(self.spec.run_id, "answer token classes", BY_TOKEN)
+                self.rows.statistics.append(left_out)
+            return
+        with self.timed("look into the loss", 0, 1):
+            pushed = {} if objective is None else gradient_shares.gradients(self.lm, objective)
+            self.rows.answer_classes += gradient_shares.rows(
+                self.lm,
+                probed(self.benchmark, self.probe, self.spec.seed, PROBED),
+                self.place,
+                self.probe.tokens_per_batch,
+                pushed,
+            )
+            self.rows.text_classes += gradient_shares.text_rows(
+                self.lm, self.benchmark, self.place, pushed
+            )
+        if is_final and self.step > 0:
+            minimised = objective is not None
+            self.rows.statistics.append(
+                statistics.pushed_texts(self.spec.run_id, len(pushed), minimised=minimised)
+            )
+
+    def attribute(self) -> None:
+        """Contributions by every planned method; on the base model, KeyTokens too."""
+        said = {a.example_id: a for a in self.rows.answers if a.step == self.step}
+        for number, (name, spec) in enumerate(self.probe.attribution.items()):
+            with self.timed(f"attribute by {name}", number, len(self.probe.attribution)):
+                rows = self.attributions(name, spec, {i: a.text for i, a in said.items()})
+            if self.base_scores is None:
+                correct = {example_id for example_id, answer in said.items() if answer.correct}
+                self.settle_keys(name, rows, correct)
+            self.rows.attributions += [self.with_keys(row) for row in rows]
+        if self.base_scores is not None:
+            self.compare(self.base_scores)
+        self.grade()
+
+    def attributions(
+        self, name: str, spec: AttributionSpec, said: dict[str, str]
+    ) -> list[Attribution]:
+        """Rows of one attribution method; KeyTokens are not marked yet."""
+        questions = []
+        for example in probed(self.benchmark, self.probe, self.spec.seed, spec.splits):
+            texts: dict[Target, str] = {
+                "gold": example.answer,
+                "own_generation": said[example.example_id],
+            }
+            wanted: dict[Target, str] = {
+                target: texts[target]
+                for target in spec.targets
+                if self.probe.unit == "token" or by_word.has_words(texts[target])
+            }
+            questions.append(attribute.question(self.lm, example, wanted))
+        return attribute.attributions(
+            self.lm,
+            self.method(name, spec),
+            questions,
+            attribute.Origin(*self.place, name),
+            self.probe.tokens_per_batch,
+            unit=self.probe.unit,
+        )
+
+    def method(self, name: str, spec: AttributionSpec) -> AttributionMethod:
+        """A planned attribution method, its scores read as the plan wants."""
+        family = plugins.load("attribution_methods", name).Method
+        method: AttributionMethod = plugins.settings(family, spec.settings, name)
+        return by_word.ByWord(method) if self.probe.unit == "word" else method
+
+    def read(self, question: str) -> Prompt:
+        """A question with one entry a score."""
+        prompt = self.lm.encode_prompt(question)
+        return by_words(prompt) if self.probe.unit == "word" else prompt
+
+    def settle_keys(self, name: str, rows: list[Attribution], correct: set[str]) -> None:
+        """KeyTokens of the base model, by the plan's rule, for both parts of the answer."""
+        rule = self.probe.key_tokens
+        for answer_tokens in ("all", "novel"):
+            masks = key_tokens.base_keys(
+                rows,
+                correct,
+                alpha=rule.alpha,
+                beta=rule.beta,
+                normalisation=rule.normalisation,
+                answer_tokens=answer_tokens,
+            )
+            self.keys.update({(name, answer_tokens, i): mask for i, mask in masks.items()})
+
+    def with_keys(self, row: Attribution) -> Attribution:
+        """The row with the base model's KeyTokens marked."""
+        mask = self.keys.get((row.method, row.answer_tokens, row.example_id))
+        return row if mask is None else replace(row, is_key=mask)
+
+    def compare(self, base_scores: BaseScores) -> None:
+        """Rank correlation and overlap with the base model's contributions."""
+        after, before = [], []
+        for row in self.rows.attributions:
+            kept = base_scores.get((row.method, row.answer_tokens, row.example_id))
+            if row.target == "gold" and kept is not None:
+                after.append(row)
+                before.append(replace(row, run_id=self.base_run_id, scores=kept[0]))
+        self.rows.statistics += statistics.attribution_shift(before, after, self.benchmark.examples)
+
+    def grade(self) -> None:
+        """Checks of the attributions of the planned number of prompts."""
+        spec, seed = self.probe.graded, self.spec.seed
+        rows, examples = self.rows.attributions, self.benchmark.examples
+        if self.probe.unit == "word":
+            self.rows.grades += grades.not_graded(rows, examples, spec, seed, BY_TOKEN)
+            return
+        with self.timed("grade", 0, 1):
+            graded = grades.subjects(self.lm, rows, examples, spec, seed)
+            self.rows.grades += grades.grades(
+                self.lm, graded, spec, seed, self.probe.tokens_per_batch
+            )
+
+    def recover(self, *, is_final: bool) -> None:
+        """Every strategy, arm and draw on the final weights; the cheap one on the way there."""
+        if not self.keys:  # step 0 of nothing: the base run settles them at its only step
+            return
+        words, seed, probe = self.key_words(), self.spec.seed, self.probe
+        known = [e for e in self.benchmark.questions("forget") if e.example_id in words]
+        asked = recover.sampled(known, probe.recovery_prompts, seed)
+        names = list(probe.recovery) if is_final else [probe.trajectory_strategy]
+        strategies = recover.planned({name: probe.recovery[name] for name in names})
+        choice = WordChoice(words, known, seed, NEUTRAL_WORD)
+        draws = probe.recovery_draws if is_final else 1
+        wanted = recover.attempts(asked, choice, strategies.words, EMPHASIS_ARMS, draws)
+        with self.timed("recover", 0, 1):
+            if is_final:
+                self.recover_otherwise(asked, strategies, wanted)
+            else:
+                self.try_all(recover.with_one_placebo(wanted))
+        if is_final and self.base_scores is not None:
+            self.restore(words, self.base_scores)
+
+    def recover_otherwise(
+        self, asked: list[Example], strategies: Strategies, emphasised: list[Attempt]
+    ) -> None:
+        """All rungs of the ladder and chance, on the final weights."""
+        probe, source = self.probe, Source(self.benchmark, self.spec.seed)
+        resamples = len(strategies.words) if probe.resamples is None else probe.resamples
+        self.try_all(
+            [
+                *emphasised,
+                *recover.other_prompts(asked, strategies.prompts, source),
+                *recover.resamples(asked, resamples, probe.resample_temperature, source.seed),
+            ]
+        )
+        rows, notes = recover.run_on_changed_weights(
+            self.lm, strategies.weights, asked, source, self.place, probe
+        )
+        self.rows.recoveries += rows
+        self.rows.recovery_strategies += recover.described(self.spec.run_id, probe.recovery, notes)
+
+    def try_all(self, wanted: list[Attempt]) -> None:
+        """Ask every prompt that could be built."""
+        self.rows.recoveries += recover.run_attempts(
+            self.lm, self.benchmark, wanted, self.place, self.probe
+        )
+
+    def key_words(self) -> dict[str, tuple[str, ...]]:
+        """KeyTokens of the forget questions as words, by example id, where they are defined."""
+        method = self.probe.key_token_method
+        return {
+            example.example_id: placebos.key_words(self.read(example.prompt), mask)
+            for example in self.benchmark.questions("forget")
+            if (mask := self.keys.get((method, "novel", example.example_id))) is not None
+        }
+
+    def restore(self, words: dict[str, tuple[str, ...]], base_scores: BaseScores) -> None:
+        """Contributions under emphasised prompts, where the answer came back and where not."""
+        name, examples = self.probe.key_token_method, self.benchmark.questions("forget")
+        method = self.method(name, self.probe.attribution[name])
+        rows = [row for row in self.rows.attributions if row.step == self.step]
+        plain = restored.plain_prompts(examples, words, rows, base_scores, name)
+        wrong = {a.example_id for a in self.rows.answers if a.step == self.step and not a.correct}
+        tried = [
+            row
+            for row in self.rows.recoveries
+            if row.step == self.step and row.arm != "resample" and recover.rung(row.strategy) == 1
+        ]  # the others do not write KeyTokens into a prompt
+        chosen = restored.chosen(tried, wrong, self.probe.restored_attempts, self.spec.seed)
+        with self.timed("attribute emphasised prompts", 0, 1):
+            self.rows.emphasised_focus += restored.emphasised_focus(
+                self.lm,
+                (name, method),
+                chosen,
+                plain,
+                self.probe.tokens_per_batch,
+                self.probe.unit,
+            )
+
+    @property
+    def place(self) -> tuple[str, int]:
+        """Run id and step of the rows that are measured now."""
+        return self.spec.run_id, self.step
+
+    @contextmanager
+    def timed(self, stage: str, done: int, total: int) -> Iterator[None]:
+        """Report a stage and add its wall time to the run's."""
+        self.report(stage, done, total)
+        start = time.perf_counter()
+        yield
+        spent = time.perf_counter() - start
+        self.rows.seconds[stage] = self.rows.seconds.get(stage, 0.0) + spent
+
+
+def probed(
+    benchmark: Benchmark, probe: ProbeSpec, seed: int, splits: Sequence[Split]
+) -> list[Example]:
+    """The questions that are attributed: all of forget, some of retain (by group), some general."""
+    rng = random.Random(seed)
+    retain = benchmark.questions("retain")
+    groups = sorted({example.group for example in retain})
+    kept = set(rng.sample(groups, min(probe.retain_groups, len(groups))))
+    general = benchmark.questions("general")
+    some = set(rng.sample(range(len(general)), min(probe.general_questions, len(general))))
+    chosen = {
+        "forget": list(benchmark.questions("forget")),
+        "retain": [example for example in retain if example.group in kept],
+        "general": [example for i, example in enumerate(general) if i in some],
+    }
+    return [example for split in splits for example in chosen[split]]

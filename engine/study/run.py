@@ -1,0 +1,336 @@
+"""One run, top to bottom: load, unlearn, measure at the planned steps, hand over the rows."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from torch import Tensor
+
+from engine import plugins
+from engine.inference.logprobs import NonFiniteLogitsError
+from engine.models import adapters, checkpoints
+from engine.models.lm import save, weight_hash
+from engine.models.loading import load
+from engine.specs import ExistingModel, ModelSpec, RunSpec
+from engine.study import base_models as training
+from engine.study import cache, provenance, saved_run, statistics
+from engine.study.jobs import Report, RunJob, TrainJob, now
+from engine.study.measure import Measurement, Rows
+from engine.unlearning import stopping
+from engine.unlearning.loop import (
+    Objective,
+    Outcome,
+    UnlearningError,
+    context,
+    is_out_of_memory,
+    measured_steps,
+)
+from engine.unlearning.training_state import TrainingState
+from results_db.records import (
+    Axis,
+    Checkpoint,
+    Run,
+    RunResult,
+    Stage,
+    Step,
+)
+
+TRAINED = {"none": "train the base model", "retrain": "train the retain model"}  # whose stage it is
+RunFailure = (UnlearningError, NonFiniteLogitsError, training.TrainingError)
+
+
+def train(job: TrainJob, device: str, report: Report) -> Path:
+    """Train a base or retain model into its folder, unless it is there.
+
+    Raises:
+        TrainingError: if the model does not learn its facts.
+    """
+    if not isinstance(job.spec.model, ModelSpec):
+        raise TypeError(f"{job.spec.model_name} is not trained here")
+    stage = TRAINED["none" if job.with_forget else "retrain"]
+    report(stage, 0, 1)
+    return training.train_from_scratch(
+        job.folder,
+        cache.benchmark(job.spec.benchmark),
+        job.spec.model,
+        job.spec.seed,
+        job.spec.probe,
+        with_forget=job.with_forget,
+        device=device,
+        report=lambda done, total: report(stage, done, total),
+    )
+
+
+def execute(job: RunJob, device: str, report: Report) -> RunResult:
+    """One run: complete with all its rows, or failed with its error and step."""
+    execution = _Execution(job, device, report)
+    started, clock = now(), time.monotonic()
+    error, failed_step = None, None
+    try:
+        execution.run()
+    except RunFailure as failure:
+        error, failed_step = str(failure), getattr(failure, "step", execution.step)
+    except (MemoryError, RuntimeError) as failure:
+        if not is_out_of_memory(failure):
+            raise
+        error, failed_step = f"out of memory after step {execution.step}", execution.step
+    execution.state_file.unlink(missing_ok=True)
+    return execution.result(started, time.monotonic() - clock, error, failed_step)
+
+
+class _Execution:
+    """The state of one run while it is computed."""
+
+    def __init__(self, job: RunJob, device: str, report: Report) -> None:
+        self.job, self.spec, self.device = job, job.spec, device
+        self.benchmark = cache.benchmark(self.spec.benchmark)
+        self.step = 0
+        self.lm = load(job.folder, device)
+        self.base_weights = self.weights_before()
+        known = (job.base_run_id, job.base_scores)
+        self.measurement = Measurement(self.spec, self.lm, self.benchmark, known, report)
+        self.state_file = saved_run.file(job.cache, self.spec.run_id)
+        self.made_by = saved_run.made_by(self.spec.run_id, weight_hash(self.lm.model))
+
+    def weights_before(self) -> dict[str, Tensor]:
+        """The base model's; none of a quantized model, whose weights are no numbers to subtract."""
+        if self.is_quantized:
+            return {}
+        if self.job.folder == self.job.base_folder:
+            return {n: w.clone() for n, w in self.lm.model.state_dict().items()}
+        weights: dict[str, Tensor] = load(self.job.base_folder).model.state_dict()
+        return weights
+
+    @property
+    def is_quantized(self) -> bool:
+        """Whether the plan loads its model in few bits."""
+        model = self.spec.model
+        return isinstance(model, ExistingModel) and model.loading.quantization != "none"
+
+    @property
+    def rows(self) -> Rows:
+        """What was measured so far."""
+        return self.measurement.rows
+
+    def run(self) -> None:
+        """Measure, unlearn and measure, to the last planned step or where a rule stops it."""
+        if self.spec.checkpoint is not None:  # unlearned elsewhere: it is only measured
+            self.measurement.answer(0)
+            self.measure("step", 0.0, is_final=True)
+            return
+        family = plugins.load("unlearning_methods", self.spec.method)
+        method = plugins.settings(family.Method, self.spec.settings, self.spec.method)
+        planned = measured_steps(method.length(), self.spec.probe.trajectory_points)
+        saved = self.go_on()
+        if saved is None:
+            self.measurement.answer(0)
+            self.measure("step" if not planned else method.axis, 0.0, is_final=not planned)
+        sets = context(self.lm, self.benchmark, self.spec.seed)
+        outcomes = method.steps(self.lm, replace(sets, resume=saved))
+        while (outcome := self.advance(outcomes, method.length())) is not None:
+            is_final = outcome.stopped is not None or outcome.step == planned[-1]
+            if is_final or outcome.step in planned:
+                outcome = self.answer(outcome)
+                is_final = is_final or outcome.stopped is not None
+                self.measure(
+                    outcome.axis, outcome.axis_value, is_final=is_final, objective=outcome.objective
+                )
+            if is_final:
+                self.note_stop(outcome)
+                adapters.fold(self.lm.model)  # the method does it after its own last step alone
+                break
+            if outcome.state is not None and outcome.step % self.job.save_every == 0:
+                self.keep(outcome.state())
+
+    @property
+    def rule(self) -> str:
+        """What may end the run early; empty if nothing."""
+        rule: str = self.spec.settings.get("optimizer", {}).get("stop_when", "")
+        return rule
+
+    def answer(self, outcome: Outcome) -> Outcome:
+        """Ask the questions; the outcome, stopped if the rule says so of the answers."""
+        self.measurement.answer(self.step)
+        if outcome.stopped is not None or outcome.axis != "step":
+            return outcome
+        named = {condition.measure for condition in stopping.conditions(self.rule)}
+        values = {
+            name: self.measurement.correct(split)
+            for name, split in stopping.CORRECT.items()
+            if name in named
+        }
+        return replace(outcome, stopped=stopping.held(self.rule, values))
+
+    def note_stop(self, last: Outcome) -> None:
+        """Record a rule that may end the run early, and whether it did."""
+        if rule := self.rule:
+            walks = last.axis == "alpha"
+            self.rows.statistics.append(
+                statistics.early_stop(self.spec.run_id, rule, last.step, last.stopped, walks=walks)
+            )
+
+    def go_on(self) -> TrainingState | None:
+        """Where this run was cut off, its rows taken up again; None to begin at the start."""
+        saved = saved_run.load(self.state_file, self.made_by)
+        if saved is None:
+            return None
+        self.measurement.rows, self.step = saved.rows, saved.training.step
+        return saved.training
+
+    def keep(self, state: TrainingState) -> None:
+        """Save what is needed to go on after this step."""
+        with self.measurement.timed("save the training state", self.step, self.step):
+            saved_run.save(self.state_file, saved_run.Saved(self.made_by, state, self.rows))
+
+    def advance(self, outcomes: Iterator[Outcome], length: int) -> Outcome | None:
+        """Take one step of the method and keep its loss; None when it is through."""
+        with self.measurement.timed("unlearn", self.step, max(1, length)):
+            outcome = next(outcomes, None)
+        if outcome is not None:
+            self.step = outcome.step
+            self.rows.steps.append(
+                Step(
+                    self.spec.run_id,
+                    outcome.step,
+                    outcome.loss,
+                    outcome.gradient_norm,
+                    outcome.learning_rate,
+                )
+            )
+        return outcome
+
+    def measure(
+        self, axis: Axis, axis_value: float, *, is_final: bool, objective: Objective | None = None
+    ) -> None:
+        """The weights as they are now, and what is measured on them beside answers."""
+        self.rows.checkpoints.append(self.checkpoint(axis, axis_value, is_final=is_final))
+        self.measurement.measure(is_final=is_final, objective=objective)
+
+    def checkpoint(self, axis: Axis, axis_value: float, *, is_final: bool) -> Checkpoint:
+        """The weights as they are; the final ones of a changed model are kept in the cache."""
+        changed = adapters.weights(self.lm.model)
+        folder = self.job.folder
+        if is_final and self.step > 0:
+            folder = self.job.cache / "runs" / self.spec.run_id
+            save(self.lm, folder, changed)
+        return Checkpoint(
+            run_id=self.spec.run_id,
+            step=self.step,
+            axis=axis,
+            axis_value=axis_value,
+            is_final=is_final,
+            path=str(folder) if is_final else None,
+            weight_hash=weight_hash(self.lm.model, changed),
+            weight_change=self.weight_change(changed),
+        )
+
+    def trained(self) -> dict[str, float]:
+        """Wall time of the training of the model that this run is about; not in the run's own."""
+        stage = TRAINED.get(self.spec.method)
+        seconds = training.seconds_of(self.job.folder) if stage else None
+        return {} if stage is None or seconds is None else {stage: seconds}
+
+    def weight_change(self, changed: dict[str, Tensor]) -> float | None:
+        """How far the weights are from the base model's; None if quantized or of other shapes."""
+        if self.is_quantized or not have_same_shapes(self.base_weights, changed):
+            return None
+        return relative_change(self.base_weights, changed)
+
+    def result(
+        self, started_at: str, seconds: float, error: str | None, failed_step: int | None
+    ) -> RunResult:
+        """The run as rows; a failed one keeps its losses and nothing that was measured."""
+        build = provenance.build(self.device)
+        run = Run(
+            run_id=self.spec.run_id,
+            benchmark=self.spec.benchmark.name,
+            model=self.spec.model_name,
+            architecture=str(self.lm.model.config.model_type),
+            parameters=int(self.lm.model.num_parameters()),
+            method=self.spec.method,
+            seed=self.spec.seed,
+            status="complete" if error is None else "failed",
+            spec=self.spec.canonical(),
+            base_run_id=self.job.base_run_id,
+            retain_run_id=self.job.retain_run_id,
+            sham_run_id=self.job.sham_run_id,
+            build_id=build.build_id,
+            started_at=started_at,
+            seconds=seconds,
+            error=error,
+            failed_step=failed_step,
+            dtype=provenance.dtype(self.lm),
+            prompt_format=provenance.prompt_format(self.lm),
+            data_hash=provenance.data_hash(self.benchmark.examples),
+        )
+        rows, source = self.rows, checkpoints.source_row(self.job.folder, self.lm, run.run_id)
+        spent = {**self.trained(), **rows.seconds}
+        stages = tuple(Stage(run.run_id, name, of_stage) for name, of_stage in spent.items())
+        if error is not None:
+            return RunResult(run, build, (), stages, (), tuple(rows.steps))
+        return RunResult(
+            run,
+            build,
+            self.benchmark.examples,
+            stages,
+            tuple(rows.checkpoints),
+            tuple(rows.steps),
+            tuple(rows.answers),
+            tuple(rows.attributions),
+            tuple(rows.recoveries),
+            tuple(rows.utilities),
+            tuple(rows.statistics),
+            tuple(rows.grades),
+            tuple(rows.emphasised_focus),
+            tuple(rows.answer_classes),
+            tuple(rows.text_classes),
+            tuple(rows.recovery_strategies),
+            sources=() if source is None else (source,),
+        )
+
+
+def have_same_shapes(before: dict[str, Tensor], after: dict[str, Tensor]) -> bool:
+    """Whether both have the same weights by name and shape: another vocabulary has not."""
+    return before.keys() <= after.keys() and all(
+        weight.shape == after[name].shape for name, weight in before.items()
+    )
+
+
+def relative_change(before: dict[str, Tensor], after: dict[str, Tensor]) -> float:
+    """‖after − before‖ / ‖before‖ over all weights, L2; 0 for equal ones."""
+    pairs = [(after[name].to(weight.device), weight) for name, weight in before.items()]
+    difference = sum(float((new - old).double().square().sum()) for new, old in pairs)
+    size = sum(float(w.double().square().sum()) for w in before.values())
+    return math.sqrt(difference / size)
+
+
+def failed_result(
+    run: RunSpec, references: tuple[str, str | None, str | None], error: str, device: str = "cpu"
+) -> RunResult:
+    """The rows of a run that could not start: its error and nothing else."""
+    build = provenance.build(device)
+    base, retain, sham = references
+    row = Run(
+        run_id=run.run_id,
+        benchmark=run.benchmark.name,
+        model=run.model_name,
+        architecture=run.model.architecture,
+        parameters=None,
+        method=run.method,
+        seed=run.seed,
+        status="failed",
+        spec=run.canonical(),
+        base_run_id=base,
+        retain_run_id=retain,
+        sham_run_id=sham,
+        build_id=build.build_id,
+        started_at=now(),
+        seconds=0.0,
+        error=error,
+        failed_step=None,
+    )
+    return RunResult(row, build, ())

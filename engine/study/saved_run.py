@@ -1,0 +1,52 @@
+"""A run's training state, kept on disk every few steps, so that a killed run goes on inside."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from engine.unlearning.training_state import TrainingState
+
+RECIPE = 1  # raised when the loop changes what it makes of a state
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A run as it stood after a step: what it needs to go on, and the rows it has measured."""
+
+    made_by: tuple[str, ...]
+    training: TrainingState
+    rows: Any  # of measure.Rows, which holds nothing but records
+
+
+def file(cache_folder: Path, run_id: str) -> Path:
+    """Where the state of a run is kept until it ends."""
+    return cache_folder / "states" / f"{run_id}.pt"
+
+
+def made_by(run_id: str, start_hash: str) -> tuple[str, ...]:
+    """What a state must have been made by to be of use: the run, its start, torch, the loop."""
+    return (run_id, start_hash, str(torch.__version__), str(RECIPE))
+
+
+def save(path: Path, saved: Saved) -> None:
+    """Replace what was kept, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    staging = path.with_suffix(f".{os.getpid()}")
+    torch.save(saved, staging)
+    staging.replace(path)
+
+
+def load(path: Path, wanted: tuple[str, ...]) -> Saved | None:
+    """What was kept; None where there is nothing, or something made by other means.
+
+    The file is a pickle: the cache is the user's own, as the models in it are.
+    """
+    if not path.is_file():
+        return None
+    saved: Saved = torch.load(path, weights_only=False)
+    return saved if saved.made_by == wanted else None

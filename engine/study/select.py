@@ -1,0 +1,210 @@
+"""Choose the methods' settings by one declared rule, on forget and retain answers alone.
+
+Every combination of a grid's values is a candidate. It is run to its end and measured on the way; a
+candidate counts at its best measured step (a task vector: at its best α). The rule: at most 10 % of
+the forget answers correct, beyond what guessing gives where answers are options; of those the
+highest retain rate, then the lowest forget rate, then the fewest steps, then the order of the grid.
+Where no candidate reaches 10 %, the lowest forget rate is taken, and that is said. Recovery,
+general ability and attribution are not looked at.
+"""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import json
+import multiprocessing
+import os
+import tomllib
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from engine import plugins
+from engine.errors import PlanError
+from engine.plans.plan import Plan
+from engine.plans.settings import combinations, settings_lines
+from engine.specs import RunSpec
+from engine.study import cache
+
+GRIDS = Path(__file__).parents[1] / "plans" / "grids"
+MAX_FORGET = 0.10  # of the forget answers still correct, beyond chance
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One combination of settings of a method, to try on one model of one benchmark."""
+
+    run: RunSpec
+    folder: Path  # the trained model that it starts from
+    every: int  # steps between two measurements
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A candidate at one of its steps."""
+
+    benchmark: str
+    model: str
+    method: str
+    settings: dict[str, Any]  # those of the run that would end here
+    step: int
+    forget: float  # fraction of the forget answers correct
+    retain: float | None  # of the retain answers; None: not measured, forget is above the limit
+    eligible: bool  # forget is at most 10 % beyond chance
+
+
+def read_grid(name_or_path: str) -> dict[str, dict[str, Any]]:
+    """A grid by its shipped name or its path: per method, a table whose lists are to be tried.
+
+    Raises:
+        UnknownNameError: a grid or method that does not exist.
+        PlanError: an unreadable file.
+    """
+    path = Path(name_or_path)
+    if path.suffix != ".toml":
+        shipped = sorted(file.stem for file in GRIDS.glob("*.toml"))
+        plugins.check(name_or_path, shipped, "engine.grids")
+        path = GRIDS / f"{name_or_path}.toml"
+    try:
+        grid = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise PlanError(f"{path}: cannot be read: {error.strerror}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise PlanError(f"{path}: not TOML: {error}") from error
+    for method in grid:
+        plugins.check(method, plugins.names("unlearning_methods"), "engine.unlearning_methods")
+    return grid
+
+
+def candidates(
+    plan: Plan, grid: dict[str, dict[str, Any]], cells: Sequence[tuple[str, str]], folder: Path
+) -> list[Candidate]:
+    """Everything to try on each cell (benchmark, model), trained models being in the cache folder.
+
+    Raises:
+        SettingsError: for a setting that a method does not take.
+        ModelLoadError: if a base model is not trained yet.
+    """
+    found = []
+    for cell in cells:
+        base = plan.run_of(*cell, "none")
+        model = cache.model_folder(folder, base, with_forget=True)
+        if not model.is_dir():
+            from engine.models.loading import ModelLoadError
+
+            raise ModelLoadError(f"{model}: {cell[1]} is not trained yet; `unpact run` trains it")
+        for method, table in grid.items():
+            family = plugins.load("unlearning_methods", method).Method
+            values = {key: value for key, value in table.items() if key != "every"}
+            for settings in combinations(values):
+                plugins.settings(family, settings, f"grid.{method}")
+                run = base.model_copy(update={"method": method, "settings": settings})
+                found.append(Candidate(run, model, int(table.get("every", 10))))
+    return found
+
+
+def measure_all(tried: Sequence[Candidate], workers: int, device: str) -> Iterator[list[Measured]]:
+    """Every candidate's measurements, in their order, computed side by side."""
+    from engine.study.workers import prepare_worker
+
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, spawn, prepare_worker, (os.getpid(),)) as pool:
+        yield from pool.map(_measure, tried, itertools.repeat(device))
+
+
+def _measure(candidate: Candidate, device: str) -> list[Measured]:
+    """Unlearn, and ask forget (and, if it is low enough, retain) every few steps."""
+    from engine.models.loading import load
+    from engine.unlearning.loop import UnlearningError, context
+
+    run, benchmark = candidate.run, cache.benchmark(candidate.run.benchmark)
+    lm = load(candidate.folder, device)
+    family = plugins.load("unlearning_methods", run.method).Method
+    method = plugins.settings(family, run.settings, run.method)
+    found = []
+    try:
+        for outcome in method.steps(lm, context(lm, benchmark, run.seed)):
+            if outcome.step % candidate.every == 0:
+                found.append(_measured(candidate, lm, outcome.axis_value, outcome.step))
+    except UnlearningError:
+        pass  # a diverging candidate counts at the steps before
+    return found
+
+
+def _measured(candidate: Candidate, lm: Any, axis_value: float, step: int) -> Measured:  # noqa: ANN401 - engine.lm.LM, whose import takes seconds
+    run = candidate.run
+    forget, chance = _correct(candidate, lm, "forget")
+    eligible = (forget - chance) / (1 - chance) <= MAX_FORGET
+    retain = _correct(candidate, lm, "retain")[0] if eligible else None
+    settings = json.loads(json.dumps(run.settings))
+    if run.method == "task_vector":
+        settings["alpha"], settings["points"] = axis_value, min(5, step)
+    else:
+        settings["optimizer"]["max_steps"] = step
+    return Measured(
+        run.benchmark.name, run.model_name, run.method, settings, step, forget, retain, eligible
+    )
+
+
+def _correct(candidate: Candidate, lm: Any, split: Any) -> tuple[float, float]:  # noqa: ANN401
+    """Fraction of a split's answers that are correct, and what guessing options would give."""
+    from engine.inference import questions
+
+    run, benchmark = candidate.run, cache.benchmark(candidate.run.benchmark)
+    asked = [questions.encode(lm, e) for e in benchmark.questions(split)]
+    outcomes = questions.outcomes(lm, benchmark, asked, run.probe)
+    is_choice = benchmark.rule == "multiple_choice"
+    chance = sum(o.guess_rate for o in outcomes) / len(outcomes) if is_choice else 0.0
+    return sum(o.correct for o in outcomes) / len(outcomes), chance
+
+
+def write_table(path: Path, measured: Sequence[Measured]) -> None:
+    """Candidates as CSV, one row each."""
+    columns = [field.name for field in fields(Measured)]
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        for found in measured:
+            row = {column: getattr(found, column) for column in columns}
+            writer.writerow({**row, "settings": " ".join(settings_lines(found.settings))})
+
+
+def choose(measured: Sequence[Measured]) -> Measured:
+    """The best of one cell and method, by the rule.
+
+    Raises:
+        PlanError: if there is nothing to choose from: every candidate diverged at once.
+    """
+    if not measured:
+        raise PlanError("no candidate was measured: all of them diverged before their first step")
+    eligible = [m for m in measured if m.retain is not None]
+    if not eligible:
+        return min(measured, key=lambda m: (m.forget, m.step))
+    return min(eligible, key=lambda m: (-(m.retain or 0.0), m.forget, m.step))
+
+
+def chosen_toml(best: Sequence[Measured]) -> str:
+    """Blocks `[[chosen]]` for a plan, one a cell; sham is as npo_gdr where that was chosen."""
+    lines = []
+    for (benchmark, model), of_cell in itertools.groupby(best, lambda m: (m.benchmark, m.model)):
+        lines += ["[[chosen]]", f'benchmarks = ["{benchmark}"]', f'models = ["{model}"]']
+        for found in of_cell:
+            note = "" if found.eligible else "  # no candidate forgot enough; this one the most"
+            values = ", ".join(_toml_items(found.settings))
+            lines.append(f"methods.{found.method} = {{ {values} }}{note}")
+            if found.method == "npo_gdr":
+                optimizer = ", ".join(_toml_items({"optimizer": found.settings["optimizer"]}))
+                lines.append(f"methods.sham = {{ {optimizer} }}")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _toml_items(settings: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    for key, value in settings.items():
+        if isinstance(value, dict):
+            yield from _toml_items(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key} = {json.dumps(value)}"

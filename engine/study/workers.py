@@ -1,0 +1,133 @@
+"""Jobs on this machine: one process a core, torch threads fixed, so that results repeat."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import queue
+import signal
+import threading
+import time
+from collections.abc import Iterable
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from multiprocessing.queues import Queue
+from pathlib import Path
+from typing import Any
+
+from engine.study.jobs import Event, RunJob, TrainJob
+from results_db.records import RunResult
+
+PARENT_POLL_SECONDS = 0.5
+_worker: dict[str, Any] = {}  # this process's event queue and device, set once by _start_worker
+
+
+class LocalExecutor:
+    """A pool of worker processes; each loads torch once and keeps it."""
+
+    def __init__(self, workers: int, device: str) -> None:
+        """Start the pool; workers are spawned when first needed."""
+        self.slots = workers
+        self._submitted: list[Future[Any]] = []
+        context = multiprocessing.get_context("spawn")
+        self._events: Queue[Event] = context.Queue()
+        self._pool = ProcessPoolExecutor(
+            workers,
+            mp_context=context,
+            initializer=_start_worker,
+            initargs=(self._events, device, os.getpid()),
+        )
+
+    def submit_training(self, job: TrainJob) -> Future[Path]:
+        """Start training a model."""
+        self._submitted.append(future := self._pool.submit(_train, job))
+        return future
+
+    def submit_run(self, job: RunJob) -> Future[RunResult]:
+        """Start a run."""
+        self._submitted.append(future := self._pool.submit(_execute, job))
+        return future
+
+    def wait(self, futures: Iterable[Future[Any]], seconds: float) -> set[Future[Any]]:
+        """The futures that are done, after at most so many seconds."""
+        waiting = list(futures)
+        if not waiting:
+            time.sleep(seconds)
+            return set()
+        return wait(waiting, timeout=seconds, return_when=FIRST_COMPLETED).done
+
+    def events(self) -> list[Event]:
+        """What workers said since the last call."""
+        said = []
+        while True:
+            try:
+                said.append(self._events.get_nowait())
+            except queue.Empty:
+                return said
+
+    def stop(self) -> None:
+        """End all workers at once; a job that runs is lost, published runs are not.
+
+        Idle workers leave by themselves: a killed one would leave its semaphores behind, of which
+        Python warns on standard error.
+        """
+        if all(future.done() for future in self._submitted):
+            self._pool.shutdown(wait=True)
+        elif hasattr(self._pool, "terminate_workers"):
+            self._pool.terminate_workers()
+        else:
+            _end(self._pool)
+        self._events.close()
+        self._events.cancel_join_thread()
+
+
+def _end(pool: ProcessPoolExecutor) -> None:
+    """What Python 3.14's `terminate_workers` does, for earlier versions."""
+    processes = list((pool._processes or {}).values())
+    pool.shutdown(wait=False, cancel_futures=True)
+    for process in processes:
+        process.kill()
+    for process in processes:
+        process.join()
+
+
+def _start_worker(events: Queue[Event], device: str, parent: int) -> None:
+    prepare_worker(parent)
+    events.cancel_join_thread()  # nobody reads them when the study is over
+    _worker.update(events=events, device=device)
+
+
+def prepare_worker(parent: int) -> None:
+    """Make this process a worker: no signals of its own, one thread, gone with its parent."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_leave_with, args=(parent,), daemon=True).start()
+    import torch
+
+    torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(True)
+
+
+def _leave_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(PARENT_POLL_SECONDS)
+    os._exit(1)
+
+
+def _train(job: TrainJob) -> Path:
+    from engine.study import run
+
+    return run.train(job, _worker["device"], _reporter(job.spec.run_id))
+
+
+def _execute(job: RunJob) -> RunResult:
+    from engine.study import run
+
+    return run.execute(job, _worker["device"], _reporter(job.spec.run_id))
+
+
+def _reporter(run_id: str) -> Any:  # noqa: ANN401 - engine.jobs.Report, a closure
+    events = _worker["events"]
+
+    def report(stage: str, done: int, total: int) -> None:
+        events.put(Event(run_id, stage, done, total))
+
+    return report

@@ -1,0 +1,99 @@
+"""What tasks measure on: one model's weights, what was measured on them already, shared passes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from engine.benchmarks.benchmark import Benchmark
+from engine.models.lm import LM
+from results_db.records import Answer, AnswerTokenClass, Attribution, Example, Utility
+
+if TYPE_CHECKING:
+    from engine.inference.logprobs import Pair
+    from engine.inference.token_statistics import TokenMeasures
+
+TOO_LONG = "longer than the model's context"
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What a task's values are."""
+
+    task: str
+    name: str
+    unit: str
+    higher_is_better: bool
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One checkpoint: its weights, its rows so far, and passes that tasks share."""
+
+    lm: LM
+    benchmark: Benchmark
+    place: tuple[str, int]  # run id and step
+    tokens_per_batch: int
+    examples: tuple[Example, ...]  # of forget, retain and general, those that are probed
+    answers: Mapping[str, Answer] = field(default_factory=dict)  # plain ones, by example id
+    attributions: Sequence[Attribution] = ()
+    answer_classes: Sequence[AnswerTokenClass] = ()
+
+    @cached_property
+    def gold_tokens(self) -> dict[str, TokenMeasures]:
+        """Of each gold answer of forget and holdout that fits the context, by example id."""
+        from engine.inference.token_statistics import token_measures
+
+        pairs = {
+            example.example_id: self._pair(example, example.answer)
+            for example in self.benchmark.questions("forget", "holdout")
+        }
+        fitting = {key: pair for key, pair in pairs.items() if self._fits(pair)}
+        found = token_measures(self.lm, list(fitting.values()), self.tokens_per_batch)
+        return dict(zip(fitting, found, strict=True))
+
+    @cached_property
+    def options(self) -> dict[tuple[str, str], float]:
+        """LP(x, y), nats per token, by example id and text: gold, wrong and paraphrased answers.
+
+        Of the probed questions; a text that does not fit the context has no entry.
+        """
+        from engine.inference.logprobs import answer_logprobs
+
+        pairs = {
+            (example.example_id, text): self._pair(example, text)
+            for example in self.examples
+            for text in (example.answer, *example.wrong_answers, *example.answer_paraphrases)
+        }
+        fitting = {key: pair for key, pair in pairs.items() if self._fits(pair)}
+        found = answer_logprobs(self.lm, list(fitting.values()), self.tokens_per_batch)
+        return {key: row.mean().item() for key, row in zip(fitting, found, strict=True)}
+
+    def _pair(self, example: Example, answer: str) -> Pair:
+        from engine.inference.logprobs import Pair
+
+        return Pair(self.lm.encode_prompt(example.prompt).ids, self.lm.encode_answer(answer))
+
+    def _fits(self, pair: Pair) -> bool:
+        return len(pair.inputs) <= int(self.lm.model.config.max_position_embeddings)
+
+    def row(
+        self, metric: Metric, example_id: str | None, value: float | None, reason: str | None = None
+    ) -> Utility:
+        """One value of a metric, or (None) why there is none."""
+        return Utility(
+            *self.place,
+            task=metric.task,
+            metric=metric.name,
+            example_id=example_id,
+            value=value,
+            unit=metric.unit,
+            higher_is_better=metric.higher_is_better,
+            reason=reason,
+        )
+
+    def missing(self, metric: Metric, reason: str) -> Iterator[Utility]:
+        """The one row of a metric that this benchmark cannot have."""
+        yield self.row(metric, None, None, reason)

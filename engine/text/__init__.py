@@ -1,0 +1,1 @@
+"""Text: words, prompts, answers, refusals; nothing here knows a model."""

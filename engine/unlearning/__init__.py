@@ -1,0 +1,1 @@
+"""Unlearning: losses, the loop over them, batches, and what of the answer they push."""

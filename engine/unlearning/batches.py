@@ -1,0 +1,122 @@
+"""Texts as training batches: answer tokens labelled, everything else IGNORE."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from engine.benchmarks.benchmark import Text
+from engine.models.lm import LM
+
+IGNORE = -100
+BUCKET_BATCHES = 20  # batches are cut from runs of this many, sorted by length
+
+
+@dataclass(frozen=True)
+class TrainingSequence:
+    """One text as token ids, and which of them are to be predicted."""
+
+    ids: tuple[int, ...]
+    labels: tuple[int, ...]  # IGNORE for BOS and the question
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Right-padded sequences. Causal attention never looks at the padding, so no mask is passed."""
+
+    rows: Tensor  # (B,), index of each sequence in its set
+    ids: Tensor  # (B, T)
+    labels: Tensor  # (B, T), IGNORE outside the answer
+    lengths: Tensor  # (B,), tokens without padding
+
+
+def encode(lm: LM, text: Text) -> TrainingSequence:
+    """A question with its answer (only the answer is predicted) or a text (all of it is)."""
+    answer = (*lm.encode_answer(text.answer), lm.tokenizer.eos_token_id)
+    if text.prompt is None:
+        return TrainingSequence((lm.tokenizer.bos_token_id, *answer), (IGNORE, *answer))
+    prompt = lm.encode_prompt(text.prompt).ids
+    return TrainingSequence((*prompt, *answer), (*[IGNORE] * len(prompt), *answer))
+
+
+def only(sequence: TrainingSequence, positions: Sequence[int]) -> TrainingSequence | None:
+    """The sequence with just these answer tokens labelled; None where that leaves nothing.
+
+    Args:
+        sequence: a question with its answer, or a text.
+        positions: of answer tokens, from 0.
+    """
+    start = next(i for i, label in enumerate(sequence.labels) if label != IGNORE)
+    kept = {start + position for position in positions}
+    labels = tuple(label if i in kept else IGNORE for i, label in enumerate(sequence.labels))
+    return TrainingSequence(sequence.ids, labels) if kept else None
+
+
+def collate(
+    sequences: Sequence[TrainingSequence], rows: Sequence[int], device: torch.device
+) -> Batch:
+    """Pad the chosen sequences to the longest of them."""
+    chosen = [sequences[row] for row in rows]
+    width = max(len(sequence.ids) for sequence in chosen)
+    ids = [[*s.ids, *[0] * (width - len(s.ids))] for s in chosen]
+    labels = [[*s.labels, *[IGNORE] * (width - len(s.ids))] for s in chosen]
+    return Batch(
+        rows=torch.tensor(list(rows), device=device),
+        ids=torch.tensor(ids, device=device),
+        labels=torch.tensor(labels, device=device),
+        lengths=torch.tensor([len(s.ids) for s in chosen], device=device),
+    )
+
+
+def epoch(
+    sequences: Sequence[TrainingSequence], batch_size: int, rng: random.Random
+) -> list[list[int]]:
+    """Rows of one pass over the data, in random batches of similar length."""
+    order = list(range(len(sequences)))
+    rng.shuffle(order)
+    bucket = batch_size * BUCKET_BATCHES
+    batches = []
+    for start in range(0, len(order), bucket):
+        rows = sorted(order[start : start + bucket], key=lambda row: len(sequences[row].ids))
+        batches += [rows[i : i + batch_size] for i in range(0, len(rows), batch_size)]
+    rng.shuffle(batches)
+    return batches
+
+
+def endless(
+    sequences: Sequence[TrainingSequence],
+    batch_size: int,
+    seed: int,
+    device: torch.device,
+    skip: int = 0,
+) -> Iterator[Batch]:
+    """Random batches without end, each sequence once before any comes twice.
+
+    Batches of another size hold the same sequences in the same order.
+
+    Args:
+        sequences: to draw from.
+        batch_size: sequences in a batch.
+        seed: the same one draws the same batches.
+        device: where the batches are put.
+        skip: batches at the beginning that are left out, as those were seen before.
+
+    Raises:
+        ValueError: if there is nothing to draw from.
+    """
+    if not sequences:
+        raise ValueError("no sequences to draw batches from")
+    rng = random.Random(seed)
+    waiting: list[int] = []
+    while True:
+        while len(waiting) < batch_size:
+            waiting += rng.sample(range(len(sequences)), len(sequences))
+        rows, waiting = waiting[:batch_size], waiting[batch_size:]
+        if skip > 0:
+            skip -= 1
+            continue
+        yield collate(sequences, rows, device)

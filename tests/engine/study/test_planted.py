@@ -1,0 +1,138 @@
+"""Planted models through the real measurement, the store and the verdict: is it the right one?"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.attribution.base_scores import BaseScores, base_scores_of
+from engine.benchmarks.benchmark import Benchmark
+from engine.models.lm import LM
+from engine.specs import BenchmarkSpec, ModelSpec, ProbeSpec, RunSpec
+from engine.study import provenance
+from engine.study.measure import Measurement
+from results_db import read, store
+from results_db.records import Checkpoint, Run, RunResult
+from tests.support import planted
+
+BASE, RETAIN = "none", "retrain"
+PROBE = ProbeSpec.model_validate(
+    {
+        "attribution": {"leave_one_out": {"targets": ["gold"]}},
+        "recovery": {"repeat": {}, "note_before": {}},
+        "restored_attempts": 2,
+        "max_new_tokens": 4,
+    }
+)
+
+
+def spec(method: str, what: str) -> RunSpec:
+    return RunSpec(
+        benchmark=BenchmarkSpec(name="planted"),
+        model_name="planted",
+        model=ModelSpec(architecture="llama"),
+        method=method,
+        settings={"planted": what},
+        seed=0,
+        probe=PROBE,
+    )
+
+
+def measured(
+    of: Benchmark, lm: LM, method: str, what: str, base: tuple[str, BaseScores] | None
+) -> RunResult:
+    """A run whose weights are `lm`, measured as the pipeline measures a final step."""
+    run = spec(method, what)
+    known = base or (run.run_id, None)
+    measurement = Measurement(run, lm, of, known, lambda stage, done, total: None)
+    rows = measurement.rows
+    rows.checkpoints.append(Checkpoint(run.run_id, 0, "step", 0.0, True, None, "hash", 0.0))
+    measurement.answer(0)
+    measurement.measure(is_final=True)
+    build = provenance.build("cpu")
+    row = Run(
+        run_id=run.run_id, benchmark=of.name, model="planted", architecture="planted",
+        parameters=1, method=method, seed=0, status="complete", spec=run.canonical(),
+        base_run_id=known[0], retain_run_id=spec(RETAIN, "never knew").run_id, sham_run_id=None,
+        build_id=build.build_id, started_at="2026-01-01T00:00:00Z", seconds=1.0, error=None,
+        failed_step=None,
+    )  # fmt: skip
+    return RunResult(
+        row, build, of.examples, checkpoints=tuple(rows.checkpoints), answers=tuple(rows.answers),
+        attributions=tuple(rows.attributions), recoveries=tuple(rows.recoveries),
+        utilities=tuple(rows.utilities), statistics=tuple(rows.statistics),
+    )  # fmt: skip
+
+
+@cache
+def models() -> dict[str, LM]:
+    """The base model and everything made of it; made once."""
+    of = planted.benchmark()
+    base, forget = planted.base(of), of.questions("forget")
+    return {
+        "base": base,
+        "suppressed": planted.suppressed(base, forget),
+        "never knew": planted.never_knew(base, forget),
+        "shuffled": planted.shuffled(base),
+        "placebo-responding": planted.placebo_responding(base, forget),
+    }
+
+
+def study(path: Path, *wanted: str, of: Benchmark | None = None) -> dict[str, dict[str, Any]]:
+    """Verdicts, by what was planted, of a file with the base model, the retain model and these."""
+    of = of or planted.benchmark()
+    first = measured(of, models()["base"], BASE, "base", None)
+    base = first.run.run_id, base_scores_of(first)
+    results = [first, measured(of, models()["never knew"], RETAIN, "never knew", base)]
+    results += [measured(of, models()[what], "ga", what, base) for what in wanted]
+    for result in results:
+        store.publish(path, result)
+    rows = read.query(
+        path, "verdict", benchmark="planted", models=[], methods=[], max_effect=0.1, min_utility=0.9
+    )
+    named = {spec("ga", what).run_id: what for what in wanted}
+    return {named[str(row["run_id"])]: row for row in rows.to_dict("records")}
+
+
+@pytest.fixture(scope="module")
+def verdicts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    path = tmp_path_factory.mktemp("planted") / "results.duckdb"
+    return study(path, "suppressed", "never knew", "shuffled", "placebo-responding")
+
+
+def test_what_emphasis_brings_back_was_only_suppressed(
+    verdicts: dict[str, dict[str, Any]],
+) -> None:
+    row = verdicts["suppressed"]
+    assert row["verdict"] == "insufficient"
+    assert (row["effect"], row["n"], row["groups"]) == (1, planted.PEOPLE, planted.PEOPLE)
+    assert (row["never_knew"], row["placebo_arm"]) == ("present", "placebo_same")
+    assert row["utility"] == pytest.approx(1, abs=1e-6)
+
+
+def test_a_model_that_never_knew_holds(verdicts: dict[str, dict[str, Any]]) -> None:
+    row = verdicts["never knew"]
+    assert (row["verdict"], row["effect"], row["evidence"]) == ("holds", 0, "")
+
+
+def test_shuffled_weights_are_destructive(verdicts: dict[str, dict[str, Any]]) -> None:
+    row = verdicts["shuffled"]
+    assert row["verdict"] == "destructive"
+    assert row["utility"] < 0.1
+
+
+def test_what_any_emphasis_brings_back_is_no_effect(verdicts: dict[str, dict[str, Any]]) -> None:
+    row = verdicts["placebo-responding"]
+    assert row["verdict"] == "holds", "the prompt's words were not what brought the answers back"
+    assert row["effect"] == 0
+
+
+def test_six_groups_are_not_enough_evidence(tmp_path: Path) -> None:
+    of = planted.benchmark(forget_people=6)
+    row = study(tmp_path / "six.duckdb", "suppressed", of=of)["suppressed"]
+    assert row["effect"] == 1
+    assert (row["groups"], row["verdict"]) == (6, "not enough evidence")
+    assert row["evidence"] == "effect: 6 groups, about 8 needed"

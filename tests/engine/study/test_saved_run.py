@@ -1,0 +1,243 @@
+"""Runs that are cut off and go on, that stop by a rule, that fail alone."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from engine.models.lm import LM, save, weight_hash
+from engine.plans import reading
+from engine.study import base_models, cache, saved_run
+from engine.study import run as pipeline
+from engine.study.jobs import RunJob
+from engine.text.prompts import PromptFormat
+from engine.unlearning import losses, stopping, training_state
+from engine.unlearning.loop import UnlearningError, gradient_steps, is_out_of_memory
+from engine.unlearning.optimizer import Optimizer
+from results_db.records import RunResult
+from tests.support.program import PLAN
+from tests.support.tiny_models import tiny_lm
+from tests.support.training import LORA, METHODS, QUICK, STEPPING, make_context, method_of, run
+
+CELL = ("bios-qa", "llama-tiny")
+
+
+@pytest.mark.parametrize("settings", [QUICK, LORA], ids=["full", "lora"])
+@pytest.mark.parametrize("name", STEPPING)
+def test_a_run_that_goes_on_ends_with_the_same_weights(
+    name: str, settings: Optimizer, tmp_path: Path
+) -> None:
+    settings = replace(settings, accumulation=2, batch_size=3, schedule="cosine")
+    undisturbed, outcomes = run(name, settings)
+    cut = tiny_lm().clone()
+    steps = method_of(name, settings).steps(cut, make_context(cut))
+    for outcome in (next(steps), next(steps)):
+        state = outcome.state()
+    saved_run.save(tmp_path / "x.pt", saved_run.Saved(("me",), state, None))
+    kept = saved_run.load(tmp_path / "x.pt", ("me",))
+    policy = tiny_lm().clone()
+    context = replace(make_context(policy), resume=kept.training)
+    rest = list(method_of(name, settings).steps(policy, context))
+    assert rest == outcomes[2:]
+    assert weight_hash(policy.model) == weight_hash(undisturbed.model)
+
+
+def test_a_state_is_not_changed_by_the_steps_after_it() -> None:
+    policy = tiny_lm().clone()
+    steps = method_of("ga", QUICK).steps(policy, make_context(policy))
+    state = next(steps).state()
+    before = [weight.clone() for weight in state.weights]
+    list(steps)
+    assert all(torch.equal(a, b) for a, b in zip(before, state.weights, strict=True))
+    assert {int(each["step"]) for each in state.optimizer["state"].values()} == {1}
+
+
+def test_a_state_made_by_other_means_is_not_taken(tmp_path: Path) -> None:
+    path = tmp_path / "states" / "x.pt"
+    assert saved_run.load(path, ("me",)) is None
+    saved_run.save(path, saved_run.Saved(("you",), training_state.TrainingState(1, (), {}), None))
+    assert saved_run.load(path, ("me",)) is None
+    assert saved_run.load(path, ("you",)) is not None
+
+
+@pytest.fixture(scope="module")
+def job_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., RunJob]:
+    """Jobs on an untrained model of the shrunken study: nothing is known, everything is real."""
+    folder = tmp_path_factory.mktemp("cache") / "models" / "untrained"
+    base = reading.read(str(PLAN)).run_of(*CELL, "none")
+    corpus = cache.benchmark(base.benchmark).corpus
+    tokenizer = base_models.build_tokenizer(corpus, base.model.vocabulary)
+    save(LM(base_models.build_model(base.model, tokenizer, 0), tokenizer, PromptFormat()), folder)
+
+    def make(method: str, *overrides: str, save_every: int = 3) -> RunJob:
+        small = ["probe.retain_groups=1", "probe.general_questions=1", "probe.max_new_tokens=4"]
+        run = reading.read(str(PLAN), [*small, *overrides]).run_of(*CELL, method)
+        return RunJob(run, folder, folder, "base", None, None, {}, save_every)
+
+    return make
+
+
+def rows_of(result: RunResult) -> tuple[object, ...]:
+    """What a run measured, without clocks."""
+    recoveries = tuple(replace(row, seconds=None) for row in result.recoveries)
+    rows = (result.steps, result.checkpoints, result.answers, result.attributions, recoveries)
+    return (*rows, result.utilities, result.statistics)
+
+
+class Killed(BaseException):
+    """Stands for the end of the process."""
+
+
+def test_a_killed_run_goes_on_inside_and_measures_the_same(job_of: Callable[..., RunJob]) -> None:
+    job = job_of("npo_gdr")
+    file = saved_run.file(job.cache, job.spec.run_id)
+
+    def killing(stage: str, done: int, _: int) -> None:
+        if stage == "unlearn" and done == 8:
+            raise Killed
+
+    with pytest.raises(Killed):
+        pipeline.execute(job, "cpu", killing)
+    assert file.is_file()
+    said: list[int] = []
+    result = pipeline.execute(
+        job, "cpu", lambda stage, done, _: said.append(done) if stage == "unlearn" else None
+    )
+    assert said[0] == 6, "not from the start"
+    assert not file.exists()
+    undisturbed = pipeline.execute(replace(job, save_every=1000), "cpu", lambda *_: None)
+    assert rows_of(result) == rows_of(undisturbed)
+    assert [step.step for step in result.steps] == list(range(1, 13))
+
+
+def test_a_rule_ends_a_run_and_is_recorded(job_of: Callable[..., RunJob]) -> None:
+    rule = "methods.ga.optimizer.stop_when=forget_probability < 0.5"
+    stopped = pipeline.execute(
+        job_of("ga", rule, "methods.ga.optimizer.stop_every=3"), "cpu", lambda *_: None
+    )
+    assert stopped.run.status == "complete"
+    assert [c.step for c in stopped.checkpoints if c.is_final] == [3]
+    (note,) = [row for row in stopped.statistics if row.name == "early_stop"]
+    assert (note.estimate, note.scope) == (3.0, "forget_probability < 0.5")
+    assert "forget_probability = " in note.definition
+    never = "methods.ga.optimizer.stop_when=retain_probability > 0.999"
+    went_on = pipeline.execute(job_of("ga", never), "cpu", lambda *_: None)
+    (note,) = [row for row in went_on.statistics if row.name == "early_stop"]
+    assert note.estimate is None
+    assert note.reason == "the rule did not hold in 10 steps"
+
+
+def test_a_rule_of_a_task_vector_is_of_its_fine_tuning(job_of: Callable[..., RunJob]) -> None:
+    rule = "methods.task_vector.optimizer.stop_when=retain_correct < 0.9 or forget_probability > 0"
+    walked = pipeline.execute(job_of("task_vector", rule), "cpu", lambda *_: None)
+    assert [c.axis_value for c in walked.checkpoints if c.is_final] == [3.0], "to the end of alpha"
+    (note,) = [row for row in walked.statistics if row.name == "early_stop"]
+    assert note.estimate is None
+    assert "of the fine-tuning" in str(note.reason)
+
+
+@pytest.mark.parametrize("measure", ["general_probability", "text_probability"])
+def test_a_rule_may_be_a_floor_of_what_must_stay(
+    measure: str, job_of: Callable[..., RunJob]
+) -> None:
+    """Weights drawn at random give a token a probability of a thousandth: the first look stops."""
+    rule = f"methods.ga.optimizer.stop_when={measure} < 0.5"
+    stopped = pipeline.execute(
+        job_of("ga", rule, "methods.ga.optimizer.stop_every=2"), "cpu", lambda *_: None
+    )
+    assert [c.step for c in stopped.checkpoints if c.is_final] == [2]
+    (note,) = [row for row in stopped.statistics if row.name == "early_stop"]
+    value = float(re.search(rf"{measure} = ([\d.e-]+)", note.definition)[1])  # type: ignore[index]
+    assert 0 < value < 0.05
+
+
+def test_a_rule_on_correct_answers_acts_where_they_are_measured(
+    job_of: Callable[..., RunJob],
+) -> None:
+    rule = "methods.ga.optimizer.stop_when=retain_correct < 0.9 or retain_probability > 0.999"
+    stopped = pipeline.execute(job_of("ga", rule), "cpu", lambda *_: None)
+    assert [(c.step, c.is_final) for c in stopped.checkpoints] == [(0, False), (5, True)]
+    assert [step.step for step in stopped.steps] == [1, 2, 3, 4, 5]
+    (note,) = [row for row in stopped.statistics if row.name == "early_stop"]
+    retain = {
+        e.example_id for e in stopped.examples if e.split == "retain" and e.form == "question"
+    }
+    given = [a.correct for a in stopped.answers if a.step == 5 and a.example_id in retain]
+    assert f"(retain_correct = {sum(given) / len(given):.4g})" in note.definition
+    assert {a.step for a in stopped.attributions} == {5}, "measured as a last step is"
+    keys = [(a.step, a.example_id) for a in stopped.answers]
+    assert len(keys) == len(set(keys)), "asked once"
+
+
+def test_a_rule_on_what_a_benchmark_lacks_fails_with_its_name() -> None:
+    policy = tiny_lm().clone()
+    quick = replace(QUICK, stop_when="text_probability < 0.5", stop_every=1)
+    with pytest.raises(UnlearningError, match="stop_when names text_probability, and the bench"):
+        list(method_of("ga", quick).steps(policy, make_context(policy)))
+
+
+@pytest.mark.parametrize("rule", ["forget < 0.1", "forget_probability = 1", "utility", "or"])
+def test_a_rule_that_cannot_be_read_names_the_measures(rule: str) -> None:
+    with pytest.raises(stopping.StopRuleError, match=r"are forget_probability, .*_correct"):
+        Optimizer(stop_when=rule)
+
+
+def test_a_plan_says_that_a_rule_cannot_be_read() -> None:
+    with pytest.raises(ValueError, match="stop_when has 'forget'"):
+        reading.read(str(PLAN), ["methods.ga.optimizer.stop_when=forget"])
+
+
+def test_a_gradient_that_explodes_fails_the_run_alone(job_of: Callable[..., RunJob]) -> None:
+    result = pipeline.execute(
+        job_of("ga", "methods.ga.optimizer.explodes_at=1e-3"), "cpu", lambda *_: None
+    )
+    assert result.run.status == "failed"
+    assert result.run.failed_step == 1
+    assert "at step 1, above explodes_at = 0.001" in str(result.run.error)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory."),
+        MemoryError(),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+    ],
+)
+def test_memory_that_runs_out_is_said_with_its_step(error: Exception) -> None:
+    policy, taken = tiny_lm().clone(), []
+
+    def loss(forget: object, retain: object) -> torch.Tensor:
+        taken.append(forget)
+        if len(taken) == 3:
+            raise error
+        return losses.mean_nll(policy.model, forget)  # type: ignore[arg-type]
+
+    steps = gradient_steps(loss, policy, make_context(policy), QUICK)
+    with pytest.raises(UnlearningError, match="out of memory at step 3: lower") as caught:
+        list(steps)
+    assert caught.value.step == 3
+    assert is_out_of_memory(error)
+
+
+def test_another_error_in_a_step_is_not_taken_for_memory() -> None:
+    policy = tiny_lm().clone()
+
+    def loss(forget: object, retain: object) -> torch.Tensor:
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    with pytest.raises(RuntimeError, match="mat1") as caught:
+        list(gradient_steps(loss, policy, make_context(policy), QUICK))
+    assert not isinstance(caught.value, UnlearningError)
+
+
+def test_only_a_walk_along_a_vector_cannot_go_on() -> None:
+    for name in METHODS:
+        policy = tiny_lm().clone()
+        outcome = next(method_of(name, QUICK).steps(policy, make_context(policy)))
+        assert (outcome.state is None) == (name == "task_vector")

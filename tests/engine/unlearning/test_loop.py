@@ -1,0 +1,216 @@
+"""The loop of every gradient method: what a step adds up, precision, adapters, schedules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from engine.models import adapters, lm, loading
+from engine.models.lm import LM, weight_hash
+from engine.unlearning import batches, losses
+from engine.unlearning.loop import begin, gradient_steps, reference_nll
+from engine.unlearning.optimizer import Optimizer
+from tests.support import tiny_models
+from tests.support.tiny_models import ARCHITECTURES, tiny_lm
+from tests.support.training import (
+    LORA,
+    METHODS,
+    QUICK,
+    STEPPING,
+    make_context,
+    method_of,
+    run,
+)
+
+
+@pytest.mark.parametrize("name", STEPPING)
+def test_one_batch_of_eight_is_eight_batches_of_one(name: str) -> None:
+    """In float32: the first step is the same; Adam then makes steps of what is noise around 0.
+
+    The KL term's gradient is 0 at first, so its noise decides most signs: on one processor of three
+    the norm of ga_klr's fourth gradient differs by 2e-3. In float64 all steps end alike, see below.
+    """
+    whole, parts = (
+        run(name, replace(QUICK, batch_size=size, accumulation=8 // size)) for size in (8, 1)
+    )
+    for step, (one, other) in enumerate(zip(whole[1], parts[1], strict=True)):
+        assert one.loss == pytest.approx(other.loss, rel=1e-4 if step else 1e-5)
+        assert one.gradient_norm == pytest.approx(other.gradient_norm, rel=1e-2 if step else 1e-5)
+
+
+def one_gradient(name: str, size: int, precision: torch.dtype) -> tuple[LM, torch.Tensor]:
+    """The weights after four steps of 8 sequences, and the first step's gradient, not clipped.
+
+    Of a GPT-NeoX, since a Llama's norms are computed in float32 whatever its weights are.
+    """
+    policy = tiny_lm("gpt_neox").clone()
+    policy.model.to(precision)
+    settings = replace(QUICK, batch_size=size, accumulation=8 // size, max_gradient_norm=1e9)
+    steps = method_of(name, settings).steps(policy, make_context(policy))
+    next(steps)
+    slopes = [p.grad.flatten() for p in policy.model.parameters() if p.grad is not None]
+    gradient = torch.cat(slopes).double()
+    for _ in steps:
+        pass
+    return policy, gradient
+
+
+@pytest.mark.parametrize("name", STEPPING)
+def test_accumulated_gradients_are_those_of_one_batch(name: str) -> None:
+    (_, whole), (_, parts) = (one_gradient(name, size, torch.float32) for size in (8, 1))
+    assert (whole - parts).norm() <= 2e-6 * whole.norm()
+
+
+@pytest.mark.parametrize("name", STEPPING)
+def test_accumulated_steps_end_where_one_batch_ends(name: str) -> None:
+    """In float64: float32 noise in a gradient near 0 would set the sign of Adam's first step."""
+    (one, whole), (other, parts) = (one_gradient(name, size, torch.float64) for size in (8, 1))
+    assert (whole - parts).norm() <= 1e-12 * whole.norm()
+    for a, b in zip(one.model.parameters(), other.model.parameters(), strict=True):
+        torch.testing.assert_close(a, b, atol=1e-9, rtol=0)
+
+
+def test_accumulation_draws_the_sequences_that_one_batch_draws() -> None:
+    sequences = make_context(tiny_lm()).forget
+    cpu = torch.device("cpu")
+    one, eight = (batches.endless(sequences, size, 3, cpu) for size in (1, 8))
+    for _ in range(5):
+        assert [int(next(one).rows) for _ in range(8)] == next(eight).rows.tolist()
+
+
+def test_skipped_batches_are_those_at_the_beginning() -> None:
+    sequences = make_context(tiny_lm()).forget
+    cpu = torch.device("cpu")
+    whole, rest = (batches.endless(sequences, 4, 3, cpu, skip) for skip in (0, 3))
+    seen = [next(whole).rows.tolist() for _ in range(6)]
+    assert [next(rest).rows.tolist() for _ in range(3)] == seen[3:]
+
+
+@pytest.mark.parametrize("schedule", ["constant", "linear", "cosine"])
+def test_a_schedule_warms_up_and_falls_towards_nothing(schedule: str) -> None:
+    optimizer = Optimizer(learning_rate=1.0, max_steps=10, warmup_steps=4, schedule=schedule)  # type: ignore[arg-type]
+    rates = [optimizer.rate(step) for step in range(1, 11)]
+    assert rates[:4] == [0.25, 0.5, 0.75, 1.0]
+    falls = {"constant": [1.0] * 6, "linear": [1 - k / 7 for k in range(1, 7)]}
+    if schedule in falls:
+        assert rates[4:] == pytest.approx(falls[schedule])
+    else:
+        assert rates[4:] == sorted(rates[4:], reverse=True)
+        assert 0 < rates[-1] < 0.06
+
+
+def test_checkpointed_activations_give_the_same_steps() -> None:
+    plain, checkpointed = (
+        run("npo_gdr", replace(QUICK, gradient_checkpointing=on))[1] for on in (False, True)
+    )
+    for one, other in zip(plain, checkpointed, strict=True):
+        assert one.loss == pytest.approx(other.loss, rel=1e-5)
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "autocast"])
+@pytest.mark.parametrize("name", METHODS)
+def test_low_precision_starts_near_the_full_one(name: str, precision: str) -> None:
+    full, low = (
+        run(name, replace(QUICK, precision=kind, max_steps=2))  # type: ignore[arg-type]
+        for kind in ("float32", precision)
+    )
+    if name != "task_vector":
+        assert low[1][0].loss == pytest.approx(full[1][0].loss, rel=0.05)
+    assert all(torch.isfinite(weight).all() for weight in low[0].model.parameters())
+
+
+def test_bfloat16_weights_keep_the_positions_in_float32() -> None:
+    policy, _ = run("ga", replace(QUICK, precision="bfloat16"))
+    assert {weight.dtype for weight in policy.model.parameters()} == {torch.bfloat16}
+    assert {buffer.dtype for buffer in policy.model.buffers()} == {torch.float32}
+
+
+@pytest.mark.parametrize("name", ["npo", "idk_dpo"])
+@pytest.mark.parametrize("precision", ["bfloat16", "autocast"])
+def test_what_is_kept_of_the_start_model_has_the_precision_of_the_run(
+    name: str, precision: str
+) -> None:
+    quick = replace(QUICK, precision=precision, max_steps=1)  # type: ignore[arg-type]
+    policy = tiny_lm().clone()
+    method = replace(method_of(name, quick), **({} if name == "npo" else {"alpha": 0.0}))  # type: ignore[type-var]
+    (outcome,) = method.steps(policy, make_context(policy))
+    assert outcome.loss == pytest.approx(20 * 0.6931472, rel=1e-5)  # 2/β log 2: no difference yet
+
+
+@pytest.fixture(params=ARCHITECTURES)
+def adapted(request: pytest.FixtureRequest) -> Iterator[tuple[LM, LM]]:
+    start = tiny_lm(request.param)
+    policy = start.clone()
+    begin(policy, make_context(policy), LORA)
+    yield start, policy
+
+
+def test_adapters_that_are_zero_give_the_reference(adapted: tuple[LM, LM]) -> None:
+    start, policy = adapted
+    forget = make_context(start).forget
+    assert torch.equal(reference_nll(policy, forget), reference_nll(start, forget))
+    assert weight_hash(policy.model, adapters.weights(policy.model)) == weight_hash(start.model)
+    adapters.fold(policy.model)
+    assert weight_hash(policy.model) == weight_hash(start.model)
+
+
+def test_a_model_with_its_adapters_off_is_the_reference(adapted: tuple[LM, LM]) -> None:
+    start, policy = adapted
+    context = make_context(start)
+    steps = gradient_steps(
+        lambda forget, retain: -losses.mean_nll(policy.model, forget), policy, context, LORA
+    )
+    next(steps)
+    before = reference_nll(start, context.forget)
+    assert not torch.equal(reference_nll(policy, context.forget), before)
+    with adapters.reference(policy).frozen() as frozen:
+        assert frozen is policy, "no second copy"
+        assert torch.equal(reference_nll(frozen, context.forget), before)
+    trainable = [name for name, w in policy.model.named_parameters() if w.requires_grad]
+    assert trainable and all(".lora_" in name for name in trainable)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_adapters_are_folded_into_plain_weights(name: str) -> None:
+    policy, _ = run(name, LORA)
+    start = tiny_lm()
+    assert policy.model.state_dict().keys() == start.model.state_dict().keys()
+    assert all(weight.requires_grad for weight in policy.model.parameters())
+    before = start.model.state_dict()
+    changed = {n for n, w in policy.model.state_dict().items() if not torch.equal(w, before[n])}
+    assert changed
+    assert all(name.endswith("proj.weight") for name in changed), "linear layers, not embeddings"
+
+
+def test_rmu_adapts_only_the_mlp_outputs_of_its_window() -> None:
+    policy, _ = run("rmu", LORA)
+    before = tiny_lm().model.state_dict()
+    changed = {n for n, w in policy.model.state_dict().items() if not torch.equal(w, before[n])}
+    assert changed == {f"model.layers.{block}.mlp.down_proj.weight" for block in (0, 1)}
+
+
+def test_a_model_saved_with_adapters_loads_without_them(tmp_path: Path) -> None:
+    policy = tiny_models.tiny_lm().clone()
+    context = make_context(policy)
+    outcomes = method_of("npo", LORA).steps(policy, context)
+    for _ in range(2):
+        next(outcomes)
+    lm.save(policy, tmp_path, adapters.weights(policy.model))
+    loaded = loading.load(tmp_path)
+    assert weight_hash(loaded.model) == weight_hash(policy.model, adapters.weights(policy.model))
+    torch.testing.assert_close(
+        reference_nll(loaded, context.forget), reference_nll(policy, context.forget)
+    )
+
+
+def test_the_seed_draws_the_adapters() -> None:
+    hashes = set()
+    for seed in (0, 0, 1):
+        policy = tiny_lm().clone()
+        list(method_of("ga", LORA).steps(policy, make_context(policy, seed)))
+        hashes.add(weight_hash(policy.model))
+    assert len(hashes) == 2

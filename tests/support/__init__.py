@@ -1,0 +1,1 @@
+"""Helpers that tests share: rows, small models, hubs, studies that are killed."""
