@@ -45,8 +45,9 @@ def test_nothing_flows_back(room: str) -> None:
 @pytest.mark.parametrize(
     ("imports", "absent"),
     [
-        ("dashboard.data, dashboard.charts, dashboard.filters, dashboard.tokens", "torch"),
-        ("dashboard.live, dashboard.asking, dashboard.probes", "torch"),
+        ("dashboard.rows.data, dashboard.charts", "torch"),
+        ("dashboard.controls.filters, dashboard.markup.tokens", "torch"),
+        ("dashboard.rows.live, dashboard.controls.asking, dashboard.markup.probes", "torch"),
         ("results_db.read, results_db.store", "torch"),
         ("engine.__main__", "torch"),
         ("engine.__main__", "streamlit"),

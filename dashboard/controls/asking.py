@@ -9,8 +9,11 @@ import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from dashboard import data, filters, formats, live, panels, picker, probes, theme
-from dashboard.probes import Asked
+from dashboard.controls import filters, panels, picker
+from dashboard.look import formats, theme
+from dashboard.markup import probes
+from dashboard.markup.probes import Asked
+from dashboard.rows import data, live
 
 NO_WEIGHTS = (
     "No base model with an unlearned one beside it has its weights kept in this results file, so "

@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
-from dashboard import tokens
+from dashboard.markup import tokens
 
 HERE = Path(__file__).parent
 

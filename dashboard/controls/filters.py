@@ -9,7 +9,8 @@ from typing import Any, Literal
 import pandas as pd
 import streamlit as st
 
-from dashboard import data, theme
+from dashboard.look import theme
+from dashboard.rows import data
 
 KEYS = ("benchmark", "models", "model", "methods", "seeds", "step", "attribution", "target",
         "words")  # in the URL  # fmt: skip
@@ -172,20 +173,6 @@ def one_model(chosen: Chosen) -> Chosen:
     return replace(chosen, models=(_one("Model", "model", list(chosen.models), str, NARROW),))
 
 
-def up_to_step(rows: pd.DataFrame, step: int | None) -> pd.DataFrame:
-    """The rows of measured steps up to a step; all of them where it is None.
-
-    Runs over alpha keep all theirs. Every run was measured at step 0, so each keeps some.
-
-    Args:
-        rows: with the columns step and axis.
-        step: the last to keep.
-    """
-    if step is None:
-        return rows
-    return rows[(rows["axis"] != "step") | (rows["step"] <= step)]
-
-
 def part_of_runs(rows: pd.DataFrame) -> list[str]:
     """Ids of the runs that have a panel each at a time, in the order of methods; all where few."""
     ids = [str(run_id) for run_id in theme.labelled(rows)["run_id"].drop_duplicates()]
@@ -216,11 +203,6 @@ def only_run_id(rows: pd.DataFrame) -> str | None:
         st.session_state[ONLY_RUN] = ALL
     chosen = _one("Runs in the table", ONLY_RUN, list(labels), labels.__getitem__, NARROW)
     return None if chosen == ALL else chosen
-
-
-def compared(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows without base and retain models, which the others are compared with."""
-    return rows[~rows["method"].isin(("none", "retrain"))]
 
 
 def max_effect() -> float:

@@ -8,8 +8,10 @@ import re
 import pandas as pd
 import streamlit as st
 
-from dashboard import catalogue, panels, tables
-from dashboard.catalogue import Entry
+from dashboard.controls import panels
+from dashboard.markup import tables
+from dashboard.rows import catalogue
+from dashboard.rows.catalogue import Entry
 
 KEY = "entry"
 SEEN = "entry_in_url"

@@ -13,7 +13,10 @@ import plotly.graph_objects as go
 import streamlit as st
 from streamlit.elements.lib.column_types import ColumnConfig
 
-from dashboard import benchmarks, cards, data, filters, formats, picker, theme
+from dashboard.controls import filters, picker
+from dashboard.look import benchmarks, formats, theme
+from dashboard.markup import cards
+from dashboard.rows import data
 
 PAGE = 200  # lines of a long list that are fetched at a time
 MOST = 5000  # characters of a text in a grid

@@ -6,8 +6,9 @@ import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from dashboard import data, formats, theme
-from dashboard.filters import Chosen
+from dashboard.controls.filters import Chosen
+from dashboard.look import formats, theme
+from dashboard.rows import data
 
 KEY = "example"
 # what a link hands over to the live page; not the keys of filters, whose defaults leave the address

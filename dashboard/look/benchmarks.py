@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from dashboard import formats
+from dashboard.look import formats
 
 FORMS = {
     "bios-qa": "Questions about invented people are unlearned, and asked.",

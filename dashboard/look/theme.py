@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from dashboard import formats
+from dashboard.look import formats
 
 FONT = "Source Sans, sans-serif"
 NEUTRAL = "#7D8590"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from dashboard import formats
+from dashboard.look import formats
 
 SMALL = 20_000_000  # parameters; a smaller model was trained from scratch for its study
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from dashboard import formats, tables, theme
+from dashboard.look import formats, theme
+from dashboard.markup import tables
 
 
 def effect_tests(rows: pd.DataFrame) -> str:

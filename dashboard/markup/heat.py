@@ -9,8 +9,8 @@ import html
 
 import pandas as pd
 
-from dashboard import formats, theme
-from dashboard.tokens import swatch
+from dashboard.look import formats, theme
+from dashboard.markup.tokens import swatch
 
 SPLITS = ("forget", "retain")
 

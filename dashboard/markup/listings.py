@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from dashboard import formats, tables, theme
+from dashboard.look import formats, theme
+from dashboard.markup import tables
 
 
 def attempts(rows: pd.DataFrame) -> pd.DataFrame:

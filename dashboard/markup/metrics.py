@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from dashboard import evidence, formats, tables, theme
+from dashboard.look import formats, theme
+from dashboard.markup import evidence, tables
 
 WHOLE_RUN = {  # of `run_metrics`: heading, digits after the point (None: a p value)
     "auc_min_k": ("AUC of\nmin-k", 2),

@@ -9,7 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from dashboard import formats, tables
+from dashboard.look import formats
+from dashboard.markup import tables
 
 Document = dict[str, Any]
 MEBIBYTE = 2**20

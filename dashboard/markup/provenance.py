@@ -7,7 +7,8 @@ import json
 
 import pandas as pd
 
-from dashboard import cards, formats, tables, theme
+from dashboard.look import formats, theme
+from dashboard.markup import cards, tables
 
 STATUS = {
     "complete": ("good", "✓ finished"),

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
-from dashboard import formats, theme
-from dashboard.tokens import swatch
+from dashboard.look import formats, theme
+from dashboard.markup.tokens import swatch
 
 LONG = 1500  # characters; a longer text scrolls in its own box
 

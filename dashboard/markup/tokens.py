@@ -12,7 +12,7 @@ from functools import cache
 
 import pandas as pd
 
-from dashboard import formats, theme
+from dashboard.look import formats, theme
 
 SIGNS = {"\n": "↵", "\t": "⇥"}
 LONGEST = 120  # characters of a token in a strip

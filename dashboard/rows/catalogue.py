@@ -17,7 +17,7 @@ import pandas as pd
 
 from results_db import read, summaries
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 KINDS = {  # as in an address -> as shown, in the order of the list
     "unlearning": "Unlearning method",
     "attribution": "Attribution method",

@@ -11,7 +11,7 @@ from typing import Literal
 import pandas as pd
 import streamlit as st
 
-from dashboard import formats
+from dashboard.look import formats
 from results_db import read
 
 # of pandas' own strings those of Arrow take twice as long to label, filter and walk through

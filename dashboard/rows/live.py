@@ -23,9 +23,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from dashboard import data
+from dashboard.rows import data
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 LOOPBACK = "http://127.0.0.1:"  # the token is sent nowhere else
 START_SECONDS = 90.0  # the first import of torch from a cold disk takes most of it
 HEALTH_SECONDS = 3.0

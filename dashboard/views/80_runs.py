@@ -2,8 +2,11 @@
 
 import streamlit as st
 
-from dashboard import charts, data, filters, panels, provenance
-from dashboard.drawn import draw, kept
+from dashboard import charts
+from dashboard.controls import filters, panels
+from dashboard.markup import provenance
+from dashboard.rows import data
+from dashboard.rows.drawn import draw, kept
 
 panels.page("Runs", "How far the study is, how long each part took, and with what it was computed.")
 

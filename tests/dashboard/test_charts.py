@@ -12,8 +12,10 @@ import pandas as pd
 import plotly.graph_objects as go
 import pytest
 
-from dashboard import charts, evidence, heat, listings, theme
+from dashboard import charts
 from dashboard.charts import frame
+from dashboard.look import theme
+from dashboard.markup import evidence, heat, listings
 
 HOSTILE = "<b>bold</b><script>x</script> $\\frac{1}{2}$"
 

@@ -9,12 +9,13 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from dashboard import charts, comparison
-from dashboard.comparison import Side
+from dashboard import charts
+from dashboard.markup import comparison
+from dashboard.markup.comparison import Side
 from results_db import read
 from results_db.records import Utility
 from tests import results_rows
-from tests.test_pages import figures, html_of, messages, opened
+from tests.support.pages import figures, html_of, messages, opened
 
 PAGE = "60_compare.py"
 KIND = {"attribution_method": "leave_one_out", "target": "gold", "answer_tokens": "novel",

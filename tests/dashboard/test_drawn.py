@@ -9,7 +9,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import plotly.io
 
-from dashboard.drawn import draw
+from dashboard.rows.drawn import draw
 
 BUILT: list[str] = []
 

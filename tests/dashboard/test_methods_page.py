@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from dashboard import catalogue, lookup
+from dashboard.controls import lookup
+from dashboard.rows import catalogue
 from engine import plugins
 from results_db import read, summaries
 from tests import results_rows
-from tests.test_pages import html_of, messages, opened, unfolded
+from tests.support.pages import html_of, messages, opened, unfolded
 
 PAGE = "90_methods.py"
 

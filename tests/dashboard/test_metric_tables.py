@@ -6,7 +6,7 @@ import re
 
 import pandas as pd
 
-from dashboard import metrics
+from dashboard.markup import metrics
 
 NAMED = {"model": "tiny", "method": "ga"}
 

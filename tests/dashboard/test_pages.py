@@ -12,14 +12,22 @@ import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from dashboard import data, filters
-from dashboard.probes import Asked
+from dashboard.markup.probes import Asked
+from dashboard.rows import data, selection
 from results_db import guard, read, store
-from results_db.records import PlannedRun, Progress, RunResult, Study
-from tests import hostile_rows, results_rows
+from results_db.records import RunResult
+from tests import results_rows
+from tests.support import hostile_rows
+from tests.support.pages import (
+    PAGES,
+    figures,
+    html_of,
+    messages,
+    opened,
+    planned_only,
+    unfolded,
+)
 
-APP = Path(__file__).parents[1] / "dashboard" / "app.py"
-PAGES = sorted(path.name for path in (APP.parent / "views").glob("*.py"))
 TITLES = {"Overview", "Token shift", "Recovery", "Utility", "One prompt", "Compare", "Runs"}
 METHODS = "90_methods.py"
 LIVE = "70_live_probe.py"
@@ -39,54 +47,6 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A study whose prompts, answers, tokens and error are markup of every kind."""
     return hostile_rows.study(tmp_path_factory.mktemp("hostile") / "study.duckdb")
-
-
-def planned_only(path: Path) -> Path:
-    """A file whose first run is at work and none is finished."""
-    store.create(path)
-    runs = [PlannedRun("demo", name, i, "people", "tiny", name, 0) for i, name in enumerate(
-        ("none", "ga", "rmu"))]  # fmt: skip
-    store.plan_study(path, Study("demo", "", "2026-01-01T00:00:00Z"), runs)
-    store.note_progress(path, Progress("none", "attribute", 30, 120, "2026-01-01T00:01:00Z"))
-    return path
-
-
-def opened(database: Path, page: str, monkeypatch: pytest.MonkeyPatch, **query: str) -> AppTest:
-    """A page after its script has run."""
-    monkeypatch.setenv("UNPACT_DB", str(database))
-    app = AppTest.from_file(str(APP), default_timeout=60)
-    for name, value in query.items():
-        app.query_params[name] = value
-    app.run()
-    if page != "10_overview.py":
-        app.switch_page(f"views/{page}").run()
-    assert not app.exception, app.exception[0].message
-    return app
-
-
-def html_of(app: AppTest) -> str:
-    """All HTML of a page, as sent to the browser."""
-    return "\n".join(element.proto.body for element in app.get("html"))
-
-
-def figures(app: AppTest) -> list[dict[str, object]]:
-    """The specifications of all charts."""
-    return [json.loads(chart.proto.spec) for chart in app.get("plotly_chart")]
-
-
-def unfolded(app: AppTest) -> AppTest:
-    """The page with every place opened that its reader may unfold."""
-    for place in app.expander:
-        if place.proto.id:
-            app.session_state[place.proto.id.split("-", 2)[2]] = True
-    app.run()
-    assert not app.exception, app.exception[0].message
-    return app
-
-
-def messages(app: AppTest) -> str:
-    """What the boxes on a page say."""
-    return "\n".join(box.value for box in [*app.info, *app.warning, *app.error])
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -297,7 +257,7 @@ def test_an_earlier_step_is_shown_on_every_page_that_has_it_and_the_others_say_s
 @pytest.mark.parametrize("step", [0, 4, 5, 9, 10, 99, None])
 def test_curves_end_where_tables_stand(study: Path, step: int | None) -> None:
     runs: dict[str, read.Parameter] = {"benchmark": "people", "models": [], "methods": []}
-    course = filters.up_to_step(read.query(study, "trajectory", **runs), step)
+    course = selection.up_to_step(read.query(study, "trajectory", **runs), step)
     table = read.query(study, "utility_values", **runs, step=step)
     ends = course.groupby("run_id")["step"].max().to_dict()
     assert table.groupby("run_id")["step"].max().to_dict() == ends

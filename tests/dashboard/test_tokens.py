@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dashboard import theme, tokens
+from dashboard.look import theme
+from dashboard.markup import tokens
 
-CONFIG = Path(__file__).parents[1] / ".streamlit" / "config.toml"
+CONFIG = Path(__file__).parents[2] / ".streamlit" / "config.toml"
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)> *x* $y$ [a](b)"
 
 

@@ -17,14 +17,14 @@ from results_db.guard import DamagedFileError, NotWritableError, reading
 from results_db.verify import verify
 from tests.conftest import ROOT
 from tests.results_rows import publish_all
-from tests.test_store import whole
+from tests.support.stored import whole
 
 NOBODY = 65534
 PUBLISH = """
 import sys
 from pathlib import Path
 from results_db import store
-from tests.test_store import whole
+from tests.support.stored import whole
 try:
     store.publish(Path(sys.argv[1]), whole("npo"))
 except OSError as error:

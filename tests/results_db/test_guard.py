@@ -18,7 +18,7 @@ import pytest
 
 from results_db.guard import CONFIG, GuardTimeoutError, reading, writing
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from results_db.tables import of_result
 from results_db.verify import verify
 from tests.conftest import ROOT
 from tests.results_rows import publish_all
-from tests.test_store import rows, whole
+from tests.support.stored import rows, whole
 
 HOLD_SECONDS = float(os.environ.get("UNPACT_HOLD_SECONDS", "3"))
 HOLD = """

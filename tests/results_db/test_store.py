@@ -15,45 +15,24 @@ import duckdb
 import pytest
 
 from results_db import read, store, tables
-from results_db.guard import reading, writing
+from results_db.guard import writing
 from results_db.records import PlannedRun, Progress, RunResult, Study
 from results_db.verify import verify
 from tests.results_rows import (
     BUILD,
-    FINAL,
-    attempt,
     attribution,
     failed_run,
     make_example,
-    make_result,
     make_run,
     publish_all,
     small_study,
 )
-
-EXAMPLES = [make_example("f1"), make_example("f2")]
-SCORES = (None, 0.25, -0.5, 1.0, 0.0, 0.125)
+from tests.support.stored import EXAMPLES, SCORES, rows, whole
 
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     return tmp_path / "results.duckdb"
-
-
-def rows(path: Path, sql: str) -> list[tuple[object, ...]]:
-    with reading(path) as connection:
-        return connection.execute(sql).fetchall()
-
-
-def whole(run_id: str = "ga") -> RunResult:
-    return make_result(
-        make_run(run_id, base_run_id="ga", retain_run_id=None),
-        [*EXAMPLES, make_example("t1", "general")],
-        {0: {"f1": True, "f2": True}, FINAL: {"f1": False, "f2": True}},
-        nll={FINAL: {"t1": 2.0}},
-        recoveries=[attempt(run_id, "f1", "quote", "treatment", True)],
-        attributions=[attribution(run_id, "f1", SCORES)],
-    )
 
 
 def test_create_makes_an_empty_file_and_leaves_it_alone_after(file: Path) -> None:
@@ -252,14 +231,14 @@ def test_what_stops_a_summary_is_said_and_leaves_the_runs_before(file: Path) -> 
 
 def test_kill_9_while_publishing_leaves_the_runs_before(file: Path) -> None:
     code = f"""
-import sys; sys.path.insert(0, {str(Path(__file__).parents[1])!r})
+import sys; sys.path.insert(0, {str(Path(__file__).parents[2])!r})
 import pathlib
-from tests import test_store
+from tests.support import stored
 from results_db import store
 path = pathlib.Path({str(file)!r})
-store.publish(path, test_store.whole("ga"))
+store.publish(path, stored.whole("ga"))
 store.summaries.refresh = lambda *_: (print("inside", flush=True), __import__("time").sleep(60))
-store.publish(path, test_store.whole("npo"))
+store.publish(path, stored.whole("npo"))
 """
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None

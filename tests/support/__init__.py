@@ -1,0 +1,1 @@
+"""What several tests use: rows made by hand, pages run without a browser."""
