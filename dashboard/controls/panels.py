@@ -329,7 +329,7 @@ def computed(*names: str) -> None:
                 )  # fmt: skip
             st.code(data.sql_of(name), language="sql")
         if opened:
-            st.caption("What several questions share stands in `results_db/macros.sql`.")
+            st.caption("What several questions share stands in `results_db/definitions/`.")
 
 
 def source(path: str, code: str, language: str) -> None:

@@ -194,7 +194,8 @@ def _summaries() -> Iterator[Entry]:
 
 
 def _definitions() -> Iterator[Entry]:
-    for file, sql in (("macros", summaries.macros()), ("questions", summaries.questions())):
+    files = {f"definitions/{name}": summaries.chapter(name) for name in summaries.CHAPTERS}
+    for file, sql in (*files.items(), ("questions", summaries.questions())):
         for found in MACRO.finditer(sql):
             text = _header(found[1])
             yield Entry(

@@ -229,3 +229,9 @@ def test_groups_needed_bring_the_bound_to_the_threshold(
 def test_macros_hash_is_kept_in_the_file(connection: duckdb.DuckDBPyConnection) -> None:
     kept = connection.execute("SELECT macros FROM meta").fetchall()
     assert kept == [(summaries.definitions_hash(),)]
+
+
+def test_every_file_of_definitions_is_a_chapter() -> None:
+    files = {path.stem for path in (summaries.HERE / "definitions").glob("*.sql")}
+    assert set(summaries.CHAPTERS) == files
+    assert len(summaries.CHAPTERS) == len(files)
