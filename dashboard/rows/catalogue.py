@@ -30,7 +30,7 @@ KINDS = {  # as in an address -> as shown, in the order of the list
     "definition": "Shared definition (SQL)",
     "summary": "Stored summary (SQL)",
 }
-PLUGINS = {  # kind -> folder of engine/
+PLUGINS = {  # kind -> folder under engine/
     "unlearning": "unlearning_methods",
     "attribution": "attribution_methods",
     "recovery": "recovery_strategies",
@@ -38,7 +38,7 @@ PLUGINS = {  # kind -> folder of engine/
     "benchmark": "benchmarks",
 }
 ENTRY_POINTS = {"load", "Method", "Strategy", "score", "Task"}  # what makes a file a plugin
-FUNCTIONS = {  # module of engine/ -> kind of its public functions
+FUNCTIONS = {  # module under engine/, as a path without its suffix -> kind of its public functions
     "correct": "metric",
     "statistics": "metric",
     "grades": "metric",
@@ -176,7 +176,7 @@ def _functions() -> Iterator[Entry]:
             if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
                 code = ast.get_source_segment(source, node) or ""
                 text = ast.get_docstring(node) or ""
-                yield Entry(kind, f"{module}.{node.name}", text, _relative(file), code=code)
+                yield Entry(kind, f"{file.stem}.{node.name}", text, _relative(file), code=code)
 
 
 def _questions() -> Iterator[Entry]:

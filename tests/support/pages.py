@@ -12,7 +12,7 @@ from results_db import store
 from results_db.records import PlannedRun, Progress, Study
 
 APP = Path(__file__).parents[2] / "dashboard" / "app.py"
-PAGES = sorted(path.name for path in (APP.parent / "views").glob("*.py"))
+PAGES = sorted(path.name for path in (APP.parent / "views").glob("[0-9]*.py"))
 
 
 def planned_only(path: Path) -> Path:
