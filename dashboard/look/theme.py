@@ -14,10 +14,8 @@ import pandas as pd
 
 from dashboard.look import formats
 
-FONT = "Source Sans, sans-serif"
 NEUTRAL = "#7D8590"
 ACCENT = "#3F74E8"  # of what belongs to no unlearning method
-FAINT = "rgba(125, 133, 144, 0.28)"
 POSITIVE = "31, 127, 196"  # RGB of blue: the token supports the answer
 NEGATIVE = "213, 94, 0"  # RGB of vermilion: the token works against it
 LEAST_LIMIT = 0.05  # nats; smaller contributions are noise and stay pale
@@ -116,13 +114,11 @@ OUTCOMES = {
 }
 TARGETS = {
     "gold": "Gold answer",
-    "base_generation": "Base model's answer",
     "own_generation": "Own answer",
 }
 ANSWER_TOKENS = {"novel": "Words not in the prompt", "all": "All words"}
 ATTRIBUTIONS = {
     "leave_one_out": "Leave one out",
-    "replace_one": "Replace one",
     "integrated_gradients": "Integrated gradients",
 }
 MEASURES = {

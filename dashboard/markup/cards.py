@@ -9,7 +9,7 @@ import pandas as pd
 
 from dashboard.look import formats
 
-SMALL = 20_000_000  # parameters; a smaller model was trained from scratch for its study
+SMALL = 20_000_000  # parameters; models that are published for use are larger
 
 
 def facts(entries: Sequence[tuple[str, str, str]]) -> str:
@@ -58,17 +58,33 @@ def model_card(runs: pd.DataFrame) -> tuple[str, str, str]:
 
 
 def sizes(runs: pd.DataFrame) -> str:
-    """How large the models of these runs are, said plainly; empty where it is not known."""
-    known = runs.dropna(subset=["parameters"]).drop_duplicates("model")
+    """How large the models of these runs are, said plainly; empty where it is not known.
+
+    Args:
+        runs: of `runs`; a model counts as trained here where all its runs' weights were.
+    """
+    known = runs.dropna(subset=["parameters"]).sort_values("trained_here", kind="stable")
+    known = known.drop_duplicates("model")
     if known.empty:
         return ""
     reach = " to ".join(dict.fromkeys(formats.parameters(p) for p in sorted(known["parameters"])))
-    small = known["parameters"].max() < SMALL
-    kind = "small model trained here" if small else "model"
+    kind = _kind(float(known["parameters"].max()), int(known["trained_here"].sum()), len(known))
+    return f"{kind} (about {reach} parameters{'' if len(known) == 1 else ' each'})"
+
+
+def _kind(parameters: float, trained_here: int, models: int = 1) -> str:
+    """Models of at most so many parameters, and how many of them were trained here, in words.
+
+    >>> _kind(1e6, 1), _kind(1e9, 0), _kind(1e9, 1, models=3)
+    ('small model trained here', 'model', 'models, 1 of 3 trained here')
+    """
+    noun = f"{'small ' if parameters < SMALL else ''}{'model' if models == 1 else 'models'}"
+    if trained_here == 0:
+        return noun
     return (
-        f"{kind} (about {reach} parameters)"
-        if len(known) == 1
-        else f"{kind.replace('model', 'models')} (about {reach} parameters each)"
+        f"{noun} trained here"
+        if trained_here == models
+        else (f"{noun}, {trained_here} of {models} trained here")
     )
 
 
@@ -83,9 +99,10 @@ def context(benchmark: str, description: str, runs: pd.DataFrame) -> str:
     )
 
 
-def size_of(parameters: float | None) -> str:
-    """Size of a model in words, to follow its name; empty where it is not known."""
+def size_of(parameters: float | None, trained_here: bool) -> str:
+    """Size and origin of a model in words, to follow its name; empty where it is not known."""
     if parameters is None or not formats.present(parameters):
         return ""
-    kind = "small model trained here, " if parameters < SMALL else ""
-    return f": {kind}about {formats.parameters(parameters)} parameters"
+    kind = _kind(parameters, int(trained_here))
+    said = "" if kind == "model" else f"{kind}, "
+    return f": {said}about {formats.parameters(parameters)} parameters"

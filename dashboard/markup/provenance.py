@@ -118,7 +118,7 @@ def facts(run: pd.Series) -> str:
     lines = [
         ("Run", str(run["run_id"])),
         ("Study", str(run["study"]) if formats.present(run["study"]) else formats.MISSING),
-        ("Model", f"{run['model']}, {run['architecture']}{cards.size_of(run['parameters'])}"),
+        ("Model", f"{run['model']}, {run['architecture']}{_size(run)}"),
         ("Started", f"{moment(run['started_at'])}, took {formats.duration(run['seconds'])}"),
         ("Device", f"{run['device']}, {formats.count(run['threads'], 'thread')}"),
         ("Software", f"Python {run['python']} on {run['platform']}"),
@@ -128,8 +128,17 @@ def facts(run: pd.Series) -> str:
     return tables.table(["Provenance", ""], cells)
 
 
-def model(rows: pd.DataFrame) -> str:
-    """Where a run's weights are from, how they were loaded, and the text around a question."""
+def _size(run: pd.Series) -> str:
+    return cards.size_of(run["parameters"], bool(run["trained_here"]))
+
+
+def model(rows: pd.DataFrame, trained_here: bool) -> str:
+    """Where a run's weights are from, how they were loaded, and the text around a question.
+
+    Args:
+        rows: of `model_loading`.
+        trained_here: whether the weights are no one else's.
+    """
     if rows.empty or not formats.present(rows.iloc[0]["dtype"]):
         return ""
     row = rows.iloc[0]
@@ -143,7 +152,7 @@ def model(rows: pd.DataFrame) -> str:
     if formats.present(row["trusted_code"]) and bool(row["trusted_code"]):
         loaded.append("its own Python files ran")
     lines = [
-        ("Weights", _at(row["source"], row["commit"]) or "trained here"),
+        ("Weights", _at(row["source"], row["commit"]) or _origin(trained_here)),
         *([("Adapter", adapter)] if adapter else []),
         ("Loaded as", ", ".join(loaded)),
         ("Hash", f"weights {row['weight_hash']}{_files(row['content_hash'])}"),
@@ -158,6 +167,11 @@ def _at(source: object, commit: object) -> str:
     if not formats.present(source):
         return ""
     return f"{source} @ {commit}" if formats.present(commit) else str(source)
+
+
+def _origin(trained_here: bool) -> str:
+    """Where weights are from that no source is stored of: failed runs store none."""
+    return "trained here" if trained_here else "made elsewhere: see its settings"
 
 
 def _files(content_hash: object) -> str:

@@ -30,7 +30,8 @@ if not done.empty:
     left, right = st.columns([1, 1], gap="large")
     with left:
         panels.markup(provenance.facts(run))
-        panels.markup(provenance.model(data.rows("model_loading", run_id=run["run_id"])))
+        loading = data.rows("model_loading", run_id=run["run_id"])
+        panels.markup(provenance.model(loading, bool(run["trained_here"])))
         panels.error(run)
         oddities = data.rows("run_flags", benchmark=run["benchmark"], models=(), methods=())
         panels.flags(oddities[oddities["run_id"] == run["run_id"]])

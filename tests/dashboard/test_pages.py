@@ -15,7 +15,7 @@ from streamlit.testing.v1 import AppTest
 from dashboard.markup.probes import Asked
 from dashboard.rows import data, selection
 from results_db import guard, read, store
-from results_db.records import RunResult
+from results_db.records import ModelSource, RunResult
 from tests import results_rows
 from tests.support import hostile_rows
 from tests.support.pages import (
@@ -292,12 +292,12 @@ def test_a_click_in_the_overview_leaves_its_run_alone_in_the_table(
 
 
 def test_a_filter_that_matches_nothing_says_so(
-    study: Path, monkeypatch: pytest.MonkeyPatch
+    study: Path, hostile: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     app = opened(study, "10_overview.py", monkeypatch, methods="Base model")
     assert "No unlearned run matches these filters." in messages(app)
-    tokens = opened(study, "20_token_shift.py", monkeypatch)
-    tokens.selectbox(key="target").set_value("base_generation").run()
+    tokens = opened(hostile, "20_token_shift.py", monkeypatch)  # only the gold answer is attributed
+    tokens.selectbox(key="target").set_value("own_generation").run()
     assert "No attribution of this kind for that prompt." in messages(tokens)
     assert "Nothing matches these filters" in messages(tokens)
     assert not tokens.exception
@@ -588,6 +588,68 @@ def test_pages_say_what_is_asked_when_it_is_right_and_how_large_the_models_are(
         assert "likeliest of 4 options: guessing is right in 25%." in shown
         assert "small model trained here (about 0.9 M parameters)" in shown
     assert "In Bern. / In Lima. / In Oslo. / In Rome." in shown
+
+
+def made_elsewhere(path: Path) -> Path:
+    """A small model whose weights were fetched, and a large one that was trained here."""
+    examples = [results_rows.make_example("f0")]
+    results = []
+    for model, parameters in (("fetched", 900_000), ("ours", 135_000_000)):
+        for method in ("none", "ga"):
+            run_id = f"{model}-{method}"
+            run = results_rows.make_run(
+                run_id, method, model=model, parameters=parameters, dtype="float32",
+                base_run_id=f"{model}-none", retain_run_id=None,
+            )  # fmt: skip
+            made = results_rows.make_result(run, examples, {0: {"f0": True}})
+            source = ModelSource(
+                run_id, "org/tiny", None, "c0ffee", None, None, "ab", "sdpa", None, None, False,
+                "{}",
+            )  # fmt: skip
+            results.append(replace(made, sources=(source,) if model == "fetched" else ()))
+    spec = '{"model": {"base": {"source": "org/tiny"}}, "probe": {}}'
+    failed = results_rows.failed_run(
+        "fetched-npo", "npo", model="fetched", parameters=900_000, dtype="float32", spec=spec,
+        base_run_id="fetched-none", retain_run_id=None,
+    )  # fmt: skip
+    results.append(RunResult(failed, results_rows.BUILD, tuple(examples)))
+    return results_rows.publish_all(path, results)
+
+
+def test_a_model_was_trained_here_by_its_weights_and_not_by_its_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = made_elsewhere(tmp_path / "elsewhere.duckdb")
+    overview = html_of(opened(path, "10_overview.py", monkeypatch))
+    assert "models, 1 of 2 trained here (about 0.9 M to 135 M parameters each)" in overview
+    fetched = html_of(opened(path, "10_overview.py", monkeypatch, models="fetched"))
+    assert "fetched: small model (about 0.9 M parameters)." in fetched
+    ours = html_of(opened(path, "10_overview.py", monkeypatch, models="ours"))
+    assert "ours: model trained here (about 135 M parameters)." in ours
+
+
+@pytest.mark.parametrize(
+    ("run_id", "size", "weights"),
+    [
+        ("fetched-ga", "small model, about 0.9 M parameters", "org/tiny @ c0ffee"),
+        ("fetched-npo", "small model, about 0.9 M parameters", "made elsewhere: see its settings"),
+        ("ours-ga", "model trained here, about 135 M parameters", "trained here"),
+    ],
+)
+def test_a_run_says_whether_its_weights_were_trained_here(
+    run_id: str, size: str, weights: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = made_elsewhere(tmp_path / "elsewhere.duckdb")
+    shown = html_of(opened(path, "80_runs.py", monkeypatch, run_id=run_id))
+    assert f"llama: {size}" in shown
+    assert re.search(rf'<th scope="row">Weights</th><td[^>]*>{re.escape(weights)}<', shown)
+
+
+def test_the_sidebar_offers_the_answers_that_a_plan_can_have_attributed(
+    study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = opened(study, "20_token_shift.py", monkeypatch)
+    assert app.selectbox(key="target").options == ["Gold answer", "Own answer"]
 
 
 def test_a_page_about_one_model_offers_the_models(

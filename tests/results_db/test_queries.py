@@ -48,9 +48,9 @@ COLUMNS: dict[str, tuple[dict[str, Parameter], str]] = {
     "info": ({}, "benchmarks models methods complete failed pending examples token_scores"),
     "runs": (
         {},
-        "study run_id benchmark model architecture parameters method seed status stage done total"
-        " updated_at started_at seconds error failed_step spec python platform device threads"
-        " packages commit",
+        "study run_id benchmark model architecture parameters trained_here method seed status stage"
+        " done total updated_at started_at seconds error failed_step spec python platform device"
+        " threads packages commit",
     ),
     "stages": ({"run_id": "ga"}, "run_id stage seconds"),
     "model_loading": (
@@ -824,3 +824,28 @@ def test_a_run_says_where_its_weights_are_from_and_how_it_was_asked(tmp_path: Pa
     assert found[["source", "commit", "dtype"]].tolist() == ["org/model", "c0ffee", "bfloat16"]
     assert read.query(path, "model_loading", run_id="base")["source"].isna().all()
     assert found["unit"] == "token"
+
+
+def test_a_model_was_trained_here_unless_its_source_or_its_spec_says_otherwise(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "trained.duckdb"
+    store.create(path)
+    examples = [make_example("f0")]
+    elsewhere = '{"model": {"base": {"source": "org/model"}}, "probe": {}}'
+    source = ModelSource(
+        "audited", "org/model", None, None, None, None, "ab", "sdpa", None, None, False, "{}"
+    )
+    audited = make_result(make_run("audited"), examples, {FINAL: {"f0": True}})
+    results = [
+        make_result(make_run("base", "none"), examples, {0: {"f0": True}}),
+        replace(audited, sources=(source,)),
+        RunResult(failed_run("stopped", spec=elsewhere), BUILD, tuple(examples)),
+    ]
+    for result in results:
+        store.publish(path, result)
+    planned = [PlannedRun("demo", "later", 0, "people", "tiny", "ga", 0)]
+    store.plan_study(path, Study("demo", "", "2026-01-01T00:00:00Z"), planned)
+    rows = read.query(path, "runs").set_index("run_id")["trained_here"]
+    assert rows.drop("later").to_dict() == {"base": True, "audited": False, "stopped": False}
+    assert rows.isna().to_dict()["later"]
