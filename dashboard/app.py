@@ -6,9 +6,10 @@ from pathlib import Path
 
 import streamlit as st
 
-from dashboard import data, figures, panels
+from dashboard.controls import figures, panels
+from dashboard.rows import data
 
-HERE = Path(__file__).parent
+LOOK = Path(__file__).parent / "look"
 
 RESULTS = [
     st.Page("views/10_overview.py", title="Overview", icon=":material/scatter_plot:", default=True),
@@ -25,9 +26,9 @@ STUDY = [
 ]
 
 # before st.navigation, and a local file: else the browser asks a font host for the icon
-st.set_page_config(page_title="unPact", page_icon=str(HERE / "icon.svg"), layout="wide")
-st.html(HERE / "style.css")
-st.logo(str(HERE / "logo.svg"), size="large", icon_image=str(HERE / "icon.svg"))
+st.set_page_config(page_title="unPact", page_icon=str(LOOK / "icon.svg"), layout="wide")
+st.html(LOOK / "style.css")
+st.logo(str(LOOK / "logo.svg"), size="large", icon_image=str(LOOK / "icon.svg"))
 page = st.navigation({"Results": RESULTS, "Models": LIVE, "Study": STUDY})
 try:
     if panels.explain_state(data.state()):

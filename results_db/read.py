@@ -1,6 +1,6 @@
 """The read side: named questions, each one SQL file in queries/, answered with rows.
 
-macros.sql holds what several questions share (intervals, who forgot what, utility) and summaries/
+definitions/ holds what several questions share (intervals, who forgot what, utility) and summaries/
 what is computed when a run is published, so that each number has one definition. The file keeps a
 copy of both; where that is of another version, the program's own is made for the connection.
 """

@@ -70,7 +70,7 @@ class Example:
     wrong_answers: tuple[str, ...]
     question_paraphrases: tuple[str, ...]
     answer_paraphrases: tuple[str, ...]
-    correct_rule: CorrectRule = "contains_fact"  # see engine/correct.py
+    correct_rule: CorrectRule = "contains_fact"  # see engine/benchmarks/correct.py
 
     @property
     def options(self) -> tuple[str, ...]:
@@ -401,7 +401,7 @@ class TextTokenClass:
 
 @dataclass(frozen=True)
 class Statistic:
-    """What engine/statistics.py computed over one run's examples at publish time."""
+    """What engine/study/statistics.py computed over one run's examples at publish time."""
 
     run_id: str
     name: str

@@ -10,7 +10,7 @@ CREATE TABLE meta (
 );
 COMMENT ON TABLE meta IS 'One row: what this file is.';
 COMMENT ON COLUMN meta.schema_version IS 'Version of this schema; a program reads only the version it knows.';
-COMMENT ON COLUMN meta.macros IS 'Hash of macros.sql and summaries/ as they are kept in this file.';
+COMMENT ON COLUMN meta.macros IS 'Hash of definitions/ and summaries/ as they are kept in this file.';
 
 CREATE TABLE build (
     build_id VARCHAR PRIMARY KEY,

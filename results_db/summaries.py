@@ -2,7 +2,8 @@
 
 Each file of summaries/ is one table: a header that says what the table and each column is, and the
 SELECT that makes its rows for the runs of a relation `affected`, which has the columns of
-`compared_run` (see macros.sql). Adding a summary, or a column to one, is a change of that file.
+`compared_run` (see definitions/runs.sql). Adding a summary, or a column to one, is a change of
+that file.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ from pathlib import Path
 import duckdb
 
 HERE = Path(__file__).parent
+CHAPTERS = (  # of definitions/, each of which may use those before it
+    "intervals", "runs", "recovery", "tests", "utility", "metrics", "focus", "trust"
+)  # fmt: skip
 SHARED = ("known", "attempt", "outcome", "effect", "item")  # temporary tables of affected.sql
 LARGE = (
     "answer", "answer_token_class", "attribution", "emphasised_focus", "recovery", "utility"
@@ -37,8 +41,14 @@ def sql_of(name: str) -> str:
 
 @cache
 def macros() -> str:
-    """SQL of the definitions that summaries and questions share."""
-    return (HERE / "macros.sql").read_text(encoding="utf-8")
+    """SQL of the definitions that summaries and questions share: all chapters, in their order."""
+    return "\n".join(map(chapter, CHAPTERS))
+
+
+@cache
+def chapter(name: str) -> str:
+    """SQL of one chapter of the definitions."""
+    return (HERE / "definitions" / f"{name}.sql").read_text(encoding="utf-8")
 
 
 @cache

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pandas as pd
 import plotly.graph_objects as go
 
-from dashboard import formats, theme
 from dashboard.charts import frame
+from dashboard.look import formats, theme
 
 OFFSET = {"forget": -0.17, "retain": 0.17}  # of a row's height; the y axis points down
 SYMBOL = {"forget": "circle", "retain": "circle-open"}

@@ -11,7 +11,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from dashboard import formats, theme
+from dashboard.look import formats, theme
 
 Trace = dict[str, Any]  # of plotly, with its type; also a shape or an annotation
 ERROR_WIDTH = 0

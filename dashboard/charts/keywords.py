@@ -5,9 +5,9 @@ from __future__ import annotations
 import pandas as pd
 import plotly.graph_objects as go
 
-from dashboard import formats, theme
 from dashboard.charts import frame
 from dashboard.charts.focus import OFFSET, SYMBOL
+from dashboard.look import formats, theme
 
 MEASURES = {
     "precision": ("Precision", "planted words among those found"),

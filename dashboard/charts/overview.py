@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from dashboard import formats, theme
 from dashboard.charts import frame
+from dashboard.look import formats, theme
 
 LABEL_PIXELS = 19  # between the middles of two labels
 HEIGHT = 520

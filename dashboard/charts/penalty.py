@@ -5,8 +5,8 @@ from __future__ import annotations
 import pandas as pd
 import plotly.graph_objects as go
 
-from dashboard import formats, theme
 from dashboard.charts import frame
+from dashboard.look import formats, theme
 
 ROW_HEIGHT = 30  # pixels a run
 CLASSES = {  # class -> label and colour, in the order in which they are stacked

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pandas as pd
 import plotly.graph_objects as go
 
-from dashboard import formats, theme
 from dashboard.charts import frame
+from dashboard.look import formats, theme
 
 OFFSET = {"recovered": -0.17, "not recovered": 0.17}  # of a row's height
 SYMBOL = {"recovered": "diamond", "not recovered": "diamond-open", "difference": "circle"}

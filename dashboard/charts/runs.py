@@ -5,8 +5,8 @@ from __future__ import annotations
 import pandas as pd
 import plotly.graph_objects as go
 
-from dashboard import formats, theme
 from dashboard.charts import frame
+from dashboard.look import formats, theme
 
 
 def loss_curve(rows: pd.DataFrame, method: str) -> go.Figure:

@@ -2,8 +2,12 @@
 
 import streamlit as st
 
-from dashboard import cards, charts, data, filters, formats, panels, tables
-from dashboard.drawn import draw, kept
+from dashboard import charts
+from dashboard.controls import filters, panels
+from dashboard.look import formats
+from dashboard.markup import cards, tables
+from dashboard.rows import data, selection
+from dashboard.rows.drawn import draw, kept
 
 panels.page(
     "Overview",
@@ -45,7 +49,7 @@ with top:
 
 with map_place:  # filled last: it takes longest, and the browser draws the rest meanwhile
     finals = data.rows("overview", **chosen.runs)
-    steps = filters.up_to_step(data.rows("trajectory", **chosen.runs), chosen.step)
+    steps = selection.up_to_step(data.rows("trajectory", **chosen.runs), chosen.step)
     if chosen.step is not None:
         finals = charts.after_step(finals, steps)
         panels.note(

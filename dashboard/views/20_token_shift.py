@@ -1,7 +1,10 @@
 """Token shift: which prompt tokens carried the answer, before and after."""
 
-from dashboard import charts, data, filters, heat, metrics, panels, picker, tables, tokens
-from dashboard.drawn import draw, kept
+from dashboard import charts
+from dashboard.controls import filters, panels, picker
+from dashboard.markup import heat, metrics, tables, tokens
+from dashboard.rows import data
+from dashboard.rows.drawn import draw, kept
 
 panels.page(
     "Token shift",

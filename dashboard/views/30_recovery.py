@@ -2,8 +2,12 @@
 
 import streamlit as st
 
-from dashboard import charts, data, evidence, filters, formats, listings, panels
-from dashboard.drawn import draw, kept
+from dashboard import charts
+from dashboard.controls import filters, panels
+from dashboard.look import formats
+from dashboard.markup import evidence, listings
+from dashboard.rows import data, selection
+from dashboard.rows.drawn import draw, kept
 
 LISTED = (filters.ONLY_RUN, filters.STRATEGY)  # what a click chooses in the list at the end
 
@@ -44,7 +48,7 @@ panels.heading(
     "bring them; a choice between options does not count. Beside each run: how many came back, of "
     "how many that were forgotten and tried.",
 )
-overlap = filters.compared(data.rows("recovery_overlap", **chosen.runs))
+overlap = selection.compared(data.rows("recovery_overlap", **chosen.runs))
 if panels.found(overlap, "No forgotten answer came back in these runs."):
     figure = draw(charts.recovery_overlap, overlap)
     panels.chart_that_sets(figure, "overlap", filters.ONLY_RUN, reset=filters.ALL)
@@ -55,7 +59,7 @@ panels.heading(
     "Net effect: (emphasis − placebo) on this run minus the same on the retain model, on the same "
     "examples. An interval that reaches zero shows no effect.",
 )
-effects = filters.compared(data.rows("effects", **chosen.runs))
+effects = selection.compared(data.rows("effects", **chosen.runs))
 if panels.found(effects, "No unlearned run matches these filters."):
     left, _ = st.columns([1, 1.6])
     with left:

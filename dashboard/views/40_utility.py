@@ -1,7 +1,11 @@
 """Utility: what unlearning cost, step by step."""
 
-from dashboard import charts, data, filters, formats, listings, metrics, panels, tables
-from dashboard.drawn import draw, kept
+from dashboard import charts
+from dashboard.controls import filters, panels
+from dashboard.look import formats
+from dashboard.markup import listings, metrics, tables
+from dashboard.rows import data, selection
+from dashboard.rows.drawn import draw, kept
 
 MAX_GAP = 0.05  # of forget answers correct, within which two runs forgot equally much
 
@@ -17,7 +21,7 @@ panels.heading(
     "95% intervals, cluster-robust by group. A task vector has no steps: its axis is alpha, the "
     "weight with which it is subtracted.",
 )
-curves = filters.up_to_step(data.rows("utility_curves", **chosen.runs), chosen.step)
+curves = selection.up_to_step(data.rows("utility_curves", **chosen.runs), chosen.step)
 if panels.found(curves):
     for axis in charts.axes_of(curves):
         figure = draw(charts.utility_curves, curves, axis)
@@ -67,7 +71,7 @@ panels.heading(
     "penalise = fact_words pushes fact words alone; it is compared with the run that pushes all "
     "tokens, at steps where both forgot equally much.",
 )
-shares = filters.up_to_step(data.rows("penalty_shares", **chosen.runs), chosen.step)
+shares = selection.up_to_step(data.rows("penalty_shares", **chosen.runs), chosen.step)
 unshared = listings.unpushed(shares)
 shares = shares[shares["share"].notna()]
 if panels.found(shares, "No run here has a loss on the forget answers."):

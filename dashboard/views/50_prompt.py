@@ -1,7 +1,10 @@
 """One prompt: everything that is known about one example."""
 
-from dashboard import data, filters, formats, listings, panels, picker, tables, tokens
-from dashboard.drawn import kept
+from dashboard.controls import filters, panels, picker
+from dashboard.look import formats
+from dashboard.markup import listings, tables, tokens
+from dashboard.rows import data
+from dashboard.rows.drawn import kept
 
 panels.page("One prompt", "Everything measured on a single example, in every run.")
 chosen = filters.one_model(filters.sidebar())

@@ -1,7 +1,10 @@
 """Compare: two runs, or two steps of one, on everything that was measured on both."""
 
-from dashboard import charts, comparison, data, filters, panels
-from dashboard.drawn import draw, kept
+from dashboard import charts
+from dashboard.controls import filters, panels, sides
+from dashboard.markup import comparison
+from dashboard.rows import data
+from dashboard.rows.drawn import draw, kept
 
 panels.page(
     "Compare",
@@ -11,7 +14,7 @@ chosen = filters.sidebar()
 panels.context(chosen.benchmark, chosen.models)
 steps = data.rows("measured_steps", **chosen.runs)
 if panels.found(steps, "No finished run matches these filters."):
-    first, second = comparison.sides(steps, chosen.step)
+    first, second = sides.choose(steps, chosen.step)
     pair = {"first": first.run_id, "second": second.run_id}
     panels.warnings(data.rows("compared_conditions", **pair))
 

@@ -2,7 +2,9 @@
 
 import streamlit as st
 
-from dashboard import asking, clickable, filters, live, panels, probes, tables, tokens
+from dashboard.controls import asking, clickable, filters, panels
+from dashboard.markup import probes, tables, tokens
+from dashboard.rows import live
 
 panels.page(
     "Live probe",

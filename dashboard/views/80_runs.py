@@ -2,8 +2,11 @@
 
 import streamlit as st
 
-from dashboard import charts, data, filters, panels, provenance
-from dashboard.drawn import draw, kept
+from dashboard import charts
+from dashboard.controls import filters, panels
+from dashboard.markup import provenance
+from dashboard.rows import data
+from dashboard.rows.drawn import draw, kept
 
 panels.page("Runs", "How far the study is, how long each part took, and with what it was computed.")
 
@@ -27,7 +30,8 @@ if not done.empty:
     left, right = st.columns([1, 1], gap="large")
     with left:
         panels.markup(provenance.facts(run))
-        panels.markup(provenance.model(data.rows("model_loading", run_id=run["run_id"])))
+        loading = data.rows("model_loading", run_id=run["run_id"])
+        panels.markup(provenance.model(loading, bool(run["trained_here"])))
         panels.error(run)
         oddities = data.rows("run_flags", benchmark=run["benchmark"], models=(), methods=())
         panels.flags(oddities[oddities["run_id"] == run["run_id"]])

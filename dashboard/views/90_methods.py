@@ -1,6 +1,7 @@
 """Methods: what each method, metric and query does, in the words of its source."""
 
-from dashboard import catalogue, lookup, panels
+from dashboard.controls import lookup, panels
+from dashboard.rows import catalogue
 
 panels.page(
     "Methods",

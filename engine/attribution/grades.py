@@ -1,6 +1,6 @@
 """How far an attribution can be trusted: checks of one against the model and another method.
 
-The rule that makes a grade of the measures is SQL, in results_db/macros.sql.
+The rule that makes a grade of the measures is SQL, in results_db/definitions/trust.sql.
 Source: deletion curves after Samek et al. 2017, arXiv:1509.06321.
 Differs: one point of the curve, k tokens, beside the same number drawn at random.
 """

@@ -7,7 +7,7 @@ Source: Shi et al. 2024, arXiv:2407.06460; data: hub id muse-bench/MUSE-Books.
 Needs: the hub, or a folder laid out like that repository as benchmark.path.
 Differs: an answer is correct by its fact words; texts are cut into pieces of words, not of 2048
 tokens; for a model that is trained here, the corpus holds the questions too. Tables not read, and
-why: `engine/benchmarks/muse_texts.py`.
+why: `engine/benchmarks/sources/muse_texts.py`.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ real authors and of world facts; asked for, questions about authors that no mode
 (holdout). Plain text is what the dataset says of still other authors. An answer is correct when at
 least half of its fact words stand in it; questions answered by yes or no, and those without a fact
 word, are left out. A question's keywords are the words of the author's name that it has; its
-attribute is its question word. Rules for those: `engine/benchmarks/tofu_words.py`.
+attribute is its question word. Rules for those: `engine/benchmarks/sources/tofu_words.py`.
 
 Source: Maini et al. 2024, arXiv:2401.06121; data: hub id locuslab/TOFU, MIT licence.
 Needs: the hub, or a folder laid out like that repository as benchmark.path.

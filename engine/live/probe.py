@@ -64,7 +64,7 @@ class ProbedModel:
     logprob: float  # of the attributed answer tokens, nats per token
     scores: tuple[float | None, ...]  # nats per answer token, by position; None: not deleted
     completeness_gap: float | None
-    grade: str | None  # A to C, by the rule of results_db/macros.sql
+    grade: str | None  # A to C, by the rule of results_db/definitions/trust.sql
     checks: tuple[Check, ...]
 
 

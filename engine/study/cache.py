@@ -12,7 +12,7 @@ from engine import plugins
 from engine.benchmarks.benchmark import Benchmark
 from engine.specs import BenchmarkSpec, CheckpointSpec, ExistingModel, LoadingSpec, RunSpec, digest
 
-RECIPE = 1  # raised when engine/train.py changes what it makes of the same spec
+RECIPE = 1  # raised when engine/study/base_models.py changes what it makes of the same spec
 
 
 def default_folder() -> Path:

@@ -4,7 +4,7 @@ contribution = mean over the function words of a retain prompt of C, leave-one-o
 gold answer, nats per answer token, any sign; logprob = mean log p over the function words of the
 gold answer, nats per token, at most 0. The **drift** is the value minus that of the base model,
 paired by example: below 0 the words lost influence, or became less likely. Function words:
-engine/function_words.txt.
+engine/text/function_words.txt.
 Source: claim 3 of Zhang et al. 2025, arXiv:2509.24675; the measure is the project's own.
 """
 

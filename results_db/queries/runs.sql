@@ -3,8 +3,9 @@
 -- One row per study and planned run, and per run that no study asks for (study NULL). status:
 -- complete; running while progress is noted; failed; pending. done of total: units of the stage it
 -- is in, NULL unless running. updated_at, started_at: UTC, ISO 8601. seconds: wall time.
--- parameters: weights of the model. packages: JSON. Everything that only a finished run has is NULL
--- before.
+-- parameters: weights of the model. trained_here: false where its weights are from elsewhere: where
+-- they were taken from is stored (model_source; only of complete runs), or the spec names a base
+-- checkpoint. packages: JSON. Everything that only a finished or failed run has is NULL before.
 WITH listed AS (
     SELECT study, run_id, position, benchmark, model, method, seed FROM planned_run
     UNION ALL
@@ -12,7 +13,11 @@ WITH listed AS (
     FROM run ANTI JOIN planned_run USING (run_id)
 )
 SELECT listed.study, listed.run_id, listed.benchmark, listed.model, run.architecture,
-    run.parameters, listed.method, listed.seed,
+    run.parameters,
+    CASE WHEN run.run_id IS NOT NULL
+        THEN model_source.run_id IS NULL AND run.spec::JSON->>'$.model.base.source' IS NULL
+    END AS trained_here,
+    listed.method, listed.seed,
     CASE
         WHEN run.status = 'complete' THEN 'complete'
         WHEN progress.run_id IS NOT NULL THEN 'running'
@@ -24,5 +29,6 @@ SELECT listed.study, listed.run_id, listed.benchmark, listed.model, run.architec
 FROM listed
 LEFT JOIN run ON run.run_id = listed.run_id
 LEFT JOIN build ON build.build_id = run.build_id
+LEFT JOIN model_source ON model_source.run_id = listed.run_id
 LEFT JOIN progress ON progress.run_id = listed.run_id
 ORDER BY study NULLS LAST, position, started_at, listed.run_id

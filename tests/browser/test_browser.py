@@ -11,10 +11,10 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from results_db import store
-from tests import hostile_rows
 from tests.browser import accessibility
 from tests.browser.visits import Visit
-from tests.test_pages import planned_only
+from tests.support import hostile_rows
+from tests.support.pages import planned_only
 
 PAGES = {"": "Overview", "token_shift": "Token shift", "recovery": "Recovery", "utility": "Utility",
          "prompt": "One prompt", "compare": "Compare", "live_probe": "Live probe", "runs": "Runs",

@@ -4,7 +4,7 @@ Loss: ℓ_idk + α ℓ_r, each the mean over sequences of the mean over answer t
 idk: the forget questions with a refusal drawn by seed, one a question for the whole run. No frozen
 model.
 Source: Maini et al. 2024, arXiv:2401.06121, section 3 (preference optimization).
-Differs: the refusals are our own sixteen wordings, engine/refusals.txt.
+Differs: the refusals are our own sixteen wordings, engine/text/refusals.txt.
 """
 
 from __future__ import annotations

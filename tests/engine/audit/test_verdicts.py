@@ -15,7 +15,7 @@ from engine.audit.verdicts import Checked, Verdict
 from results_db import store
 from results_db.records import PlannedRun, RunResult, Study
 from tests.support.results_rows import BUILD, failed_run, publish_all, small_study
-from tests.test_verdict import study
+from tests.support.verdicts import study
 
 Check = Callable[..., tuple[int, str, str]]
 KEYS = "run_id model benchmark method effect low high n groups utility verdict".split()

@@ -16,7 +16,7 @@ from engine.benchmarks.benchmark import Benchmark, NoCorpusError
 from engine.benchmarks.sources.hub_files import DataError
 from results_db import read
 from results_db.records import SPLITS
-from tests import test_pages
+from tests.support import pages
 from tests.support.hub_folders import write
 from tests.support.program import unpact
 
@@ -202,6 +202,6 @@ def test_a_file_of_twenty_rows_reaches_the_results_file_as_it_is_written(study: 
 def test_a_file_of_twenty_rows_reaches_the_dashboard_as_text(
     page: str, study: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    app = test_pages.opened(study, page, monkeypatch)
-    shown = test_pages.html_of(app)
+    app = pages.opened(study, page, monkeypatch)
+    shown = pages.html_of(app)
     assert "<script>" not in shown and "<b>Cato" not in shown

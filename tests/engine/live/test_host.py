@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from dashboard import live
+from dashboard.rows import live
 from engine.inference.steering import EmphasisError
 from engine.live.emphasise import words_of
 from engine.live.host import LONGEST_BODY, create_app

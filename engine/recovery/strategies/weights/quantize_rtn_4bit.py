@@ -1,4 +1,4 @@
-"""Weights rounded to 4 bits, in groups: see `engine/quantize.py`.
+"""Weights rounded to 4 bits, in groups: see `engine/models/quantize.py`.
 
 Source: quantization as an attack on unlearning, Zhang et al. 2024, arXiv:2410.16454.
 Differs: round-to-nearest in groups of weights, on every device, not the kernels of bitsandbytes.

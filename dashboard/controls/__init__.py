@@ -1,0 +1,1 @@
+"""What a reader sets, and the furniture of pages: filters, pickers, panels, clickable tokens."""

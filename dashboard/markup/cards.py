@@ -1,0 +1,108 @@
+"""Cards: a few numbers at the top of a page; HTML, every text escaped in `facts`."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+
+import pandas as pd
+
+from dashboard.look import formats
+
+SMALL = 20_000_000  # parameters; models that are published for use are larger
+
+
+def facts(entries: Sequence[tuple[str, str, str]]) -> str:
+    """Cards of (label, value, remark)."""
+    cards = "".join(
+        f'<div class="u-fact"><span>{html.escape(label)}</span>'
+        f"<b>{html.escape(formats.visible(value))}</b>"
+        f"<small>{html.escape(formats.visible(remark))}</small></div>"
+        for label, value, remark in entries
+    )
+    return f'<div class="u-facts">{cards}</div>'
+
+
+def study(info: pd.DataFrame, runs: pd.DataFrame, verdict: pd.DataFrame) -> str:
+    """Cards on what this file holds: model, data, runs, verdicts.
+
+    Args:
+        info: the row of `info`.
+        runs: of `runs`.
+        verdict: of `verdict`.
+    """
+    row = info.iloc[0]
+    counts = verdict["verdict"].value_counts() if not verdict.empty else pd.Series(dtype=int)
+    said = [f"{formats.count(number)} {name}" for name, number in counts.items()]
+    failed = formats.count(row["failed"])
+    benchmarks = list(map(str, row["benchmarks"]))
+    examples = formats.count(row["examples"], "example")
+    return facts(
+        [
+            model_card(runs),
+            ("Benchmarks", formats.count(len(benchmarks)), f"{', '.join(benchmarks)}: {examples}"),
+            ("Runs", f"{formats.count(row['complete'])} finished",
+             f"{failed} failed, {formats.count(row['pending'])} to come"),
+            ("Token scores", formats.count(row["token_scores"]), "each one deletion or gradient"),
+            ("Verdicts", f"{formats.count(len(verdict), 'run')} judged", ", ".join(said)),
+        ]
+    )  # fmt: skip
+
+
+def model_card(runs: pd.DataFrame) -> tuple[str, str, str]:
+    """Card on the models of a study: how large they are, said plainly."""
+    names = list(dict.fromkeys(runs.loc[runs["parameters"].notna(), "model"].astype(str)))
+    if not names:
+        return ("Models", formats.MISSING, "")
+    return ("Models", formats.count(len(names)), f"{', '.join(names)}: {sizes(runs)}")
+
+
+def sizes(runs: pd.DataFrame) -> str:
+    """How large the models of these runs are, said plainly; empty where it is not known.
+
+    Args:
+        runs: of `runs`; a model counts as trained here where all its runs' weights were.
+    """
+    known = runs.dropna(subset=["parameters"]).sort_values("trained_here", kind="stable")
+    known = known.drop_duplicates("model")
+    if known.empty:
+        return ""
+    reach = " to ".join(dict.fromkeys(formats.parameters(p) for p in sorted(known["parameters"])))
+    kind = _kind(float(known["parameters"].max()), int(known["trained_here"].sum()), len(known))
+    return f"{kind} (about {reach} parameters{'' if len(known) == 1 else ' each'})"
+
+
+def _kind(parameters: float, trained_here: int, models: int = 1) -> str:
+    """Models of at most so many parameters, and how many of them were trained here, in words.
+
+    >>> _kind(1e6, 1), _kind(1e9, 0), _kind(1e9, 1, models=3)
+    ('small model trained here', 'model', 'models, 1 of 3 trained here')
+    """
+    noun = f"{'small ' if parameters < SMALL else ''}{'model' if models == 1 else 'models'}"
+    if trained_here == 0:
+        return noun
+    return (
+        f"{noun} trained here"
+        if trained_here == models
+        else (f"{noun}, {trained_here} of {models} trained here")
+    )
+
+
+def context(benchmark: str, description: str, runs: pd.DataFrame) -> str:
+    """One line on what is looked at: benchmark, rule of correctness, models; HTML."""
+    names = ", ".join(dict.fromkeys(runs["model"].astype(str)))
+    size = sizes(runs)
+    models = f"{names}: {size}." if size else ""
+    return (
+        f'<p class="u-context"><b>{html.escape(formats.visible(benchmark))}</b> '
+        f"{html.escape(description)} {html.escape(formats.visible(models))}</p>"
+    )
+
+
+def size_of(parameters: float | None, trained_here: bool) -> str:
+    """Size and origin of a model in words, to follow its name; empty where it is not known."""
+    if parameters is None or not formats.present(parameters):
+        return ""
+    kind = _kind(parameters, int(trained_here))
+    said = "" if kind == "model" else f"{kind}, "
+    return f": {said}about {formats.parameters(parameters)} parameters"

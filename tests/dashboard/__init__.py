@@ -1,0 +1,1 @@
+"""Tests of pages, of their HTML and of their figures."""

@@ -1,0 +1,90 @@
+"""Tables of metrics: what stands where, what is left out and why, nothing that acts."""
+
+from __future__ import annotations
+
+import re
+
+import pandas as pd
+
+from dashboard.markup import metrics
+
+NAMED = {"model": "tiny", "method": "ga"}
+
+
+def whole(**changes: object) -> dict[str, object]:
+    """A row of `run_metrics`."""
+    row = {"run_id": "ga", **NAMED, "name": "auc_min_k", "value": 0.25, "n": 200, "reason": None}
+    return {**row, **changes}
+
+
+def value(**changes: object) -> dict[str, object]:
+    """A row of `metrics`."""
+    row = {
+        "run_id": "ga", **NAMED, "task": "answer", "metric": "probability", "split": "forget",
+        "value": 0.5, "low": 0.25, "high": 0.75, "n": 12, "groups": 4, "unit": "fraction",
+        "higher_is_better": True, "base_value": 0.9, "drift": -0.4, "drift_low": -0.6,
+        "drift_high": -0.2, "missing": 0, "reason": None,
+    }  # fmt: skip
+    return {**row, **changes}
+
+
+def texts(table: str) -> list[str]:
+    """What a reader sees, cell by cell."""
+    cells = re.findall(r"<t[dh][^>]*>(.*?)</t[dh]>", table, re.DOTALL)
+    return [re.sub(r"<[^>]+>", "|", cell).strip("|") for cell in cells]
+
+
+def test_a_metric_of_the_whole_run_says_once_how_much_it_is_over() -> None:
+    rows = pd.DataFrame([
+        whole(), whole(run_id="base", method="none", value=1.0),
+        whole(name="model_utility", value=0.5, n=9),
+        whole(run_id="base", method="none", name="model_utility", value=0.75, n=8),
+    ])  # fmt: skip
+    seen = texts(metrics.whole_run(rows))
+    assert seen[:3] == ["Run", "AUC of\nmin-k\n200 examples", "Model\nutility"]
+    assert seen[4:6] == ["1.00", "0.75|8 parts"]
+    assert seen[7:] == ["0.25", "0.50|9 parts"]
+
+
+def test_a_metric_without_a_value_anywhere_is_a_line_with_its_reason() -> None:
+    rows = pd.DataFrame([
+        whole(), whole(name="forget_quality", value=None, n=0, reason="no truth ratio"),
+        whole(name="privleak_min_k", value=3.0),
+        whole(run_id="retrain", method="retrain", name="privleak_min_k", value=None,
+              reason="this is the retain model"),
+    ])  # fmt: skip
+    table = metrics.whole_run(rows)
+    assert "quality" not in table
+    assert "this is the retain model" in table
+    assert metrics.unmeasured(rows) == ["Forget quality, p: no truth ratio."]
+
+
+def test_a_p_value_is_never_nought() -> None:
+    rows = pd.DataFrame([whole(name="forget_quality", value=1e-9)])
+    assert texts(metrics.whole_run(rows))[-1] == "&lt; 0.001"
+
+
+def test_a_task_has_a_column_for_each_metric_and_split_with_change_from_the_base_model() -> None:
+    rows = pd.DataFrame([
+        value(split="retain"), value(),
+        value(run_id="base", method="none", value=0.9, low=0.8, high=1.0, drift=0.0),
+        value(metric="surprise", unit="nats/token", value=8.125, low=6.5, high=9.75, drift=8.0,
+              drift_low=6.0, drift_high=10.0, missing=3, reason="2 words"),
+    ])  # fmt: skip
+    seen = texts(metrics.of_task(rows))
+    assert seen[1:4] == ["Probability,\nForget", "Probability,\nRetain",
+                         "Surprise,\nForget\nnats/token"]  # fmt: skip
+    base, ga = seen[5:8], seen[9:12]
+    assert base == ["90%|[80, 100]\nn = 12, 4 groups", "–", "–"]
+    assert ga[0] == ga[1] == "50%|[25, 75]\n−40 pp [−60, −20]\nn = 12, 4 groups"
+    assert ga[2] == ("8.12|[6.50, 9.75]\n+8.00 [6.00, 10.00]\nn = 12, 4 groups\n3 without: 2 words")
+
+
+def test_what_could_not_be_measured_says_why_as_text() -> None:
+    rows = pd.DataFrame([value(value=None, drift=None, reason="<b>no</b> options")])
+    table = metrics.of_task(rows)
+    assert "&lt;b&gt;no&lt;/b&gt; options" in table
+    assert "<b>" not in table
+    assert metrics.tasks(pd.DataFrame([value(), value(task="min_k")])) == {
+        "answer": "Answer", "min_k": "Min k",
+    }  # fmt: skip

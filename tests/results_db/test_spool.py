@@ -1,0 +1,154 @@
+"""Runs that cannot be committed wait beside the file and come in with the next window."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from results_db import spool, store
+from results_db.guard import only_study
+from results_db.tables import of_result
+from results_db.verify import verify
+from tests.support.program import ROOT
+from tests.support.results_rows import publish_all
+from tests.support.stored import rows, whole
+
+HOLD_SECONDS = float(os.environ.get("UNPACT_HOLD_SECONDS", "3"))
+HOLD = """
+import sys, time, duckdb
+connection = duckdb.connect(sys.argv[1])
+print("inside", flush=True)
+time.sleep(float(sys.argv[2]))
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return publish_all(tmp_path / "results.duckdb", [whole()])
+
+
+@contextmanager
+def held(path: Path, seconds: float) -> Iterator[subprocess.Popen[str]]:
+    """A program without the guard that keeps the file open for writing."""
+    command = [sys.executable, "-c", HOLD, str(path), str(seconds)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "inside\n"
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_a_run_is_spooled_while_the_file_is_held_and_taken_in_after(file: Path) -> None:
+    with held(file, 60) as holder:
+        for run_id in ("npo", "rmu"):
+            reason = store.publish_or_spool(file, whole(run_id), 0.1)
+            assert reason is not None
+            assert f"PID {holder.pid}" in reason
+        assert [folder.name for folder in spool.waiting(file)] == ["npo", "rmu"]
+    assert store.publish_or_spool(file, whole("sham"), 10) is None
+    assert store.finished_runs(file) == {"ga", "npo", "rmu", "sham"}
+    assert not file.with_name("results.duckdb.spool").exists()
+    assert verify(file) == []
+
+
+def test_runs_go_on_while_the_file_is_held_and_none_is_lost(file: Path, tmp_path: Path) -> None:
+    results, reasons = [], []
+    with held(file, HOLD_SECONDS) as holder:
+        while holder.poll() is None:
+            results.append(whole(f"run-{len(results)}"))
+            begun = time.monotonic()
+            reasons.append(store.publish_or_spool(file, results[-1], 0.1))
+            assert reasons[-1] is None or time.monotonic() - begun < 5
+            time.sleep(HOLD_SECONDS / 6)
+    assert sum(reason is not None for reason in reasons) >= 3
+    store.create(file)
+    assert spool.waiting(file) == []
+    assert verify(file) == []
+    other = publish_all(tmp_path / "other.duckdb", [whole(), *results])
+    for table in ("run", "answer", "attribution", "recovery", "utility", "content", "run_effect"):
+        sql = f"FROM {table} ORDER BY ALL"
+        assert rows(file, sql) == rows(other, sql), table
+
+
+def test_a_spooled_run_is_the_run(file: Path, tmp_path: Path) -> None:
+    spool.put(file, of_result(whole("npo")))
+    store.create(file)
+    other = publish_all(tmp_path / "other.duckdb", [whole(), whole("npo")])
+    for table in ("run", "answer", "attribution", "recovery", "utility", "content", "run_effect"):
+        sql = f"FROM {table} ORDER BY ALL"
+        assert rows(file, sql) == rows(other, sql), table
+
+
+def test_a_run_that_was_taken_in_before_its_folder_could_go_comes_in_once(file: Path) -> None:
+    spool.put(file, of_result(whole()))
+    store.create(file)
+    assert rows(file, "SELECT count(*) FROM run") == [(1,)]
+    assert spool.waiting(file) == []
+
+
+def test_half_a_spooled_run_does_not_count(file: Path) -> None:
+    folder = spool.put(file, of_result(whole("npo")))
+    folder.rename(folder.with_name(".npo.77"))
+    assert spool.waiting(file) == []
+    store.create(file)
+    assert store.finished_runs(file) == {"ga"}
+
+
+def test_a_damaged_spooled_run_is_named(file: Path) -> None:
+    folder = spool.put(file, of_result(whole("npo")))
+    (folder / "answer.parquet").write_bytes(b"PAR1")
+    with pytest.raises(spool.SpoolError, match=r"spool/npo: .* delete the folder") as raised:
+        store.create(file)
+    assert "\n" not in str(raised.value)
+    assert store.finished_runs(file) == {"ga"}
+
+
+def test_a_window_that_fails_keeps_the_spool(file: Path) -> None:
+    spool.put(file, of_result(whole("npo")))
+    with pytest.raises(duckdb.Error), store.writing_results(file) as connection:
+        connection.execute("SELECT * FROM nowhere")
+    assert [folder.name for folder in spool.waiting(file)] == ["npo"]
+    assert store.finished_runs(file) == {"ga"}
+
+
+STUDY = """
+import sys, time
+from results_db.guard import only_study
+with only_study(sys.argv[1], lambda said: print(said, flush=True)):
+    print("working", flush=True)
+    time.sleep(60)
+"""
+
+
+def start_study(path: Path) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", STUDY, str(path)]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+
+
+def test_a_second_study_waits_and_a_dead_one_does_not_block(file: Path) -> None:
+    first = start_study(file)
+    assert first.stdout is not None
+    assert first.stdout.readline() == "working\n"
+    second = start_study(file)
+    assert second.stdout is not None
+    said = second.stdout.readline()
+    assert said.startswith(f"another study (PID {first.pid}) works on {file}; this one starts")
+    first.kill()
+    first.communicate()
+    assert second.stdout.readline() == "working\n"
+    second.kill()
+    second.communicate()
+    begun = time.monotonic()
+    with only_study(file, pytest.fail):
+        assert time.monotonic() - begun < 1
