@@ -34,7 +34,7 @@ class Benchmark:
     name: str
     examples: tuple[Example, ...]
     corpus: tuple[Text, ...]
-    rule: CorrectRule = "contains_fact"  # when an answer counts as correct: see engine/benchmarks/correct.py
+    rule: CorrectRule = "contains_fact"  # when an answer is correct: see correct.py
     unlearns: Unlearns = "questions"  # which texts of forget and retain the methods work on
     unasked: tuple[Example, ...] = ()  # left out of probing by a limit; unlearned all the same
     lacks: str = ""  # what is to be given so that models can be trained and unlearned here

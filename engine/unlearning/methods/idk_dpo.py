@@ -6,7 +6,8 @@ by seed. Frozen model: θ₀, whose S on both answers is computed once.
 Source: Rafailov et al. 2023, arXiv:2305.18290, eq. (7), on the pairs of Maini et al. 2024,
 arXiv:2401.06121, section 3.
 Differs: the factor 2/β is open-unlearning's, and makes this NPO where the refusal stays as likely
-as it was; `impl_variant = "dpo_paper"` has the source's factor 1. Refusals: engine/text/refusals.txt.
+as it was; `impl_variant = "dpo_paper"` has the source's factor 1. Refusals:
+engine/text/refusals.txt.
 """
 
 from __future__ import annotations
