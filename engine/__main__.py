@@ -13,7 +13,7 @@ from engine import plan as plans
 from engine.audit_command import audit
 from engine.bench.commands import bench
 from engine.disk_budget import bytes_of
-from engine.options import Database, Json, database_path
+from engine.options import Database, Json, Version, database_path
 
 hub.offline_by_default()  # models that a plan names are asked for; a typo must not hang 23 s
 
@@ -48,6 +48,11 @@ Workers = Annotated[
 PlanName = Annotated[
     str, typer.Argument(help="A shipped plan (see `unpact list plans`) or a file.")
 ]
+
+
+@app.callback()
+def common_options(version: Version = False) -> None:
+    """Show what unlearning did inside the prompt."""
 
 
 @app.command()

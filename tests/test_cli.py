@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import pytest
 
-from engine import console
+from engine import console, options
 from engine.__main__ import app
 from results_db import read
-from tests.conftest import PLAN, TinyStudy
+from tests.conftest import PLAN, ROOT, TinyStudy
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -54,6 +56,34 @@ def test_wrong_input_is_one_line_and_status_2(run: Run, arguments: list[str], sa
     assert err.startswith("unpact: ")
     assert err.count("\n") == 1
     assert out == ""
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["--version", "rnu", "demo"]])
+def test_version_is_told_before_anything_else_is_looked_at(run: Run, arguments: list[str]) -> None:
+    assert run(*arguments) == (0, f"unpact {version('unpact')}\n", "")
+
+
+def test_version_is_told_without_torch() -> None:
+    code = (
+        "import sys; from engine import __main__, console; sys.argv = ['unpact', '--version'];"
+        " status = console.run(__main__.app); print(status, 'torch' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == f"unpact {version('unpact')}\n0 False\n"
+
+
+def test_a_checkout_without_installation_says_that_it_has_no_version(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unknown(name: str) -> str:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(options, "version", unknown)
+    status, out, err = run("--version")
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert "not installed, so of no version; `make setup`" in err
 
 
 def test_a_folder_that_is_no_model_is_one_line(run: Run, tmp_path: Path) -> None:
