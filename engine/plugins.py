@@ -24,6 +24,11 @@ FAMILIES = (
     "recovery_strategies",
     "tasks",
 )
+SHORT = {  # what a family is called on the command line, too
+    "methods": "unlearning_methods",
+    "strategies": "recovery_strategies",
+    "attribution": "attribution_methods",
+}
 PLANS = Path(__file__).parent / "plans"
 Setting = TypeVar("Setting")
 
@@ -47,6 +52,19 @@ def names(family: str) -> list[str]:
     folder = Path(__file__).parent / family
     found = (path.stem for path in folder.glob("*.py") if _is_plugin(path))
     return sorted(name.replace("_", "-") if family == "benchmarks" else name for name in found)
+
+
+def family_of(name: str) -> str:
+    """Find the family, or the shipped plans, that a name or a short name stands for.
+
+    >>> family_of("methods"), family_of("tasks")
+    ('unlearning_methods', 'tasks')
+
+    Raises:
+        UnknownNameError: naming the families and the closest of their names.
+    """
+    check(name, ["plans", *FAMILIES, *SHORT], "unpact list")
+    return SHORT.get(name, name)
 
 
 def plans() -> list[str]:

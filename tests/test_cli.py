@@ -43,7 +43,10 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
         (["run"], "Missing argument"),
         (["rnu", "demo"], "No such command"),
         (["plan", "demo", "--sett", "x=1"], "No such option"),
-        (["list", "method"], "It has: plans, benchmarks"),
+        (["list", "method"], "(did you mean 'methods'?). It has: plans, benchmarks"),
+        (["list", "strategys"], "did you mean 'strategies'?"),
+        (["list", "attributions"], "did you mean 'attribution'?"),
+        (["list", "unlearning_method"], "did you mean 'unlearning_methods'?"),
         (["db", "info", "--db", "nowhere.duckdb"], "no results file there"),
         (["dashboard", "--run", "dmeo"], "did you mean 'demo'"),
         (["probe", "--model", "nowhere", "--prompt", "Why?"], "no folder with a config.json"),
@@ -142,6 +145,19 @@ def test_list_names_every_family(run: Run, family: str, name: str) -> None:
     assert status == 0
     assert name in {row["name"] for row in rows}
     assert all(row["description"] for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("short", "family"),
+    [
+        ("methods", "unlearning_methods"),
+        ("strategies", "recovery_strategies"),
+        ("attribution", "attribution_methods"),
+    ],
+)
+def test_list_knows_the_short_names_of_families(run: Run, short: str, family: str) -> None:
+    assert run("list", short, "--json") == run("list", family, "--json")
+    assert run("list", short)[0] == 0
 
 
 def test_tables_are_printed_for_people(run: Run, tiny_study: TinyStudy) -> None:
