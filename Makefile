@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test lint
+.PHONY: setup dev demo test lint
 
 setup: $(VENV)/.installed
 
@@ -15,6 +15,8 @@ $(VENV)/.installed: requirements.txt pyproject.toml
 $(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	touch $@
+
+dev: $(VENV)/.installed-dev
 
 demo: setup
 	$(BIN)/unpact dashboard --run demo

@@ -13,6 +13,7 @@ from engine.commands.bench import bench
 from engine.commands.check import check
 from engine.commands.dashboard import dashboard
 from engine.commands.list_plugins import list_plugins
+from engine.commands.options import Version
 from engine.commands.plan import plan
 from engine.commands.probe import probe
 from engine.commands.run import run
@@ -40,6 +41,11 @@ app.command()(dashboard)
 app.command()(serve)
 app.add_typer(db.app, name="db")
 app.add_typer(bench, name="bench")
+
+
+@app.callback()
+def common_options(version: Version = False) -> None:
+    """Show what unlearning did inside the prompt."""
 
 
 def main() -> None:

@@ -29,6 +29,11 @@ FOLDERS = {  # of the families that are not in a folder of their name
     "attribution_methods": "attribution/methods",
     "recovery_strategies": "recovery/strategies",  # in it a folder for each rung
 }
+SHORT = {  # what a family is called on the command line, too
+    "methods": "unlearning_methods",
+    "strategies": "recovery_strategies",
+    "attribution": "attribution_methods",
+}
 PLANS = Path(__file__).parent / "plans"
 Setting = TypeVar("Setting")
 
@@ -60,6 +65,19 @@ def _files(family: str) -> dict[str, Path]:
     folder = Path(__file__).parent / FOLDERS.get(family, family)
     paths = [*folder.glob("*.py"), *folder.glob("[!_]*/*.py")]
     return {path.stem: path for path in paths if _is_plugin(path)}
+
+
+def family_of(name: str) -> str:
+    """Find the family, or the shipped plans, that a name or a short name stands for.
+
+    >>> family_of("methods"), family_of("tasks")
+    ('unlearning_methods', 'tasks')
+
+    Raises:
+        UnknownNameError: naming the families and the closest of their names.
+    """
+    check(name, ["plans", *FAMILIES, *SHORT], "unpact list")
+    return SHORT.get(name, name)
 
 
 def plans() -> list[str]:

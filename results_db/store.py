@@ -56,7 +56,8 @@ def plan_study(
 ) -> None:
     """Write down what a study asks for, replacing an earlier plan of the same name.
 
-    Nothing of it runs yet: progress that a killed study left is dropped.
+    Nothing of it runs yet: progress that a killed study left is dropped, also that of runs which
+    no study asks for any more.
     """
     with writing_results(path, timeout_s) as connection:
         for table in ("study", "planned_run"):
@@ -66,6 +67,9 @@ def plan_study(
             connection.executemany("DELETE FROM progress WHERE run_id = ?", stale)
         _insert(connection, "study", of_records("study", [study]))
         _insert(connection, "planned_run", of_records("planned_run", planned))
+        connection.execute(
+            "DELETE FROM progress WHERE run_id NOT IN (SELECT run_id FROM planned_run)"
+        )
 
 
 def note_progress(path: str | Path, progress: Progress, timeout_s: float = WAIT_SECONDS) -> None:

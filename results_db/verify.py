@@ -2,15 +2,70 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from results_db import summaries
 from results_db.guard import reading
 from results_db.read import require_schema
 from results_db.store import DIGEST, Connection
-from results_db.tables import KEYS, OWN_TABLES
+from results_db.tables import KEYS, OWN_TABLES, schemas
 
 HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Columns by which a row of any table names a row of another, its parent.
+
+    `sql` finds the rows of `{table}` whose parent is missing, one sentence a run or study.
+    """
+
+    columns: frozenset[str]
+    exempt: frozenset[str]  # tables that have the columns and yet no parent
+    sql: str
+
+
+REFERENCES = (
+    Reference(
+        frozenset({"run_id"}),
+        frozenset({"run", "planned_run", "progress"}),  # of runs that may be still to do
+        """
+        SELECT format('{{}}: {{}} rows of run {{}}, which is not in the file', '{table}',
+            count(*), run_id)
+        FROM {table} ANTI JOIN run USING (run_id) GROUP BY run_id ORDER BY run_id
+        """,
+    ),
+    Reference(
+        frozenset({"run_id", "example_id"}),
+        frozenset(),
+        """
+        SELECT format('{{}}: {{}} examples of run {{}} are not in the file', '{table}',
+            count(DISTINCT example_id), run_id)
+        FROM {table} JOIN run USING (run_id) ANTI JOIN example USING (benchmark, example_id)
+        WHERE example_id IS NOT NULL GROUP BY run_id ORDER BY run_id
+        """,
+    ),
+    Reference(
+        frozenset({"run_id", "step"}),
+        frozenset({"checkpoint", "step"}),  # `step` has every update, measured or not
+        """
+        SELECT format('{{}}: run {{}} has rows at step {{}}, which has no checkpoint', '{table}',
+            run_id, step)
+        FROM {table} SEMI JOIN run USING (run_id) ANTI JOIN checkpoint USING (run_id, step)
+        GROUP BY run_id, step ORDER BY run_id, step
+        """,
+    ),
+    Reference(
+        frozenset({"study"}),
+        frozenset({"study"}),
+        """
+        SELECT format('{{}}: {{}} rows of study {{}}, which is not in the file', '{table}',
+            count(*), study)
+        FROM {table} ANTI JOIN study USING (study) GROUP BY study ORDER BY study
+        """,
+    ),
+)
 
 
 def verify(path: str | Path) -> list[str]:
@@ -28,9 +83,21 @@ def verify(path: str | Path) -> list[str]:
             summaries.define_for_connection(connection)
         sql = (HERE / "verify.sql").read_text(encoding="utf-8")
         problems = [str(row[0]) for row in connection.execute(sql).fetchall()]
+        problems += _orphans(connection)
         for table in OWN_TABLES:
             problems += _doubled(connection, table) + _changed(connection, table)
         return problems + _broken(connection)
+
+
+def _orphans(connection: Connection) -> list[str]:
+    """Name rows that refer to a row that is not in the file, in any table of the schema."""
+    return [
+        str(row[0])
+        for table, schema in sorted(schemas().items())
+        for reference in REFERENCES
+        if reference.columns <= set(schema.names) and table not in reference.exempt
+        for row in connection.execute(reference.sql.format(table=table)).fetchall()
+    ]
 
 
 def _doubled(connection: Connection, table: str) -> list[str]:

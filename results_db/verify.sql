@@ -4,40 +4,18 @@ WITH finished AS (
     SELECT run.*, final.step AS final_step
     FROM run LEFT JOIN checkpoint AS final ON final.run_id = run.run_id AND final.is_final
     WHERE run.status = 'complete'
-), referring AS (
-    SELECT 'stage' AS source, run_id FROM stage
-    UNION ALL SELECT 'checkpoint', run_id FROM checkpoint
-    UNION ALL SELECT 'model_source', run_id FROM model_source
-    UNION ALL SELECT 'step', run_id FROM step
-    UNION ALL SELECT 'answer', run_id FROM answer
-    UNION ALL SELECT 'attribution', run_id FROM attribution
-    UNION ALL SELECT 'recovery', run_id FROM recovery
-    UNION ALL SELECT 'recovery_strategy', run_id FROM recovery_strategy
-    UNION ALL SELECT 'utility', run_id FROM utility
-    UNION ALL SELECT 'statistic', run_id FROM statistic
-    UNION ALL SELECT 'text_token_class', run_id FROM text_token_class
-), measured AS (
-    SELECT DISTINCT 'answer' AS source, run_id, step, example_id FROM answer
-    UNION ALL SELECT DISTINCT 'attribution', run_id, step, example_id FROM attribution
-    UNION ALL SELECT DISTINCT 'recovery', run_id, step, example_id FROM recovery
-    UNION ALL SELECT DISTINCT 'utility', run_id, step, example_id FROM utility
-    UNION ALL SELECT DISTINCT 'grade', run_id, step, example_id FROM grade
-    UNION ALL
-    SELECT DISTINCT 'emphasised_focus', run_id, step, example_id FROM emphasised_focus
-    UNION ALL
-    SELECT DISTINCT 'answer_token_class', run_id, step, example_id FROM answer_token_class
 ), asked AS (
     SELECT finished.run_id, finished.base_run_id, count(answer.example_id) AS answers
     FROM finished
     LEFT JOIN answer ON answer.run_id = finished.run_id AND answer.step = finished.final_step
     GROUP BY ALL
 ), problem AS (
-    SELECT source AS place, run_id,
-        format('{}: {} rows of run {}, which is not in the file', source, count(*), run_id) AS problem
-    FROM referring ANTI JOIN run USING (run_id) GROUP BY source, run_id
-    UNION ALL
-    SELECT 'build', run_id, format('run {}: its build {} is not in the file', run_id, build_id)
+    SELECT 'build' AS place, run_id, format('run {}: its build {} is not in the file', run_id, build_id)
+        AS problem
     FROM run ANTI JOIN build USING (build_id)
+    UNION ALL
+    SELECT 'progress', run_id, format('progress: run {}, which no study asks for', run_id)
+    FROM progress ANTI JOIN planned_run USING (run_id)
     UNION ALL
     SELECT 'base', run_id,
         format('run {}: its base run {} is not complete in the file', run_id, base_run_id)
@@ -50,18 +28,6 @@ WITH finished AS (
     SELECT 'sham', run_id,
         format('run {}: its sham run {} is not complete in the file', run_id, sham_run_id)
     FROM finished WHERE sham_run_id NOT IN (SELECT run_id FROM finished)
-    UNION ALL
-    SELECT 'example', run_id, format('{}: {} examples of run {} are not in the file', source,
-        count(DISTINCT example_id), run_id)
-    FROM measured JOIN run USING (run_id)
-    WHERE example_id IS NOT NULL
-        AND (benchmark, example_id) NOT IN (SELECT (benchmark, example_id) FROM example)
-    GROUP BY source, run_id
-    UNION ALL
-    SELECT 'checkpoint', run_id,
-        format('{}: run {} has rows at step {}, which has no checkpoint', source, run_id, step)
-    FROM measured JOIN run USING (run_id) ANTI JOIN checkpoint USING (run_id, step)
-    GROUP BY source, run_id, step
     UNION ALL
     SELECT 'final', run_id, format('run {}: {} final checkpoints, not one', run_id,
         count(checkpoint.step) FILTER (is_final))

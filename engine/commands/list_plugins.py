@@ -15,11 +15,9 @@ def list_plugins(
     family: Annotated[str | None, typer.Argument(help="A family; all of them if left out.")] = None,
     as_json: Json = False,
 ) -> None:
-    """List plans, benchmarks, methods, strategies and tasks."""
-    families = ["plans", *plugins.FAMILIES]
-    if family is not None:
-        plugins.check(family, families, "unpact list")
-    show_plugins([family] if family else families, as_json=as_json)
+    """List plans, benchmarks, methods, strategies, attribution methods and tasks."""
+    families = ["plans", *plugins.FAMILIES] if family is None else [plugins.family_of(family)]
+    show_plugins(families, as_json=as_json)
 
 
 def show_plugins(families: Sequence[str], *, as_json: bool) -> None:

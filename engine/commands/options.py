@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +14,10 @@ Database = Annotated[
     typer.Option("--db", help="Results file. Default: UNPACT_DB, else results_db/unpact.duckdb."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+
+
+class NotInstalledError(RuntimeError):
+    """unPact runs from a folder that no installation knows."""
 
 
 def database_path(chosen: Path | None) -> Path:
@@ -50,4 +55,28 @@ Workers = Annotated[
 
 PlanName = Annotated[
     str, typer.Argument(help="A shipped plan (see `unpact list plans`) or a file.")
+]
+
+
+def show_version(asked: bool) -> None:
+    """Print name and version of the installed package and end the program, if asked to.
+
+    Raises:
+        NotInstalledError: the version stands in the metadata of an installation, and there is none.
+    """
+    if not asked:
+        return
+    try:
+        typer.echo(f"unpact {version('unpact')}")
+    except PackageNotFoundError as error:
+        here = Path(__file__).resolve().parents[1]
+        raise NotInstalledError(f"{here}: not installed, so of no version; `make setup`") from error
+    raise typer.Exit
+
+
+Version = Annotated[
+    bool,
+    typer.Option(
+        "--version", is_eager=True, callback=show_version, help="Print the version and end."
+    ),
 ]

@@ -5,13 +5,9 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -19,6 +15,7 @@ import pytest
 from playwright.sync_api import Browser, sync_playwright
 
 from tests.browser.visits import WIDE, Visit, watch
+from tests.support.servers import answers, free_port
 
 ROOT = Path(__file__).parents[2]
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
@@ -88,7 +85,7 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Path],
 
 
 def _start(database: Path, log: Path) -> tuple[subprocess.Popen[bytes], str]:
-    port = _free_port()
+    port = free_port()
     command = [sys.executable, "-m", "streamlit", "run", "dashboard/app.py"]
     flags = ["--server.port", str(port), "--server.address", "127.0.0.1"]
     with log.open("wb") as output:
@@ -97,27 +94,10 @@ def _start(database: Path, log: Path) -> tuple[subprocess.Popen[bytes], str]:
             env={**os.environ, "UNPACT_DB": str(database)},
         )  # fmt: skip
     address = f"http://127.0.0.1:{port}"
-    if not _answers(f"{address}/_stcore/health"):
+    if not answers(f"{address}/_stcore/health"):
         server.kill()
         pytest.fail(f"the dashboard did not start: {log.read_text(encoding='utf-8')[-3000:]}")
     return server, address
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _answers(url: str, patience_s: float = 60.0) -> bool:
-    end = time.monotonic() + patience_s
-    while time.monotonic() < end:
-        try:
-            with urllib.request.urlopen(url, timeout=2):
-                return True
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.2)
-    return False
 
 
 @pytest.fixture

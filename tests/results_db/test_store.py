@@ -16,13 +16,32 @@ import pytest
 
 from results_db import read, store, tables
 from results_db.guard import writing
-from results_db.records import PlannedRun, Progress, RunResult, Study
+from results_db.records import (
+    Checkpoint,
+    ModelSource,
+    PlannedRun,
+    Progress,
+    RecoveryStrategy,
+    RunResult,
+    Stage,
+    Statistic,
+    Step,
+    Study,
+    TextTokenClass,
+    Utility,
+)
 from results_db.verify import verify
 from tests.support.results_rows import (
     BUILD,
+    FINAL,
+    attempt,
     attribution,
     failed_run,
+    make_answer,
+    make_classes,
     make_example,
+    make_grades,
+    make_restored,
     make_run,
     publish_all,
     small_study,
@@ -322,6 +341,93 @@ def test_verify_names_what_failed_and_what_is_pending(study_file: Path) -> None:
 @pytest.mark.parametrize(("sql", "problem"), DAMAGE)
 def test_verify_finds(damaged: Callable[[str], Path], sql: str, problem: str) -> None:
     assert any(re.search(problem, found) for found in verify(damaged(sql)))
+
+
+GHOST = "ghost"
+ROWS = {  # one row of each table that refers to others, of a run that is not in the file
+    "planned_run": PlannedRun(GHOST, GHOST, 0, "people", "tiny", "ga", 0),
+    "progress": Progress(GHOST, "unlearn", 1, 9, "2026-01-01T00:00:00Z"),
+    "stage": Stage(GHOST, "unlearn", 1.0),
+    "checkpoint": Checkpoint(GHOST, FINAL, "step", FINAL, False, None, "hash", 0.1),
+    "step": Step(GHOST, FINAL, 1.0, 1.0, 1e-3),
+    "answer": make_answer(GHOST, FINAL, "f0a", True),
+    "attribution": attribution(GHOST, "f0a", SCORES),
+    "recovery": attempt(GHOST, "f0a", "quote", "treatment", True),
+    "recovery_strategy": RecoveryStrategy(GHOST, "quote", 1, True, "{}"),
+    "utility": Utility(GHOST, FINAL, "plain_text", "nll", "t0", 2.0, "nats", False, None),
+    "statistic": Statistic(GHOST, "rho", "all", 0.5, None, None, 4, 2, None, "rho", None),
+    "grade": make_grades(GHOST, "f0a", {"deletion_gap": 0.3})[0],
+    "emphasised_focus": make_restored(GHOST, "f0a", "quote", 0.25, 0.5),
+    "answer_token_class": make_classes(GHOST, FINAL, "f0a")[0],
+    "text_token_class": TextTokenClass(GHOST, FINAL, 0, "fact", 2, 1.0),
+    "model_source": ModelSource(
+        GHOST, "folder", None, None, None, None, "hash", "sdpa", None, None, False, "plain"
+    ),
+}
+NAMED_OTHERWISE = {
+    "planned_run": "planned_run: 1 rows of study ghost, which is not in the file",
+    "progress": "progress: run ghost, which no study asks for",
+}
+PARENTLESS = {"meta", "build", "study", "example"}  # they refer to nothing
+PUBLISHED = {"run", "content"}  # damaged in DAMAGE and below, not planted
+
+
+def planted(path: Path, table: str, **changes: object) -> list[str]:
+    """Problems of a file after one more row of a table."""
+    row = tables.of_records(table, [replace(ROWS[table], **changes)])  # type: ignore[type-var]
+    with writing(path) as connection:
+        connection.register("row", row)
+        connection.execute(f"INSERT INTO {table} BY NAME FROM row")
+    return verify(path)
+
+
+def test_every_table_is_planted_or_refers_to_nothing() -> None:
+    assert ROWS.keys() | PARENTLESS | PUBLISHED == tables.schemas().keys()
+    assert not ROWS.keys() & (PARENTLESS | PUBLISHED)
+
+
+@pytest.mark.parametrize("table", ROWS)
+def test_verify_names_an_orphan_of_any_table(damaged: Callable[[str], Path], table: str) -> None:
+    usual = f"{table}: 1 rows of run ghost, which is not in the file"
+    assert NAMED_OTHERWISE.get(table, usual) in planted(damaged(""), table)
+
+
+def test_verify_names_a_note_of_what_a_missing_run_published(
+    damaged: Callable[[str], Path],
+) -> None:
+    note = "INSERT INTO content VALUES ('ghost', 'answer', 1, '0', version())"
+    expected = "content: 1 rows of run ghost, which is not in the file"
+    assert expected in verify(damaged(note))
+
+
+@pytest.mark.parametrize("table", [t for t, row in ROWS.items() if hasattr(row, "example_id")])
+def test_verify_names_a_row_whose_example_is_missing(
+    damaged: Callable[[str], Path], table: str
+) -> None:
+    problems = planted(damaged(""), table, run_id="ga", example_id="nobody")
+    assert f"{table}: 1 examples of run ga are not in the file" in problems
+
+
+MEASURED = [
+    t for t, row in ROWS.items() if hasattr(row, "step") and t not in ("checkpoint", "step")
+]
+
+
+@pytest.mark.parametrize("table", MEASURED)
+def test_verify_names_a_row_of_a_step_without_checkpoint(
+    damaged: Callable[[str], Path], table: str
+) -> None:
+    problems = planted(damaged(""), table, run_id="ga", step=77)
+    assert f"{table}: run ga has rows at step 77, which has no checkpoint" in problems
+
+
+def test_progress_of_a_run_that_no_study_asks_for_any_more_is_dropped(file: Path) -> None:
+    study = Study("demo", "", "2026-01-01T00:00:00Z")
+    runs = [PlannedRun("demo", name, 0, "people", "tiny", "ga", 0) for name in ("ga", "npo")]
+    store.plan_study(file, study, runs[:1])
+    store.note_progress(file, Progress("ga", "unlearn", 1, 9, "2026-01-01T00:00:00Z"))
+    store.plan_study(file, study, runs[1:])
+    assert rows(file, "FROM progress") == []
 
 
 def test_verify_is_content_with_a_whole_file(file: Path) -> None:

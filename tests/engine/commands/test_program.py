@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import pytest
 
 from engine import console
 from engine.__main__ import app
+from engine.commands import options
 from results_db import read
-from tests.support.program import PLAN, TinyStudy
+from tests.support.program import PLAN, ROOT, TinyStudy
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -41,7 +44,10 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
         (["run"], "Missing argument"),
         (["rnu", "demo"], "No such command"),
         (["plan", "demo", "--sett", "x=1"], "No such option"),
-        (["list", "method"], "It has: plans, benchmarks"),
+        (["list", "method"], "(did you mean 'methods'?). It has: plans, benchmarks"),
+        (["list", "strategys"], "did you mean 'strategies'?"),
+        (["list", "attributions"], "did you mean 'attribution'?"),
+        (["list", "unlearning_method"], "did you mean 'unlearning_methods'?"),
         (["db", "info", "--db", "nowhere.duckdb"], "no results file there"),
         (["dashboard", "--run", "dmeo"], "did you mean 'demo'"),
         (["probe", "--model", "nowhere", "--prompt", "Why?"], "no folder with a config.json"),
@@ -54,6 +60,34 @@ def test_wrong_input_is_one_line_and_status_2(run: Run, arguments: list[str], sa
     assert err.startswith("unpact: ")
     assert err.count("\n") == 1
     assert out == ""
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["--version", "rnu", "demo"]])
+def test_version_is_told_before_anything_else_is_looked_at(run: Run, arguments: list[str]) -> None:
+    assert run(*arguments) == (0, f"unpact {version('unpact')}\n", "")
+
+
+def test_version_is_told_without_torch() -> None:
+    code = (
+        "import sys; from engine import __main__, console; sys.argv = ['unpact', '--version'];"
+        " status = console.run(__main__.app); print(status, 'torch' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == f"unpact {version('unpact')}\n0 False\n"
+
+
+def test_a_checkout_without_installation_says_that_it_has_no_version(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unknown(name: str) -> str:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(options, "version", unknown)
+    status, out, err = run("--version")
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert "not installed, so of no version; `make setup`" in err
 
 
 def test_a_folder_that_is_no_model_is_one_line(run: Run, tmp_path: Path) -> None:
@@ -112,6 +146,19 @@ def test_list_names_every_family(run: Run, family: str, name: str) -> None:
     assert status == 0
     assert name in {row["name"] for row in rows}
     assert all(row["description"] for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("short", "family"),
+    [
+        ("methods", "unlearning_methods"),
+        ("strategies", "recovery_strategies"),
+        ("attribution", "attribution_methods"),
+    ],
+)
+def test_list_knows_the_short_names_of_families(run: Run, short: str, family: str) -> None:
+    assert run("list", short, "--json") == run("list", family, "--json")
+    assert run("list", short)[0] == 0
 
 
 def test_tables_are_printed_for_people(run: Run, tiny_study: TinyStudy) -> None:
