@@ -40,6 +40,10 @@ class _Quiet:
         """Say it on standard error: somebody must act."""
         err.print(f"unpact: waiting: {reason}")
 
+    def note(self, text: str) -> None:
+        """Say it on standard error: standard output is the document's."""
+        err.print(f"unpact: {text}")
+
 
 class _Lines:
     """One line a stage, for logs and pipes."""
@@ -73,6 +77,10 @@ class _Lines:
     def waiting(self, reason: str) -> None:
         """Say why nothing is committed."""
         out.print(f"waiting: {reason}", markup=False)
+
+    def note(self, text: str) -> None:
+        """Say it."""
+        out.print(text, markup=False)
 
 
 class _Bars:
@@ -123,6 +131,10 @@ class _Bars:
     def waiting(self, reason: str) -> None:
         """Say why nothing is committed."""
         err.print(f"waiting: {reason}")
+
+    def note(self, text: str) -> None:
+        """Say it above the bars."""
+        err.print(text)
 
 
 def listener(plan: Plan, *, quiet: bool) -> _Quiet | _Lines | _Bars:

@@ -7,11 +7,14 @@ import os
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
+from uuid import uuid4
 
 from engine import plugins
 from engine.benchmarks.benchmark import Benchmark
 from engine.specs import BenchmarkSpec, CheckpointSpec, ExistingModel, LoadingSpec, RunSpec, digest
 
+STATES = "states-2"  # the states are pickles: where a module moved, the next number
+OLD_STATES = "states"  # pickled before the modules had rooms
 RECIPE = 1  # raised when engine/study/base_models.py changes what it makes of the same spec
 
 
@@ -22,6 +25,19 @@ def default_folder() -> Path:
         return Path(chosen)
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "unpact"
+
+
+def set_aside_old_states(cache_folder: Path) -> int:
+    """Put the training states of an earlier layout aside, where no run looks for them.
+
+    Returns:
+        How many there were; their runs start anew.
+    """
+    old = cache_folder / OLD_STATES
+    count = len(list(old.glob("*.pt")))
+    if count:
+        old.rename(cache_folder / f"{OLD_STATES}.set-aside-{uuid4().hex[:8]}")
+    return count
 
 
 @lru_cache(maxsize=4)

@@ -69,6 +69,9 @@ class Listener(Protocol):
     def waiting(self, reason: str) -> None:
         """The results file cannot be written now; the study tries again."""
 
+    def note(self, text: str) -> None:
+        """Something to know, which stops nothing."""
+
 
 @dataclass(frozen=True)
 class Summary:
@@ -113,6 +116,11 @@ def run_study(
     done_before = len(plan.runs()) - len(todo)
     if not todo:
         return Summary(done_before, 0, ())
+    if count := cache.set_aside_old_states(cache_folder):
+        listener.note(
+            f"{cache_folder}: {count} training states of an earlier version are set aside; "
+            "their runs start anew"
+        )
     executor, fetcher = executor_of(), _fetcher_of(plan, disk_budget)
     try:
         loop = _Loop(plan, path, cache_folder, executor, fetcher, listener, todo, finished)

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from engine.study import cache
 from engine.unlearning.training_state import TrainingState
 
 RECIPE = 1  # raised when the loop changes what it makes of a state
@@ -25,7 +26,7 @@ class Saved:
 
 def file(cache_folder: Path, run_id: str) -> Path:
     """Where the state of a run is kept until it ends."""
-    return cache_folder / "states" / f"{run_id}.pt"
+    return cache_folder / cache.STATES / f"{run_id}.pt"
 
 
 def made_by(run_id: str, start_hash: str) -> tuple[str, ...]:

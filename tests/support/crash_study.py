@@ -70,6 +70,9 @@ class Listener:
         """On standard error: nobody else should use the file."""
         print(reason, file=sys.stderr)
 
+    def note(self, text: str) -> None:
+        """Nothing."""
+
 
 def run(path: Path, cache: Path) -> None:
     """The whole study, from where it stands."""

@@ -89,6 +89,18 @@ def rows_of(result: RunResult) -> tuple[object, ...]:
     return (*rows, result.utilities, result.statistics)
 
 
+def test_states_of_an_earlier_layout_are_set_aside_and_never_unpickled(tmp_path: Path) -> None:
+    old = tmp_path / "states"
+    old.mkdir()
+    for name in ("0123456789ab.pt", "ba9876543210.pt"):
+        (old / name).write_bytes(b"a pickle that names modules which have moved")
+    assert cache.set_aside_old_states(tmp_path) == 2
+    assert not old.exists()
+    assert saved_run.load(saved_run.file(tmp_path, "0123456789ab"), ("me",)) is None
+    assert len(list(tmp_path.glob("states.set-aside-*/*.pt"))) == 2
+    assert cache.set_aside_old_states(tmp_path) == 0  # said once
+
+
 class Killed(BaseException):
     """Stands for the end of the process."""
 
