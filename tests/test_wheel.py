@@ -15,7 +15,7 @@ from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from streamlit.proto.NewSession_pb2 import NewSession
 
-from tests import results_rows
+from tests.support import results_rows
 from tests.support.installed import (
     PACKAGES,
     ROOT,

@@ -128,7 +128,7 @@ def listing(found: list[Entry]) -> pd.DataFrame:
 
 def _plugins() -> Iterator[Entry]:
     for kind, folder in PLUGINS.items():
-        below = "**/*.py" if kind == "recovery" else "*.py"  # strategies stand in folders by rung
+        below = "**/[!_]*.py" if kind == "recovery" else "[!_]*.py"  # strategies: by rung
         for file in sorted((ROOT / "engine" / folder).glob(below)):
             source = file.read_text(encoding="utf-8")
             tree = ast.parse(source)

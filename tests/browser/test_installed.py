@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser
 
-from tests import results_rows
 from tests.browser.visits import WIDE, Visit, watch
+from tests.support import results_rows
 from tests.support.installed import ROOT, build_wheel, install, serving
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
