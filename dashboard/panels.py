@@ -26,7 +26,8 @@ MISSING = "There is no results file yet. Run a study; this page fills as it goes
 EMPTY = "The results file holds no study yet. Run one; this page fills as it goes."
 OTHER_SCHEMA = (
     "The results file was written by another version of unPact and cannot be read by this one. "
-    "Run the study again into a new file, or open it with the version that wrote it."
+    "Run the study again into a new file, or open it with the version that wrote it. If it is "
+    "damaged or holds what no file of unPact has, `unpact db info` says so."
 )
 
 

@@ -88,10 +88,10 @@ def compact(path: str | Path, to: str | Path) -> None:
 
 
 def select(path: str | Path, sql: str) -> pd.DataFrame:
-    """Rows of one SELECT; nothing can be written, and no other file be read.
+    """Answer one SELECT, which sees this file alone: the library is sealed, see library.py.
 
     Raises:
-        TransferError: It is not one SELECT.
+        TransferError: It is not one SELECT, or asks for something outside the file.
     """
     statements = duckdb.extract_statements(sql)
     if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
@@ -99,7 +99,11 @@ def select(path: str | Path, sql: str) -> pd.DataFrame:
     with reading(path) as connection:
         if require_schema(connection) != summaries.definitions_hash():
             summaries.define_for_connection(connection)
-        return connection.execute(sql).df()
+        try:
+            return connection.execute(sql).df()
+        except duckdb.PermissionException as error:
+            said = str(error).splitlines()[0]
+            raise TransferError(f"a statement sees the results file alone ({said})") from error
 
 
 def _require_new(path: str | Path) -> None:

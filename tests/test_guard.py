@@ -16,7 +16,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from results_db.guard import CONFIG, GuardTimeoutError, reading, writing
+from results_db.guard import GuardTimeoutError, reading, writing
+from results_db.library import CONFIG
 
 ROOT = Path(__file__).parents[1]
 
@@ -42,7 +43,7 @@ def insert(path: Path, value: int, timeout_s: float = 60.0) -> None:
 
 def start(path: Path, body: str) -> subprocess.Popen[str]:
     """Another process that runs `body` with `path`, `reading` and `writing` in scope."""
-    code = "import os, sys, time, duckdb\nfrom results_db.guard import CONFIG, reading, writing\n"
+    code = "import os, sys, time, duckdb\nfrom results_db.guard import reading, writing\n"
     code += f"path = {str(path)!r}\n" + textwrap.dedent(body)
     return subprocess.Popen(
         [sys.executable, "-c", code], cwd=ROOT, text=True,
@@ -227,4 +228,4 @@ def test_other_paths_to_the_file_are_the_same_file(file: Path) -> None:
 
 
 def test_threads_setting_is_the_same_everywhere() -> None:
-    assert CONFIG == {"threads": 1}
+    assert CONFIG["threads"] == 1
