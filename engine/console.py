@@ -18,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from engine import plugins
+from engine.escapes import escaped
 from engine.jobs import Event
 from engine.plan import Plan, RunSpec, settings_lines
 from results_db import read
@@ -54,14 +55,14 @@ def run(app: typer.Typer) -> int:
         status = INTERRUPTED
     except Exception as error:
         if isinstance(error, typer.TyperException):
-            err.print(f"unpact: {error.format_message()}")
+            warn(f"unpact: {error.format_message()}")
         elif is_for_the_user(error):
-            err.print(f"unpact: {one_line(error)}")
+            warn(f"unpact: {one_line(error)}")
         else:
             raise
         return WRONG_INPUT
     if status == INTERRUPTED:  # Typer turns Ctrl-C into this status and says nothing
-        err.print("unpact: interrupted; what was committed stays, the same command goes on there")
+        warn("unpact: interrupted; what was committed stays, the same command goes on there")
     return status if isinstance(status, int) else 0
 
 
@@ -113,7 +114,7 @@ class _Quiet:
 
     def waiting(self, reason: str) -> None:
         """Say it on standard error: somebody must act."""
-        err.print(f"unpact: waiting: {reason}")
+        warn(f"unpact: waiting: {reason}")
 
 
 class _Lines:
@@ -132,7 +133,7 @@ class _Lines:
         pass
 
     def _say(self, run_id: str, text: str) -> None:
-        out.print(f"{self._place[run_id]}  {self._names[run_id]}: {text}", markup=False)
+        say(f"{self._place[run_id]}  {self._names[run_id]}: {text}")
 
     def stage(self, event: Event) -> None:
         """Say a new stage, once."""
@@ -147,7 +148,7 @@ class _Lines:
 
     def waiting(self, reason: str) -> None:
         """Say why nothing is committed."""
-        out.print(f"waiting: {reason}", markup=False)
+        say(f"waiting: {reason}")
 
 
 class _Bars:
@@ -156,10 +157,13 @@ class _Bars:
     def __init__(self, plan: Plan) -> None:
         self._runs = {run.run_id: _name_of(run) for run in plan.runs()}
         self._bars = Progress(
-            TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"),
+            TextColumn("{task.description}", markup=False), BarColumn(),
+            TextColumn("{task.fields[note]}", markup=False),
             TimeRemainingColumn(), console=err,
         )  # fmt: skip
-        self._study = self._bars.add_task(plan.name, total=len(self._runs), note="")
+        self._study = self._bars.add_task(
+            escaped(plan.name, keep=""), total=len(self._runs), note=""
+        )
         self._tasks: dict[str, TaskID] = {}
         self._ended = 0
 
@@ -178,7 +182,7 @@ class _Bars:
     def stage(self, event: Event) -> None:
         """Move the run's bar."""
         if event.run_id not in self._tasks:
-            name = self._runs[event.run_id]
+            name = escaped(self._runs[event.run_id], keep="")
             self._tasks[event.run_id] = self._bars.add_task(name, total=event.total, note="")
         self._bars.update(
             self._tasks[event.run_id], completed=event.done, total=event.total, note=event.stage
@@ -193,11 +197,11 @@ class _Bars:
         if task is not None:
             self._bars.remove_task(task)
         if result.run.error:
-            err.print(f"{self._runs[result.run.run_id]}: FAILED: {result.run.error}")
+            warn(f"{self._runs[result.run.run_id]}: FAILED: {result.run.error}")
 
     def waiting(self, reason: str) -> None:
         """Say why nothing is committed."""
-        err.print(f"waiting: {reason}")
+        warn(f"waiting: {reason}")
 
 
 def listener(plan: Plan, *, quiet: bool) -> _Quiet | _Lines | _Bars:
@@ -212,13 +216,23 @@ def show_json(document: object) -> None:
     print(json.dumps(document, indent=2))
 
 
-def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print a table; every cell is plain text."""
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+def show_table(
+    title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], keep: str = ""
+) -> None:
+    """Print a table; every cell is plain text.
+
+    Args:
+        title: Above the table; may be empty.
+        columns: Their names.
+        rows: Their cells; None is an empty one.
+        keep: Characters of cells that are not shown by their escapes, like a line's end.
+    """
+    heading = Text(escaped(title, keep="")) if title else None
+    table = Table(title=heading, title_justify="left", box=None, pad_edge=False)
     for column in columns:
-        table.add_column(column)
+        table.add_column(Text(escaped(str(column), keep="")))
     for row in rows:
-        table.add_row(*("" if cell is None else Text(str(cell)) for cell in row))
+        table.add_row(*("" if cell is None else Text(escaped(str(cell), keep)) for cell in row))
     out.print(table)
 
 
@@ -236,9 +250,9 @@ def show_summary(name: str, summary: Summary, *, as_json: bool) -> None:
         )
         return
     if not summary.complete and not summary.failed:
-        out.print(f"{name}: nothing to do, {summary.done_before} runs are done")
+        say(f"{name}: nothing to do, {summary.done_before} runs are done")
         return
-    out.print(f"{name}: {summary.complete} runs done, {len(summary.failed)} failed")
+    say(f"{name}: {summary.complete} runs done, {len(summary.failed)} failed")
 
 
 def show_plan(plan: Plan, finished: set[str], *, as_json: bool) -> None:
@@ -305,10 +319,10 @@ def show_selection(
         key = (run.benchmark.name, run.model_name, run.method)
         cells.setdefault(key, []).extend(best)
         said = _best(best[0]) if best else "diverged at once"
-        err.print(f"{' '.join(key)} {' '.join(settings_lines(run.settings))}: {said}")
+        warn(f"{' '.join(key)} {' '.join(settings_lines(run.settings))}: {said}")
     if table is not None:
         select.write_table(table, [best for bests in cells.values() for best in bests])
-    out.print(select.chosen_toml([select.choose(bests) for bests in cells.values()]), markup=False)
+    say(select.chosen_toml([select.choose(bests) for bests in cells.values()]))
 
 
 def _best(measured: Measured) -> str:
@@ -332,7 +346,7 @@ def show_plugins(families: Sequence[str], *, as_json: bool) -> None:
         show_json(rows)
         return
     table = [(row["family"], row["name"], _described(row)) for row in rows]
-    show_table("", ("family", "name", "what it is"), table)
+    show_table("", ("family", "name", "what it is"), table, keep="\n")
 
 
 def _benchmark_notes(family: str, name: str) -> dict[str, str]:
@@ -354,10 +368,8 @@ def show_probe(result: ProbeResult, *, as_json: bool) -> None:
     names = [model.name for model in result.models]
     for model in result.models:
         grade = f"  (scores: grade {model.grade})" if model.grade else ""
-        out.print(f"{model.name}: {model.own_answer}{grade}", markup=False)
-    out.print(
-        f"attributed answer: {result.answer}  (nats per token, > 0 supports it)", markup=False
-    )
+        say(escaped(f"{model.name}: {model.own_answer}{grade}", keep=""))
+    say(f"attributed answer: {escaped(result.answer, keep='')}  (nats per token, > 0 supports it)")
     show_table("", ("position", "token", "class", "key", *names), result.table())
 
 
@@ -382,12 +394,17 @@ def show_done(said: str, document: object, *, as_json: bool) -> None:
     if as_json:
         show_json(document)
     else:
-        out.print(said, markup=False)
+        say(said)
 
 
 def say(text: str) -> None:
-    """One line on standard output, as it is."""
-    out.print(text, markup=False)
+    """Print text on standard output; what a terminal would obey is shown by its escape."""
+    out.print(escaped(text), markup=False)
+
+
+def warn(text: str) -> None:
+    """Print text on standard error, as `say` does."""
+    err.print(escaped(text))
 
 
 def show_verdicts(rows: pd.DataFrame, sources: dict[str, str], *, as_json: bool) -> None:
@@ -446,5 +463,5 @@ def show_problems(problems: Sequence[str], *, as_json: bool) -> None:
         show_json({"problems": list(problems)})
         return
     for problem in problems:
-        out.print(problem, markup=False)
-    out.print(f"{len(problems)} problems" if problems else "no problem found")
+        say(problem)
+    say(f"{len(problems)} problems" if problems else "no problem found")

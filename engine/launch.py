@@ -14,6 +14,7 @@ from pathlib import Path
 
 import duckdb
 
+from engine.escapes import escaped
 from results_db import read, store
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -68,7 +69,10 @@ def _bring_up_to_date(path: Path) -> None:
         store.create(path)
     except (OSError, duckdb.Error) as error:
         said = str(error).splitlines()[0]
-        print(f"{said}; every page computes its summaries anew, which may be slow", flush=True)
+        print(
+            f"{escaped(said)}; every page computes its summaries anew, which may be slow",
+            flush=True,
+        )
     except ValueError:
         pass  # of another schema, or damaged: the pages say so
 

@@ -34,7 +34,7 @@ def attribution(
     from engine.bench import attribution as measuring
 
     where = devices.resolve(device)
-    say = console.err.print
+    say = console.warn
     found = []
     for case in measuring.cases(where, model, quick=quick):
         found.append(measuring.measured(case, where, tokens_per_batch))
@@ -106,7 +106,7 @@ def unlearning(
     found = []
     for name in measuring.methods():
         found.append(measuring.measured(name, shape, where, rounds))
-        console.err.print(f"{name}: measured")
+        console.warn(f"{name}: measured")
     if as_json:
         console.show_json(measuring.documents(found))
     else:
@@ -131,7 +131,7 @@ def statistics(
     found = []
     for one in simulating.simulate(cases, data_sets, seed):
         found.append(one)
-        console.err.print(f"{len(found)} of {len(cases)} cases simulated")
+        console.warn(f"{len(found)} of {len(cases)} cases simulated")
     if as_json:
         console.show_json([asdict(one) for one in found])
     else:
