@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-import sys
+if __name__ == "__main__":  # `python -m engine`: before the imports below, which take two seconds
+    from engine import interrupt
+
+    interrupt.leave_at_once()
+
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +18,7 @@ from engine.audit_command import audit
 from engine.bench.commands import bench
 from engine.disk_budget import bytes_of
 from engine.options import Database, Json, database_path
+from engine.start import main
 
 hub.offline_by_default()  # models that a plan names are asked for; a typo must not hang 23 s
 
@@ -246,11 +251,6 @@ def serve(
 
     models = serve.Models(database_path(db), tuple(folders or ()), devices.resolve(device))
     serve.serve(models, port, token_file, parent)
-
-
-def main() -> None:
-    """Run the program; what the user can mend is one line, never a traceback."""
-    sys.exit(console.run(app))
 
 
 if __name__ == "__main__":

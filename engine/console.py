@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import json
 import math
-import signal
+import traceback
 from collections.abc import Iterable, Sequence
+from concurrent.futures import BrokenExecutor
 from dataclasses import asdict
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+import duckdb
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
-from engine import plugins
+from engine import interrupt, plugins
 from engine.escapes import escaped
 from engine.jobs import Event
 from engine.plan import Plan, RunSpec, settings_lines
@@ -33,7 +35,8 @@ if TYPE_CHECKING:
     from engine.study import Summary
 
 WRONG_INPUT = 2
-INTERRUPTED = 130
+FAILED_INSIDE = 4
+INTERNAL = (BrokenExecutor, MemoryError, duckdb.InternalException, duckdb.FatalException)
 out = Console(soft_wrap=True, highlight=False)
 err = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
 
@@ -43,32 +46,40 @@ class NoResultsError(FileNotFoundError):
 
 
 def run(app: typer.Typer) -> int:
-    """Run the program and give its exit status; what the user can mend is one line.
-
-    Exceptions of our own types, of the operating system and of DuckDB are for the user; any other
-    is a bug and shows its traceback.
-    """
-    signal.signal(signal.SIGTERM, _leave)
+    """Run the program and give its exit status; what the user can mend is one line."""
+    interrupt.stop_work()
     try:
         status = app(standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
-        status = INTERRUPTED
+        status = interrupt.INTERRUPTED
     except Exception as error:
-        if isinstance(error, typer.TyperException):
-            warn(f"unpact: {error.format_message()}")
-        elif is_for_the_user(error):
-            warn(f"unpact: {one_line(error)}")
-        else:
-            raise
-        return WRONG_INPUT
-    if status == INTERRUPTED:  # Typer turns Ctrl-C into this status and says nothing
+        if not interrupt.asked():
+            return explain(error)
+        status = interrupt.INTERRUPTED  # DuckDB, say, raises an error of its own for it
+    if status == interrupt.INTERRUPTED:  # Typer turns Ctrl-C into this status and says nothing
         warn("unpact: interrupted; what was committed stays, the same command goes on there")
     return status if isinstance(status, int) else 0
 
 
-def _leave(number: int, frame: FrameType | None) -> None:
-    """End as on Ctrl-C, so that no child is left behind."""
-    raise KeyboardInterrupt
+def explain(error: Exception) -> int:
+    """Say what went wrong, in one line; of a bug, with its traceback before it.
+
+    Returns:
+        The exit status: 2 for what the user can mend, 4 for what failed inside the program.
+    """
+    if isinstance(error, typer.TyperException):
+        warn(f"unpact: {error.format_message()}")
+        return WRONG_INPUT
+    inside = (error, error.__cause__)
+    if any(isinstance(one, INTERNAL) for one in inside):
+        warn(f"unpact: {one_line(error)}")
+        return FAILED_INSIDE
+    if is_for_the_user(error):
+        warn(f"unpact: {one_line(error)}")
+        return WRONG_INPUT
+    warn("".join(traceback.format_exception(error)))
+    warn(f"unpact: a bug of unPact: {type(error).__name__}: {one_line(error)}")
+    return FAILED_INSIDE
 
 
 def is_for_the_user(error: Exception) -> bool:

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from results_db import summaries
 from results_db.guard import reading
 from results_db.read import require_schema
+from results_db.staging import staged
 from results_db.store import Connection, writing_results
 from results_db.tables import schema_sql, schemas
 
@@ -37,15 +38,16 @@ def export(path: str | Path, folder: Path) -> list[str]:
         TransferError: The folder is there already and not empty.
         FileNotFoundError: There is no such results file.
     """
-    if folder.exists() and any(folder.iterdir()):
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise TransferError(f"{folder} is not empty; export to a new folder")
     with reading(path) as connection:
         require_schema(connection)
-        folder.mkdir(parents=True, exist_ok=True)
-        for table in schemas():
-            rows = connection.sql(f"FROM {table}").to_arrow_table()
-            pq.write_table(rows, folder / f"{table}.parquet")
-    (folder / LOAD).write_text(_load_sql(), encoding="utf-8")
+        with staged(folder) as written:
+            written.mkdir()
+            for table in schemas():
+                rows = connection.sql(f"FROM {table}").to_arrow_table()
+                pq.write_table(rows, written / f"{table}.parquet")
+            (written / LOAD).write_text(_load_sql(), encoding="utf-8")
     return list(schemas())
 
 
@@ -60,7 +62,7 @@ def import_folder(folder: Path, path: str | Path) -> None:
     if missing:
         raise TransferError(f"{folder} is no whole export: it has no {missing[0]}.parquet")
     _require_new(path)
-    with writing_results(path) as connection:
+    with staged(Path(path)) as written, writing_results(written) as connection:
         connection.execute("DELETE FROM meta")
         for table in schemas():
             rows = pq.read_table(folder / f"{table}.parquet")
@@ -80,7 +82,7 @@ def compact(path: str | Path, to: str | Path) -> None:
     _require_new(to)
     with reading(path) as source:
         require_schema(source)
-        with writing_results(to) as connection:
+        with staged(Path(to)) as written, writing_results(written) as connection:
             connection.execute("DELETE FROM meta")
             for table in schemas():
                 _fill(connection, table, source.sql(f"FROM {table}").to_arrow_table())

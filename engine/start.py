@@ -1,0 +1,18 @@
+"""The entry of the `unpact` program: signals first, then the imports, which take two seconds."""
+
+from __future__ import annotations
+
+import sys
+
+from engine import interrupt
+
+
+def main() -> None:
+    """Run the program; what the user can mend is one line, never a traceback."""
+    interrupt.leave_at_once()
+    from engine import console
+    from engine.__main__ import app
+
+    status = console.run(app)
+    interrupt.leave_at_once()
+    sys.exit(status)
