@@ -27,6 +27,7 @@ from results_db.library import LOGS, OVERFLOW, attached, is_attached, quoted, se
 
 T = TypeVar("T")
 POLL_SECONDS = 0.002
+PROBE_SECONDS = 0.1  # much longer than `is_studied` holds a study's lock to look at it
 OPEN_SIDE = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 BESIDE = (*LOGS, OVERFLOW, ".gate", ".lock", ".study", ".spool")  # what is read or written there
 READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -132,7 +133,7 @@ def only_study(path: str | Path, waiting: Callable[[str], None]) -> Iterator[Non
         file.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(_side(file, "study"), OPEN_SIDE, 0o666)
     try:
-        if not _try_lock(descriptor, fcntl.LOCK_EX):
+        if not _lock_within(descriptor, fcntl.LOCK_EX, PROBE_SECONDS):
             holder = os.pread(descriptor, 20, 0).decode().strip() or "unknown"
             waiting(f"another study (PID {holder}) works on {file}; this one starts when it ends")
             fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -141,6 +142,21 @@ def only_study(path: str | Path, waiting: Callable[[str], None]) -> Iterator[Non
         yield
     finally:
         os.close(descriptor)  # releases the lock
+
+
+def is_studied(path: str | Path) -> bool:
+    """Whether a study works on the file now, by its lock: rows alone cannot tell, and are copied.
+
+    Of a file whose lock cannot be looked at, as in another user's folder, the answer is no.
+    """
+    try:
+        descriptor = os.open(_side(_canonical(path), "study"), os.O_RDONLY | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        return not _try_lock(descriptor, fcntl.LOCK_SH)
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager
@@ -226,6 +242,15 @@ def _try_lock(descriptor: int, mode: int) -> bool:
         fcntl.flock(descriptor, mode | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
+    return True
+
+
+def _lock_within(descriptor: int, mode: int, seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while not _try_lock(descriptor, mode):
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(POLL_SECONDS)
     return True
 
 
