@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from results_db.guard import explained
+from results_db.guard import NoSpaceError, explained
 
 
 class TargetError(FileExistsError):
@@ -33,7 +33,7 @@ def staged(target: Path) -> Iterator[Path]:
         NoSpaceError: Its disk is full; nothing of it is left.
     """
     target = target.expanduser().absolute()
-    with explained(target):
+    with explained(target), _named(target):
         _require_absent(target)
         target.parent.mkdir(parents=True, exist_ok=True)
         with _own_folder(target) as folder:
@@ -43,6 +43,18 @@ def staged(target: Path) -> Iterator[Path]:
             _require_absent(target)
             (folder / target.name).rename(target)
             _sync(target.parent)
+
+
+@contextmanager
+def _named(target: Path) -> Iterator[None]:
+    """Name the target, not the file beside it, when the disk is full."""
+    try:
+        yield
+    except NoSpaceError as error:
+        raise NoSpaceError(
+            f"{target}: its disk is full; nothing of it is left: make room, then run the same"
+            " command again"
+        ) from error
 
 
 @contextmanager

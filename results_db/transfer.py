@@ -7,6 +7,7 @@ from typing import Any
 
 import duckdb
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from results_db import summaries
@@ -14,9 +15,10 @@ from results_db.guard import reading
 from results_db.read import require_schema
 from results_db.staging import staged
 from results_db.store import Connection, writing_results
-from results_db.tables import schema_sql, schemas
+from results_db.tables import KEYS, OWN_TABLES, schema_sql, schemas
 
 LOAD = "load.sql"
+UNFIT = (duckdb.ConstraintException, duckdb.ConversionException, duckdb.BinderException)
 LOAD_HEADER = """\
 -- Reads the Parquet files of this folder into an empty DuckDB database. Run it in this folder:
 --   duckdb results.duckdb < load.sql
@@ -55,7 +57,9 @@ def import_folder(folder: Path, path: str | Path) -> None:
     """Make a new results file of an exported folder.
 
     Raises:
-        TransferError: The folder is no whole export, or the file is there already.
+        TransferError: The folder is no whole export, or rows are doubled, of a run that is not
+            there, or against a rule; names the table and the first row.
+        TargetError: The file is there already.
         OtherSchemaError: It was exported by another version of the program.
     """
     missing = [name for name in schemas() if not (folder / f"{name}.parquet").is_file()]
@@ -65,9 +69,9 @@ def import_folder(folder: Path, path: str | Path) -> None:
     with staged(Path(path)) as written, writing_results(written) as connection:
         connection.execute("DELETE FROM meta")
         for table in schemas():
-            rows = pq.read_table(folder / f"{table}.parquet")
-            _fill(connection, table, rows)
+            _fill(connection, table, _read(folder / f"{table}.parquet"), folder)
         require_schema(connection)
+        _refuse_unfit(connection, folder)
         _complete(connection)
 
 
@@ -85,7 +89,7 @@ def compact(path: str | Path, to: str | Path) -> None:
         with staged(Path(to)) as written, writing_results(written) as connection:
             connection.execute("DELETE FROM meta")
             for table in schemas():
-                _fill(connection, table, source.sql(f"FROM {table}").to_arrow_table())
+                _fill(connection, table, source.sql(f"FROM {table}").to_arrow_table(), path)
             _complete(connection)
 
 
@@ -113,10 +117,60 @@ def _require_new(path: str | Path) -> None:
         raise TransferError(f"{path} is there already; give the name of a new file")
 
 
-def _fill(connection: Connection, table: str, rows: Any) -> None:  # noqa: ANN401
+def _read(file: Path) -> Any:  # noqa: ANN401
+    """Read one Parquet file, and nothing from the names of the folders it lies in."""
+    try:
+        return pq.ParquetFile(file).read()
+    except pa.ArrowException as error:
+        said = str(error).splitlines()[0]
+        raise TransferError(f"{file}: no readable Parquet file ({said}); export again") from error
+
+
+def _fill(connection: Connection, table: str, rows: Any, source: str | Path) -> None:  # noqa: ANN401
     connection.register("incoming", rows)
-    connection.execute(f"INSERT INTO {table} BY NAME FROM incoming")
+    try:
+        connection.execute(f"INSERT INTO {table} BY NAME FROM incoming")
+    except (
+        duckdb.ConstraintException,
+        duckdb.ConversionException,
+        duckdb.BinderException,
+    ) as error:
+        said = str(error).splitlines()[0]
+        raise TransferError(f"{source}: table {table} cannot be taken in: {said}") from error
     connection.unregister("incoming")
+
+
+def _refuse_unfit(connection: Connection, folder: Path) -> None:
+    """Check what no constraint of the schema does: doubled rows, rows of no run, half intervals."""
+    for table in OWN_TABLES:
+        key = ", ".join(f'"{name}"' for name in ("run_id", *KEYS[table]))
+        _refuse(
+            connection,
+            folder,
+            table,
+            "stands there twice",
+            f"SELECT {key} FROM {table} GROUP BY ALL HAVING count(*) > 1 ORDER BY ALL",
+        )
+        _refuse(
+            connection,
+            folder,
+            table,
+            "is of a run that table run does not have",
+            f"SELECT {key} FROM {table} WHERE run_id NOT IN (SELECT run_id FROM run) ORDER BY ALL",
+        )
+    _refuse(connection, folder, "statistic", "has half an interval",
+            "SELECT run_id, name, scope, low, high FROM statistic"
+            " WHERE (low IS NULL) <> (high IS NULL) ORDER BY ALL")  # fmt: skip
+
+
+def _refuse(connection: Connection, folder: Path, table: str, fault: str, sql: str) -> None:
+    found = connection.execute(f"SELECT *, count(*) OVER () FROM ({sql}) LIMIT 1").fetchall()
+    if found:
+        *key, rows = found[0]
+        raise TransferError(
+            f"{folder}: a row of table {table} {fault}: {tuple(key)} ({rows} of this kind); export"
+            " again from a sound file"
+        )
 
 
 def _complete(connection: Connection) -> None:
