@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import signal
+import traceback
 from collections.abc import Sequence
+from concurrent.futures import BrokenExecutor
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING
 
 import typer
@@ -14,14 +14,16 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from engine import interrupt
 from engine.errors import is_for_the_user, one_line
+from engine.text.escapes import escaped
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
 WRONG_INPUT = 2
-INTERRUPTED = 130
+FAILED_INSIDE = 4
 out = Console(soft_wrap=True, highlight=False)
 err = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
 
@@ -31,32 +33,48 @@ class NoResultsError(FileNotFoundError):
 
 
 def run(app: typer.Typer) -> int:
-    """Run the program and give its exit status; what the user can mend is one line.
-
-    Exceptions of our own types, of the operating system and of DuckDB are for the user; any other
-    is a bug and shows its traceback.
-    """
-    signal.signal(signal.SIGTERM, _leave)
+    """Run the program and give its exit status; what the user can mend is one line."""
+    interrupt.stop_work()
     try:
         status = app(standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
-        status = INTERRUPTED
+        status = interrupt.INTERRUPTED
     except Exception as error:
-        if isinstance(error, typer.TyperException):
-            err.print(f"unpact: {error.format_message()}")
-        elif is_for_the_user(error):
-            err.print(f"unpact: {one_line(error)}")
-        else:
-            raise
-        return WRONG_INPUT
-    if status == INTERRUPTED:  # Typer turns Ctrl-C into this status and says nothing
-        err.print("unpact: interrupted; what was committed stays, the same command goes on there")
+        if not interrupt.asked():
+            return explain(error)
+        status = interrupt.INTERRUPTED  # DuckDB, say, raises an error of its own for it
+    if status == interrupt.INTERRUPTED:  # Typer turns Ctrl-C into this status and says nothing
+        warn("unpact: interrupted; what was committed stays, the same command goes on there")
     return status if isinstance(status, int) else 0
 
 
-def _leave(number: int, frame: FrameType | None) -> None:
-    """End as on Ctrl-C, so that no child is left behind."""
-    raise KeyboardInterrupt
+def explain(error: Exception) -> int:
+    """Say what went wrong, in one line; of a bug, with its traceback before it.
+
+    Returns:
+        The exit status: 2 for what the user can mend, 4 for what failed inside the program.
+    """
+    if isinstance(error, typer.TyperException):
+        warn(f"unpact: {error.format_message()}")
+        return WRONG_INPUT
+    if any(_is_internal(one) for one in (error, error.__cause__)):
+        warn(f"unpact: {one_line(error)}")
+        return FAILED_INSIDE
+    if is_for_the_user(error):
+        warn(f"unpact: {one_line(error)}")
+        return WRONG_INPUT
+    warn("".join(traceback.format_exception(error)))
+    warn(f"unpact: a bug of unPact: {type(error).__name__}: {one_line(error)}")
+    return FAILED_INSIDE
+
+
+def _is_internal(error: BaseException | None) -> bool:
+    """Whether a worker, the memory or DuckDB gave way, which no user can mend."""
+    if isinstance(error, BrokenExecutor | MemoryError):
+        return True
+    import duckdb  # late: `unpact --help` needs no database
+
+    return isinstance(error, duckdb.InternalException | duckdb.FatalException)
 
 
 def existing(path: Path) -> Path:
@@ -75,13 +93,23 @@ def show_json(document: object) -> None:
     print(json.dumps(document, indent=2))
 
 
-def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print a table; every cell is plain text."""
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+def show_table(
+    title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], keep: str = ""
+) -> None:
+    """Print a table; every cell is plain text.
+
+    Args:
+        title: Above the table; may be empty.
+        columns: Their names.
+        rows: Their cells; None is an empty one.
+        keep: Characters of cells that are not shown by their escapes, like a line's end.
+    """
+    heading = Text(escaped(title, keep="")) if title else None
+    table = Table(title=heading, title_justify="left", box=None, pad_edge=False)
     for column in columns:
-        table.add_column(column)
+        table.add_column(Text(escaped(str(column), keep="")))
     for row in rows:
-        table.add_row(*("" if cell is None else Text(str(cell)) for cell in row))
+        table.add_row(*("" if cell is None else Text(escaped(str(cell), keep)) for cell in row))
     out.print(table)
 
 
@@ -90,12 +118,17 @@ def show_done(said: str, document: object, *, as_json: bool) -> None:
     if as_json:
         show_json(document)
     else:
-        out.print(said, markup=False)
+        say(said)
 
 
 def say(text: str) -> None:
-    """One line on standard output, as it is."""
-    out.print(text, markup=False)
+    """Print text on standard output; what a terminal would obey is shown by its escape."""
+    out.print(escaped(text), markup=False)
+
+
+def warn(text: str) -> None:
+    """Print text on standard error, as `say` does."""
+    err.print(escaped(text))
 
 
 def show_rows(rows: pd.DataFrame, *, as_json: bool) -> None:

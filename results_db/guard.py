@@ -22,10 +22,15 @@ from typing import TypeVar
 
 import duckdb
 
-from results_db.library import CONFIG, attached, is_attached
+from results_db import catalog
+from results_db.library import LOGS, OVERFLOW, attached, is_attached, quoted, sealed
 
 T = TypeVar("T")
 POLL_SECONDS = 0.002
+PROBE_SECONDS = 0.1  # much longer than `is_studied` holds a study's lock to look at it
+OPEN_SIDE = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+BESIDE = (*LOGS, OVERFLOW, ".gate", ".lock", ".study", ".spool")  # what is read or written there
+READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 LOCK_CONFLICT = "Could not set lock"
 
 
@@ -39,6 +44,10 @@ class NoSpaceError(OSError):
 
 class NotWritableError(PermissionError):
     """Nobody can write into the folder of the results file."""
+
+
+class LinkedFileError(ValueError):
+    """A file that belongs beside the results file is a link to somewhere else."""
 
 
 class DamagedFileError(ValueError):
@@ -64,16 +73,18 @@ def writing(path: str | Path, timeout_s: float = 60.0) -> Iterator[duckdb.DuckDB
         NotWritableError: Nobody can write into its folder.
         NoSpaceError: Its disk is full; nothing of the transaction is kept.
         DamagedFileError: It is damaged, or no DuckDB file.
+        LinkedFileError: A file beside it is a link.
+        ForeignObjectError: Its catalog holds what unPact never puts there.
     """
     file, deadline = _canonical(path), time.monotonic() + timeout_s
     with ExitStack() as window:
-        window.enter_context(_explained(file))
+        window.enter_context(explained(file))
+        _refuse_links(file)
         file.parent.mkdir(parents=True, exist_ok=True)
         for side in (_side(file, "gate"), _side(file, "lock")):
             window.enter_context(_locked(side, fcntl.LOCK_EX, file, deadline))
-        connection = window.enter_context(
-            attached(file, partial(_unhindered, file, deadline), to_write=True)
-        )
+        retry, check = partial(_unhindered, file, deadline), partial(catalog.check, file)
+        connection = window.enter_context(attached(file, retry, check, to_write=True))
         window.enter_context(_transaction(connection))
         yield connection
 
@@ -90,15 +101,19 @@ def reading(path: str | Path, timeout_s: float = 10.0) -> Iterator[duckdb.DuckDB
         FileNotFoundError: There is no such file.
         GuardTimeoutError: The file stayed in use; names the holder where it can be known.
         DamagedFileError: It is damaged, or no DuckDB file.
+        LinkedFileError: A file beside it is a link.
+        ForeignObjectError: Its catalog holds what unPact never puts there.
     """
     file, deadline = _canonical(path), time.monotonic() + timeout_s
     if not file.exists():
         raise FileNotFoundError(f"no results file at {file}")
     with ExitStack() as window:
-        window.enter_context(_explained(file))
+        window.enter_context(explained(file))
+        _refuse_links(file)
         with _locked(_side(file, "gate"), fcntl.LOCK_SH, file, deadline):
             window.enter_context(_locked(_side(file, "lock"), fcntl.LOCK_SH, file, deadline))
-        yield window.enter_context(attached(file, partial(_unhindered, file, deadline)))
+        retry, check = partial(_unhindered, file, deadline), partial(catalog.check, file)
+        yield window.enter_context(attached(file, retry, check))
 
 
 @contextmanager
@@ -113,11 +128,12 @@ def only_study(path: str | Path, waiting: Callable[[str], None]) -> Iterator[Non
         NotWritableError: Nobody can write into the file's folder.
     """
     file = _canonical(path)
-    with _explained(file):
+    with explained(file):
+        _refuse_links(file)
         file.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(_side(file, "study"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        descriptor = os.open(_side(file, "study"), OPEN_SIDE, 0o666)
     try:
-        if not _try_lock(descriptor, fcntl.LOCK_EX):
+        if not _lock_within(descriptor, fcntl.LOCK_EX, PROBE_SECONDS):
             holder = os.pread(descriptor, 20, 0).decode().strip() or "unknown"
             waiting(f"another study (PID {holder}) works on {file}; this one starts when it ends")
             fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -128,18 +144,41 @@ def only_study(path: str | Path, waiting: Callable[[str], None]) -> Iterator[Non
         os.close(descriptor)  # releases the lock
 
 
+def is_studied(path: str | Path) -> bool:
+    """Whether a study works on the file now, by its lock: rows alone cannot tell, and are copied.
+
+    Of a file whose lock cannot be looked at, as in another user's folder, the answer is no.
+    """
+    try:
+        descriptor = os.open(_side(_canonical(path), "study"), os.O_RDONLY | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        return not _try_lock(descriptor, fcntl.LOCK_SH)
+    finally:
+        os.close(descriptor)
+
+
 @contextmanager
-def _explained(file: Path) -> Iterator[None]:
-    """Say what was found, where, and what to do, of what goes wrong with disk, folder and file."""
+def explained(file: Path) -> Iterator[None]:
+    """Say what was found, where, and what to do, of what goes wrong with disk, folder and file.
+
+    Raises:
+        NotWritableError: Nobody can write into the file's folder.
+        NoSpaceError: Its disk is full.
+        DamagedFileError: It is damaged, or no DuckDB file.
+    """
     try:
         yield
-    except PermissionError as error:
-        raise NotWritableError(
-            f"{file.parent}: nothing can be written there ({error.strerror}); choose a file in"
-            " another folder with --db"
-        ) from error
+    except (NoSpaceError, NotWritableError):
+        raise  # of another file, explained where it was written
     except (duckdb.Error, OSError) as error:
         said = _first_line(error)
+        if isinstance(error, OSError) and error.errno in READ_ONLY:
+            raise NotWritableError(
+                f"{file.parent}: nothing can be written there ({error.strerror}); choose a file in"
+                " another folder with --db"
+            ) from error
         if any(sign in said for sign in FULL):
             raise NoSpaceError(
                 f"{file}: its disk is full ({said}); what was committed stays: make room, then run"
@@ -151,6 +190,17 @@ def _explained(file: Path) -> Iterator[None]:
                 " away and run the plan again"
             ) from error
         raise
+
+
+def _refuse_links(file: Path) -> None:
+    """Check that nothing beside the file leads elsewhere: it would be read, or written over."""
+    for suffix in BESIDE:
+        beside = file.with_name(f"{file.name}{suffix}")
+        if beside.is_symlink():
+            raise LinkedFileError(
+                f"{beside} is a link to {beside.readlink()}; it belongs to {file.name} alone:"
+                " remove the link"
+            )
 
 
 def _canonical(path: str | Path) -> Path:
@@ -180,12 +230,11 @@ def _locked(side: Path, mode: int, file: Path, deadline: float) -> Iterator[None
 
 def _open_side(side: Path, mode: int) -> int | None:
     try:
-        return os.open(side, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        return os.open(side, OPEN_SIDE, 0o666)
     except OSError as error:
-        read_only = error.errno in (errno.EACCES, errno.EPERM, errno.EROFS)
-        if mode == fcntl.LOCK_EX or not read_only:
+        if mode == fcntl.LOCK_EX or error.errno not in READ_ONLY:
             raise
-        return os.open(side, os.O_RDONLY | os.O_CLOEXEC) if side.exists() else None
+        return os.open(side, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW) if side.exists() else None
 
 
 def _try_lock(descriptor: int, mode: int) -> bool:
@@ -193,6 +242,15 @@ def _try_lock(descriptor: int, mode: int) -> bool:
         fcntl.flock(descriptor, mode | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
+    return True
+
+
+def _lock_within(descriptor: int, mode: int, seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while not _try_lock(descriptor, mode):
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(POLL_SECONDS)
     return True
 
 
@@ -231,7 +289,9 @@ def _in_use(file: Path, mode: int) -> str:
     if is_attached(file):  # opening it here too would undo the lock of the thread that reads it
         return f"{file} is in use: process {os.getpid()}, this one, reads it"
     try:
-        duckdb.connect(file, read_only=mode == fcntl.LOCK_SH, config=CONFIG).close()
+        with sealed(file) as connection:
+            option = ", READ_ONLY" if mode == fcntl.LOCK_SH else ""
+            connection.execute(f"ATTACH {quoted(str(file))} AS held (TYPE duckdb{option})")
     except duckdb.Error as error:
         return f"{file} is in use: {_first_line(error)}"
     return f"{file} is in use: its side files are locked by another process"

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 from results_db import store
 from results_db.guard import reading
 from results_db.read import require_schema
+from results_db.staging import staged
 from results_db.store import Connection, writing_results
 from results_db.tables import KEYS, OWN_TABLES, RunTables, schemas
 
@@ -34,9 +36,9 @@ class Merged:
 
 
 def merge(sources: Sequence[Path], into: Path, prefer: Path | None = None) -> Merged:
-    """Add the runs of some results files to another, made if missing.
+    """Add the runs of some results files to another, made if missing: all of them or none.
 
-    Each file's part is one transaction. A failed run gives way to a complete one of the same id.
+    A failed run gives way to a complete one of the same id.
 
     Args:
         sources: Files to read.
@@ -50,14 +52,18 @@ def merge(sources: Sequence[Path], into: Path, prefer: Path | None = None) -> Me
     if into.resolve() in (source.resolve() for source in sources):
         raise MergeConflictError(f"{into} cannot be merged into itself")
     counts = {"added": 0, "equal": 0, "replaced": 0}
-    for source in sources:
-        with reading(source) as theirs:
-            require_schema(theirs)
-            with writing_results(into) as ours:
+    with _target(into) as written, writing_results(written) as ours:
+        for source in sources:
+            with reading(source) as theirs:
+                require_schema(theirs)
                 for run_id in _in_order(theirs):
                     counts[_merge_run(theirs, ours, run_id, (source, into, prefer))] += 1
                 _merge_plans(theirs, ours)
     return Merged(**counts)
+
+
+def _target(into: Path) -> AbstractContextManager[Path]:
+    return nullcontext(into) if into.exists() else staged(into)
 
 
 def _merge_run(

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Literal
 import duckdb
 import pandas as pd
 
-from results_db import summaries
-from results_db.guard import DamagedFileError, reading
-from results_db.library import CONFIG
+from results_db import library, summaries
+from results_db.catalog import ForeignObjectError
+from results_db.guard import DamagedFileError, LinkedFileError, reading
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -28,7 +28,6 @@ HERE = Path(__file__).parent
 SCHEMA_VERSION = 7
 
 State = Literal["missing", "empty", "running", "ready", "other_schema"]
-Version = tuple[int, int, int, int, int]
 Parameter = str | float | bool | list[str] | None
 
 
@@ -42,6 +41,9 @@ class ParameterError(TypeError):
 
 class OtherSchemaError(ValueError):
     """The file is not a results file of this version of the program."""
+
+
+NO_FILE_OF_OURS = (OtherSchemaError, DamagedFileError, ForeignObjectError, LinkedFileError)
 
 
 def names() -> list[str]:
@@ -130,7 +132,7 @@ class _InMemory:
     def empty_file(self) -> duckdb.DuckDBPyConnection:
         """A connection that sees the tables and the shared definitions; for one thread a time."""
         if self._connection is None:
-            self._connection = duckdb.connect(config=CONFIG)
+            self._connection = library.sealed()
             self._connection.execute((HERE / "schema.sql").read_text(encoding="utf-8")).fetchall()
             self._connection.execute(summaries.macros()).fetchall()
         return self._connection
@@ -139,28 +141,17 @@ class _InMemory:
 _in_memory = _InMemory()
 
 
-def version(path: str | Path) -> Version | None:
-    """A value that changes whenever rows are published; None when there is no file.
-
-    Uses only `os.stat`: opening the file would drop the lock that DuckDB may hold in this process.
-    """
-    file = Path(path).expanduser().resolve()
-    try:
-        stat = file.stat()
-    except FileNotFoundError:
-        return None
-    try:
-        wal = file.with_name(f"{file.name}.wal").stat()
-    except FileNotFoundError:
-        return (stat.st_ino, stat.st_mtime_ns, stat.st_size, 0, 0)
-    return (stat.st_ino, stat.st_mtime_ns, stat.st_size, wal.st_mtime_ns, wal.st_size)
+def version(path: str | Path) -> library.Version | None:
+    """A value that changes whenever rows are published; None when there is no file."""
+    return library.version(Path(path).expanduser().resolve())
 
 
 def state(path: str | Path) -> State:
     """What a page can expect of the file.
 
     Returns:
-        missing: no file. other_schema: not a results file of this version. empty: nothing planned
+        missing: no file. other_schema: not a results file of this version, damaged, or with objects
+        or links that no file of unPact has. empty: nothing planned
         or run. running: something is planned, in progress or failed, but no run is complete.
         ready: at least one run is complete.
     """
@@ -169,7 +160,7 @@ def state(path: str | Path) -> State:
     try:
         with reading(path) as connection:
             return _state_of(connection)
-    except (OtherSchemaError, DamagedFileError, duckdb.IOException):
+    except (*NO_FILE_OF_OURS, duckdb.IOException):
         return "other_schema"
 
 

@@ -415,6 +415,17 @@ class Statistic:
     definition: str
     reason: str | None
 
+    def __post_init__(self) -> None:
+        """Check that an interval has both ends, around numbers."""
+        row = f"statistic {self.run_id}/{self.name}/{self.scope}"
+        for field, value in (("estimate", self.estimate), ("low", self.low), ("high", self.high)):
+            _finite(value, row, field)
+        _require(
+            (self.low is None) == (self.high is None),
+            row,
+            f"half an interval, [{self.low}, {self.high}]",
+        )
+
 
 @dataclass(frozen=True)
 class Grade:

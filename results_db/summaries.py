@@ -18,6 +18,8 @@ from pathlib import Path
 
 import duckdb
 
+from results_db.library import quoted
+
 HERE = Path(__file__).parent
 CHAPTERS = (  # of definitions/, each of which may use those before it
     "intervals", "runs", "recovery", "tests", "utility", "metrics", "focus", "trust"
@@ -94,7 +96,7 @@ def _define(connection: duckdb.DuckDBPyConnection, where: str) -> None:
 
 def refresh(connection: duckdb.DuckDBPyConnection, run_id: str) -> None:
     """Compute the summaries of a run, and of the runs that are compared with it, again."""
-    _affect(connection, f"{_quoted(run_id)} IN (run_id, base_run_id, retain_run_id)")
+    _affect(connection, f"{quoted(run_id)} IN (run_id, base_run_id, retain_run_id)")
     _forget_affected(connection)
     with _only_near(connection), _shared(connection):
         for name in names():
@@ -112,7 +114,7 @@ def _only_near(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
         "SELECT DISTINCT unnest([run_id, base_run_id, never_run_id]) AS near FROM affected"
         " ORDER BY near"
     ).fetchall()
-    listed = ", ".join(_quoted(run_id) for (run_id,) in near if run_id) or "''"
+    listed = ", ".join(quoted(run_id) for (run_id,) in near if run_id) or "''"
     ((file,),) = connection.execute("SELECT current_catalog()").fetchall()
     for table in LARGE:
         connection.execute(
@@ -158,13 +160,8 @@ def _affect(connection: duckdb.DuckDBPyConnection, condition: str) -> None:
 def _comments(name: str) -> list[str]:
     """COMMENT statements from the header of a summary."""
     header = [line[3:] for line in sql_of(name).splitlines() if line.startswith("-- ")]
-    statements = [f"COMMENT ON TABLE {name} IS {_quoted(header[0])}"]
+    statements = [f"COMMENT ON TABLE {name} IS {quoted(header[0])}"]
     for line in header[1:]:
         column, text = re.fullmatch(r"(\w+): (.+)", line).groups()  # type: ignore[union-attr]
-        statements.append(f'COMMENT ON COLUMN {name}."{column}" IS {_quoted(text)}')
+        statements.append(f'COMMENT ON COLUMN {name}."{column}" IS {quoted(text)}')
     return statements
-
-
-def _quoted(text: str) -> str:
-    escaped = text.replace("'", "''")
-    return f"'{escaped}'"

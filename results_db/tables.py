@@ -8,9 +8,9 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import duckdb
 import pyarrow as pa
 
+from results_db.library import sealed
 from results_db.records import RunResult
 
 RunTables: TypeAlias = dict[str, Any]  # table -> pyarrow.Table, which has no types
@@ -64,7 +64,7 @@ def schema_sql() -> str:
 @cache
 def schemas() -> dict[str, Any]:
     """Arrow schema of each table of schema.sql, by its name."""
-    with duckdb.connect(config={"threads": 1}) as connection:
+    with sealed() as connection:
         connection.execute(schema_sql())
         rows = connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()
         names = [str(row[0]) for row in rows]

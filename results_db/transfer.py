@@ -7,15 +7,18 @@ from typing import Any
 
 import duckdb
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from results_db import summaries
 from results_db.guard import reading
 from results_db.read import require_schema
+from results_db.staging import staged
 from results_db.store import Connection, writing_results
-from results_db.tables import schema_sql, schemas
+from results_db.tables import KEYS, OWN_TABLES, schema_sql, schemas
 
 LOAD = "load.sql"
+UNFIT = (duckdb.ConstraintException, duckdb.ConversionException, duckdb.BinderException)
 LOAD_HEADER = """\
 -- Reads the Parquet files of this folder into an empty DuckDB database. Run it in this folder:
 --   duckdb results.duckdb < load.sql
@@ -37,15 +40,16 @@ def export(path: str | Path, folder: Path) -> list[str]:
         TransferError: The folder is there already and not empty.
         FileNotFoundError: There is no such results file.
     """
-    if folder.exists() and any(folder.iterdir()):
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise TransferError(f"{folder} is not empty; export to a new folder")
     with reading(path) as connection:
         require_schema(connection)
-        folder.mkdir(parents=True, exist_ok=True)
-        for table in schemas():
-            rows = connection.sql(f"FROM {table}").to_arrow_table()
-            pq.write_table(rows, folder / f"{table}.parquet")
-    (folder / LOAD).write_text(_load_sql(), encoding="utf-8")
+        with staged(folder) as written:
+            written.mkdir()
+            for table in schemas():
+                rows = connection.sql(f"FROM {table}").to_arrow_table()
+                pq.write_table(rows, written / f"{table}.parquet")
+            (written / LOAD).write_text(_load_sql(), encoding="utf-8")
     return list(schemas())
 
 
@@ -53,19 +57,21 @@ def import_folder(folder: Path, path: str | Path) -> None:
     """Make a new results file of an exported folder.
 
     Raises:
-        TransferError: The folder is no whole export, or the file is there already.
+        TransferError: The folder is no whole export, or rows are doubled, of a run that is not
+            there, or against a rule; names the table and the first row.
+        TargetError: The file is there already.
         OtherSchemaError: It was exported by another version of the program.
     """
     missing = [name for name in schemas() if not (folder / f"{name}.parquet").is_file()]
     if missing:
         raise TransferError(f"{folder} is no whole export: it has no {missing[0]}.parquet")
     _require_new(path)
-    with writing_results(path) as connection:
+    with staged(Path(path)) as written, writing_results(written) as connection:
         connection.execute("DELETE FROM meta")
         for table in schemas():
-            rows = pq.read_table(folder / f"{table}.parquet")
-            _fill(connection, table, rows)
+            _fill(connection, table, _read(folder / f"{table}.parquet"), folder)
         require_schema(connection)
+        _refuse_unfit(connection, folder)
         _complete(connection)
 
 
@@ -80,18 +86,18 @@ def compact(path: str | Path, to: str | Path) -> None:
     _require_new(to)
     with reading(path) as source:
         require_schema(source)
-        with writing_results(to) as connection:
+        with staged(Path(to)) as written, writing_results(written) as connection:
             connection.execute("DELETE FROM meta")
             for table in schemas():
-                _fill(connection, table, source.sql(f"FROM {table}").to_arrow_table())
+                _fill(connection, table, source.sql(f"FROM {table}").to_arrow_table(), path)
             _complete(connection)
 
 
 def select(path: str | Path, sql: str) -> pd.DataFrame:
-    """Rows of one SELECT; nothing can be written, and no other file be read.
+    """Answer one SELECT, which sees this file alone: the library is sealed, see library.py.
 
     Raises:
-        TransferError: It is not one SELECT.
+        TransferError: It is not one SELECT, or asks for something outside the file.
     """
     statements = duckdb.extract_statements(sql)
     if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
@@ -99,7 +105,11 @@ def select(path: str | Path, sql: str) -> pd.DataFrame:
     with reading(path) as connection:
         if require_schema(connection) != summaries.definitions_hash():
             summaries.define_for_connection(connection)
-        return connection.execute(sql).df()
+        try:
+            return connection.execute(sql).df()
+        except duckdb.PermissionException as error:
+            said = str(error).splitlines()[0]
+            raise TransferError(f"a statement sees the results file alone ({said})") from error
 
 
 def _require_new(path: str | Path) -> None:
@@ -107,10 +117,60 @@ def _require_new(path: str | Path) -> None:
         raise TransferError(f"{path} is there already; give the name of a new file")
 
 
-def _fill(connection: Connection, table: str, rows: Any) -> None:  # noqa: ANN401
+def _read(file: Path) -> Any:  # noqa: ANN401
+    """Read one Parquet file, and nothing from the names of the folders it lies in."""
+    try:
+        return pq.ParquetFile(file).read()
+    except pa.ArrowException as error:
+        said = str(error).splitlines()[0]
+        raise TransferError(f"{file}: no readable Parquet file ({said}); export again") from error
+
+
+def _fill(connection: Connection, table: str, rows: Any, source: str | Path) -> None:  # noqa: ANN401
     connection.register("incoming", rows)
-    connection.execute(f"INSERT INTO {table} BY NAME FROM incoming")
+    try:
+        connection.execute(f"INSERT INTO {table} BY NAME FROM incoming")
+    except (
+        duckdb.ConstraintException,
+        duckdb.ConversionException,
+        duckdb.BinderException,
+    ) as error:
+        said = str(error).splitlines()[0]
+        raise TransferError(f"{source}: table {table} cannot be taken in: {said}") from error
     connection.unregister("incoming")
+
+
+def _refuse_unfit(connection: Connection, folder: Path) -> None:
+    """Check what no constraint of the schema does: doubled rows, rows of no run, half intervals."""
+    for table in OWN_TABLES:
+        key = ", ".join(f'"{name}"' for name in ("run_id", *KEYS[table]))
+        _refuse(
+            connection,
+            folder,
+            table,
+            "stands there twice",
+            f"SELECT {key} FROM {table} GROUP BY ALL HAVING count(*) > 1 ORDER BY ALL",
+        )
+        _refuse(
+            connection,
+            folder,
+            table,
+            "is of a run that table run does not have",
+            f"SELECT {key} FROM {table} WHERE run_id NOT IN (SELECT run_id FROM run) ORDER BY ALL",
+        )
+    _refuse(connection, folder, "statistic", "has half an interval",
+            "SELECT run_id, name, scope, low, high FROM statistic"
+            " WHERE (low IS NULL) <> (high IS NULL) ORDER BY ALL")  # fmt: skip
+
+
+def _refuse(connection: Connection, folder: Path, table: str, fault: str, sql: str) -> None:
+    found = connection.execute(f"SELECT *, count(*) OVER () FROM ({sql}) LIMIT 1").fetchall()
+    if found:
+        *key, rows = found[0]
+        raise TransferError(
+            f"{folder}: a row of table {table} {fault}: {tuple(key)} ({rows} of this kind); export"
+            " again from a sound file"
+        )
 
 
 def _complete(connection: Connection) -> None:

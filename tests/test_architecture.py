@@ -60,7 +60,7 @@ def test_heavy_packages_stay_out(imports: str, absent: str) -> None:
 @pytest.mark.parametrize("arguments", [("--help",), ("plan", "demo"), ("list",)])
 def test_commands_that_load_no_model_import_no_torch(arguments: tuple[str, ...]) -> None:
     script = (
-        "import sys; from engine import console; from engine.__main__ import app; "
+        "import sys; from engine import console; from engine.commands.program import app; "
         f"sys.argv = ['unpact', *{arguments!r}]; console.run(app); "
         "sys.exit(bool({'torch', 'transformers'} & set(sys.modules)))"
     )

@@ -29,7 +29,8 @@ MISSING = "There is no results file yet. Run a study; this page fills as it goes
 EMPTY = "The results file holds no study yet. Run one; this page fills as it goes."
 OTHER_SCHEMA = (
     "The results file was written by another version of unPact and cannot be read by this one. "
-    "Run the study again into a new file, or open it with the version that wrote it."
+    "Run the study again into a new file, or open it with the version that wrote it. If it is "
+    "damaged or holds what no file of unPact has, `unpact db info` says so."
 )
 
 
@@ -354,7 +355,10 @@ def explain_state(state: data.State) -> bool:
 
 
 def filling() -> None:
-    """While a study runs: how far it is. The page is drawn anew when one more run is finished."""
+    """While runs are to come: how far the study is, and whether one works on the file.
+
+    The page is drawn anew when one more run is finished.
+    """
     info = data.rows("info").iloc[0]
     if int(info["pending"]):
         _watch(int(info["complete"]))
@@ -365,11 +369,13 @@ def _watch(shown: int) -> None:
     info = data.rows("info").iloc[0]
     complete, pending, failed = (int(info[name]) for name in ("complete", "pending", "failed"))
     total = complete + pending + failed
-    st.progress(
-        complete / total,
-        f"A study is running: {complete} of {total} runs are finished. This page shows those and "
-        "takes in the rest by itself.",
+    done = f"{complete} of {total} runs are finished"
+    said = (
+        f"A study is running: {done}. This page shows those and takes in the rest by itself."
+        if data.is_studied()
+        else f"{done}. No study works on this file now: `unpact run PLAN --db FILE` goes on."
     )
+    st.progress(complete / total, said)
     if complete != shown:
         st.rerun(scope="app")
 

@@ -13,6 +13,7 @@ from dashboard.markup import cards, tables
 STATUS = {
     "complete": ("good", "✓ finished"),
     "running": ("open", "▸ running"),
+    "stopped": ("open", "■ stopped"),
     "pending": ("open", "waiting"),
     "failed": ("bad", "⚠ failed"),
 }
@@ -32,7 +33,7 @@ def summary(runs: pd.DataFrame) -> str:
         [
             ("Finished", f"{number['complete']} of {len(runs)} runs", ""),
             ("Running now", formats.count(number["running"]), ""),
-            ("Waiting", formats.count(number["pending"]), ""),
+            ("Waiting", formats.count(number["pending"] + number["stopped"]), ""),
             ("Failed", formats.count(number["failed"]), ""),
             ("Computing time", time, "finished runs, wall time"),
         ]
@@ -77,7 +78,7 @@ def status(name: str) -> str:
 def _progress(row: pd.Series) -> str:
     if row["status"] == "failed":
         return tables.cell(_first_line(row["error"]))
-    if row["status"] != "running" or not formats.present(row["stage"]):
+    if row["status"] not in ("running", "stopped") or not formats.present(row["stage"]):
         return tables.cell("")
     share = float(row["done"]) / float(row["total"]) if row["total"] else 0.0
     bar = f'<span class="u-bar"><i style="width:{100 * min(share, 1):.0f}%"></i></span>'

@@ -12,7 +12,7 @@ import pandas as pd
 import streamlit as st
 
 from dashboard.look import formats
-from results_db import read
+from results_db import guard, read
 
 # of pandas' own strings those of Arrow take twice as long to label, filter and walk through
 pd.set_option("mode.string_storage", "python")
@@ -62,6 +62,19 @@ def rows(name: str, **parameters: Parameter) -> pd.DataFrame:
         _seen().clear()
     _seen()[key] = stored
     return _frame(stored)
+
+
+def is_studied() -> bool:
+    """Whether a study works on the results file now."""
+    return bool(guard.is_studied(database()))
+
+
+def runs() -> pd.DataFrame:
+    """Rows of the question `runs`; one that was at work when its study ended is `stopped`."""
+    found = rows("runs")
+    if is_studied():
+        return found
+    return found.assign(status=found["status"].replace("running", "stopped"))
 
 
 def asked_last(name: str) -> Callable[[], str] | None:

@@ -14,7 +14,7 @@ panels.page("Runs", "How far the study is, how long each part took, and with wha
 @st.fragment(run_every=provenance.refresh_period(data.rows("info")))
 def study() -> None:
     """The list of runs, drawn anew by itself while some are still to come."""
-    runs = data.rows("runs")
+    runs = data.runs()
     panels.markup(kept(provenance.summary, runs))
     panels.markup(kept(provenance.runs, runs))
 

@@ -218,10 +218,9 @@ def show(found: Measured) -> None:
         f"{case.answer_tokens} tokens, {found.device}"
     )
     console.show_table(title, ("way", "seconds", "times ours", "tokens/s", "runs"), rows)
-    console.out.print(
+    console.say(
         f"greatest difference {found.max_difference:.1e} nats per token; peak memory "
         f"{found.peak_bytes / 2**20:.1f} MiB at {found.tokens_per_batch} tokens a batch; "
         f"{found.matmul_fraction:.0%} of the matrix rate; three answers take "
-        f"{found.three_answers:.2f} times one\n",
-        markup=False,
+        f"{found.three_answers:.2f} times one\n"
     )

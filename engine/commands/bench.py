@@ -35,7 +35,7 @@ def attribution(
     from engine.models import devices
 
     where = devices.resolve(device)
-    say = console.err.print
+    say = console.warn
     found = []
     for case in measuring.cases(where, model, quick=quick):
         found.append(measuring.measured(case, where, tokens_per_batch))
@@ -108,7 +108,7 @@ def unlearning(
     found = []
     for name in measuring.methods():
         found.append(measuring.measured(name, shape, where, rounds))
-        console.err.print(f"{name}: measured")
+        console.warn(f"{name}: measured")
     if as_json:
         console.show_json(measuring.documents(found))
     else:
@@ -133,7 +133,7 @@ def statistics(
     found = []
     for one in simulating.simulate(cases, data_sets, seed):
         found.append(one)
-        console.err.print(f"{len(found)} of {len(cases)} cases simulated")
+        console.warn(f"{len(found)} of {len(cases)} cases simulated")
     if as_json:
         console.show_json([asdict(one) for one in found])
     else:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def show(checked: Checked, *, as_json: bool) -> None:
     """Print the verdicts; runs without one on standard error."""
     for run in checked.unfinished:
-        console.err.print(f"unpact: not judged: {run}")
+        console.warn(f"unpact: not judged: {run}")
     if as_json:
         console.show_json([asdict(one) for one in checked.verdicts])
         return

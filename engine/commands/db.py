@@ -138,5 +138,5 @@ def show_problems(problems: Sequence[str], *, as_json: bool) -> None:
         console.show_json({"problems": list(problems)})
         return
     for problem in problems:
-        console.out.print(problem, markup=False)
-    console.out.print(f"{len(problems)} problems" if problems else "no problem found")
+        console.say(problem)
+    console.say(f"{len(problems)} problems" if problems else "no problem found")

@@ -36,7 +36,7 @@ def show_plugins(families: Sequence[str], *, as_json: bool) -> None:
         console.show_json(rows)
         return
     table = [(row["family"], row["name"], _described(row)) for row in rows]
-    console.show_table("", ("family", "name", "what it is"), table)
+    console.show_table("", ("family", "name", "what it is"), table, keep="\n")
 
 
 def _benchmark_notes(family: str, name: str) -> dict[str, str]:

@@ -8,6 +8,7 @@ import typer
 
 from engine import console
 from engine.commands.options import Database, Device, Json, TokensPerBatch, database_path
+from engine.text.escapes import escaped
 
 if TYPE_CHECKING:
     from engine.live.probe import ProbeResult
@@ -48,8 +49,7 @@ def show_probe(result: ProbeResult, *, as_json: bool) -> None:
     names = [model.name for model in result.models]
     for model in result.models:
         grade = f"  (scores: grade {model.grade})" if model.grade else ""
-        console.out.print(f"{model.name}: {model.own_answer}{grade}", markup=False)
-    console.out.print(
-        f"attributed answer: {result.answer}  (nats per token, > 0 supports it)", markup=False
-    )
+        console.say(escaped(f"{model.name}: {model.own_answer}{grade}", keep=""))
+    answer = escaped(result.answer, keep="")
+    console.say(f"attributed answer: {answer}  (nats per token, > 0 supports it)")
     console.show_table("", ("position", "token", "class", "key", *names), result.table())

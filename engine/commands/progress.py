@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from engine.console import err, out, show_json
+from engine.console import err, say, show_json, warn
+from engine.text.escapes import escaped
 
 if TYPE_CHECKING:
     from engine.plans.plan import Plan
@@ -38,11 +39,11 @@ class _Quiet:
 
     def waiting(self, reason: str) -> None:
         """Say it on standard error: somebody must act."""
-        err.print(f"unpact: waiting: {reason}")
+        warn(f"unpact: waiting: {reason}")
 
     def note(self, text: str) -> None:
         """Say it on standard error: standard output is the document's."""
-        err.print(f"unpact: {text}")
+        warn(f"unpact: {text}")
 
 
 class _Lines:
@@ -61,7 +62,7 @@ class _Lines:
         pass
 
     def _say(self, run_id: str, text: str) -> None:
-        out.print(f"{self._place[run_id]}  {self._names[run_id]}: {text}", markup=False)
+        say(f"{self._place[run_id]}  {self._names[run_id]}: {text}")
 
     def stage(self, event: Event) -> None:
         """Say a new stage, once."""
@@ -76,11 +77,11 @@ class _Lines:
 
     def waiting(self, reason: str) -> None:
         """Say why nothing is committed."""
-        out.print(f"waiting: {reason}", markup=False)
+        say(f"waiting: {reason}")
 
     def note(self, text: str) -> None:
         """Say it."""
-        out.print(text, markup=False)
+        say(text)
 
 
 class _Bars:
@@ -89,10 +90,12 @@ class _Bars:
     def __init__(self, plan: Plan) -> None:
         self._runs = {run.run_id: _name_of(run) for run in plan.runs()}
         self._bars = Progress(
-            TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"),
-            TimeRemainingColumn(), console=err,
+            TextColumn("{task.description}", markup=False), BarColumn(),
+            TextColumn("{task.fields[note]}", markup=False), TimeRemainingColumn(), console=err,
         )  # fmt: skip
-        self._study = self._bars.add_task(plan.name, total=len(self._runs), note="")
+        self._study = self._bars.add_task(
+            escaped(plan.name, keep=""), total=len(self._runs), note=""
+        )
         self._tasks: dict[str, TaskID] = {}
         self._ended = 0
 
@@ -111,7 +114,7 @@ class _Bars:
     def stage(self, event: Event) -> None:
         """Move the run's bar."""
         if event.run_id not in self._tasks:
-            name = self._runs[event.run_id]
+            name = escaped(self._runs[event.run_id], keep="")
             self._tasks[event.run_id] = self._bars.add_task(name, total=event.total, note="")
         self._bars.update(
             self._tasks[event.run_id], completed=event.done, total=event.total, note=event.stage
@@ -126,15 +129,15 @@ class _Bars:
         if task is not None:
             self._bars.remove_task(task)
         if result.run.error:
-            err.print(f"{self._runs[result.run.run_id]}: FAILED: {result.run.error}")
+            warn(f"{self._runs[result.run.run_id]}: FAILED: {result.run.error}")
 
     def waiting(self, reason: str) -> None:
         """Say why nothing is committed."""
-        err.print(f"waiting: {reason}")
+        warn(f"waiting: {reason}")
 
     def note(self, text: str) -> None:
         """Say it above the bars."""
-        err.print(text)
+        warn(text)
 
 
 def listener(plan: Plan, *, quiet: bool) -> _Quiet | _Lines | _Bars:
@@ -158,6 +161,6 @@ def show_summary(name: str, summary: Summary, *, as_json: bool) -> None:
         )
         return
     if not summary.complete and not summary.failed:
-        out.print(f"{name}: nothing to do, {summary.done_before} runs are done")
+        say(f"{name}: nothing to do, {summary.done_before} runs are done")
         return
-    out.print(f"{name}: {summary.complete} runs done, {len(summary.failed)} failed")
+    say(f"{name}: {summary.complete} runs done, {len(summary.failed)} failed")

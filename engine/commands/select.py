@@ -63,12 +63,10 @@ def show_selection(
         key = (run.benchmark.name, run.model_name, run.method)
         cells.setdefault(key, []).extend(best)
         said = _best(best[0]) if best else "diverged at once"
-        console.err.print(f"{' '.join(key)} {' '.join(settings_lines(run.settings))}: {said}")
+        console.warn(f"{' '.join(key)} {' '.join(settings_lines(run.settings))}: {said}")
     if table is not None:
         select.write_table(table, [best for bests in cells.values() for best in bests])
-    console.out.print(
-        select.chosen_toml([select.choose(bests) for bests in cells.values()]), markup=False
-    )
+    console.say(select.chosen_toml([select.choose(bests) for bests in cells.values()]))
 
 
 def _best(measured: Measured) -> str:

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import duckdb
 
+from engine.interrupt import kept_from_children
+from engine.text.escapes import escaped
 from results_db import read, store
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -40,7 +42,8 @@ def dashboard(path: Path, host: str, port: int, plan: str | None) -> int:
     _bring_up_to_date(path)
     with tempfile.TemporaryDirectory(prefix="unpact-") as private:
         settings = environment(path, Path(private))
-        server = subprocess.Popen(command(host, port), cwd=ROOT, env=settings)
+        with kept_from_children():
+            server = subprocess.Popen(command(host, port), cwd=ROOT, env=settings)
         return _serve_until_it_ends(server, path, host, port, plan)
 
 
@@ -53,7 +56,8 @@ def _serve_until_it_ends(
         print(f"Dashboard: http://{_shown(host)}:{port}  (Ctrl-C ends it)", flush=True)
         if plan is not None:
             study = [sys.executable, "-m", "engine", "run", plan, "--db", str(path)]
-            children.append(subprocess.Popen(study))
+            with kept_from_children():
+                children.append(subprocess.Popen(study))
         return server.wait()
     finally:
         end(children)
@@ -68,7 +72,10 @@ def _bring_up_to_date(path: Path) -> None:
         store.create(path)
     except (OSError, duckdb.Error) as error:
         said = str(error).splitlines()[0]
-        print(f"{said}; every page computes its summaries anew, which may be slow", flush=True)
+        print(
+            f"{escaped(said)}; every page computes its summaries anew, which may be slow",
+            flush=True,
+        )
     except ValueError:
         pass  # of another schema, or damaged: the pages say so
 

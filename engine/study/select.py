@@ -22,7 +22,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from engine import plugins
+from engine import interrupt, plugins
 from engine.errors import PlanError
 from engine.plans.plan import Plan
 from engine.plans.settings import combinations, settings_lines
@@ -112,7 +112,9 @@ def measure_all(tried: Sequence[Candidate], workers: int, device: str) -> Iterat
 
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, spawn, prepare_worker, (os.getpid(),)) as pool:
-        yield from pool.map(_measure, tried, itertools.repeat(device))
+        with interrupt.kept_from_children():  # the pool starts its workers here
+            found = pool.map(_measure, tried, itertools.repeat(device))
+        yield from found
 
 
 def _measure(candidate: Candidate, device: str) -> list[Measured]:

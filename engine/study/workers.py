@@ -14,6 +14,7 @@ from multiprocessing.queues import Queue
 from pathlib import Path
 from typing import Any
 
+from engine.interrupt import kept_from_children
 from engine.study.jobs import Event, RunJob, TrainJob
 from results_db.records import RunResult
 
@@ -39,12 +40,14 @@ class LocalExecutor:
 
     def submit_training(self, job: TrainJob) -> Future[Path]:
         """Start training a model."""
-        self._submitted.append(future := self._pool.submit(_train, job))
+        with kept_from_children():  # the pool starts its workers here
+            self._submitted.append(future := self._pool.submit(_train, job))
         return future
 
     def submit_run(self, job: RunJob) -> Future[RunResult]:
         """Start a run."""
-        self._submitted.append(future := self._pool.submit(_execute, job))
+        with kept_from_children():
+            self._submitted.append(future := self._pool.submit(_execute, job))
         return future
 
     def wait(self, futures: Iterable[Future[Any]], seconds: float) -> set[Future[Any]]:

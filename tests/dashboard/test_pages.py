@@ -15,7 +15,7 @@ from streamlit.testing.v1 import AppTest
 from dashboard.markup.probes import Asked
 from dashboard.rows import data, selection
 from results_db import guard, read, store
-from results_db.records import ModelSource, RunResult
+from results_db.records import ModelSource, PlannedRun, RunResult, Study
 from tests.support import hostile_rows, results_rows
 from tests.support.pages import (
     PAGES,
@@ -89,11 +89,33 @@ def test_before_the_first_run_is_finished_a_page_says_to_wait(
 def test_runs_page_shows_where_a_running_study_stands(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    app = opened(planned_only(tmp_path / "running.duckdb"), "80_runs.py", monkeypatch)
-    shown = html_of(app)
+    path = planned_only(tmp_path / "running.duckdb")
+    stopped = html_of(opened(path, "80_runs.py", monkeypatch))
+    assert "■ stopped" in stopped
+    assert "▸ running" not in stopped
+    with guard.only_study(path, print):
+        shown = html_of(opened(path, "80_runs.py", monkeypatch))
+    assert "▸ running" in shown
     assert "0 of 3 runs" in shown
     assert "Attribute: 30 of 120" in shown
     assert "width:25%" in shown
+
+
+def test_a_page_says_that_a_study_runs_only_while_one_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = results_rows.small_study(tmp_path / "half.duckdb")
+    planned = [PlannedRun("demo", name, 0, "people", "tiny", name, 0) for name in ("later", "ga")]
+    store.plan_study(path, Study("demo", "", "2026-01-01T00:00:00Z"), planned)
+
+    def told() -> str:
+        app = opened(path, "10_overview.py", monkeypatch)
+        return " ".join(str(bar.proto) for bar in app.get("progress"))
+
+    assert "No study works on this file now" in told()
+    with guard.only_study(path, print):
+        assert "A study is running: 6 of 8 runs are finished" in told()
+    assert "No study works on this file now" in told()
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if page not in {LIVE, METHODS}])

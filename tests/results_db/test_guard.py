@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,7 +17,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from results_db.guard import CONFIG, GuardTimeoutError, reading, writing
+from results_db.guard import GuardTimeoutError, is_studied, only_study, reading, writing
+from results_db.library import CONFIG
 
 ROOT = Path(__file__).parents[2]
 
@@ -42,7 +44,7 @@ def insert(path: Path, value: int, timeout_s: float = 60.0) -> None:
 
 def start(path: Path, body: str) -> subprocess.Popen[str]:
     """Another process that runs `body` with `path`, `reading` and `writing` in scope."""
-    code = "import os, sys, time, duckdb\nfrom results_db.guard import CONFIG, reading, writing\n"
+    code = "import os, sys, time, duckdb\nfrom results_db.guard import reading, writing\n"
     code += f"path = {str(path)!r}\n" + textwrap.dedent(body)
     return subprocess.Popen(
         [sys.executable, "-c", code], cwd=ROOT, text=True,
@@ -227,4 +229,45 @@ def test_other_paths_to_the_file_are_the_same_file(file: Path) -> None:
 
 
 def test_threads_setting_is_the_same_everywhere() -> None:
-    assert CONFIG == {"threads": 1}
+    assert CONFIG["threads"] == 1
+
+
+def test_a_study_is_at_work_while_its_lock_is_held_and_not_on_a_copy(file: Path) -> None:
+    assert not is_studied(file)
+    process = start(
+        file,
+        """
+        from results_db.guard import only_study
+        with only_study(path, print):
+            print("inside", flush=True)
+            time.sleep(60)
+        """,
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+    copy = Path(shutil.copy(file, file.with_name("copy.duckdb")))
+    shutil.copy(f"{file}.study", f"{copy}.study")
+    assert (is_studied(file), is_studied(copy)) == (True, False)
+    process.kill()
+    process.communicate()
+    assert not is_studied(file)
+
+
+def test_looking_at_a_studys_lock_does_not_make_a_study_wait(file: Path) -> None:
+    waited: list[str] = []
+    with only_study(file, waited.append):
+        pass
+    ended = threading.Event()
+
+    def look() -> None:
+        while not ended.is_set():
+            is_studied(file)
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    for _ in range(200):
+        with only_study(file, waited.append):
+            pass
+    ended.set()
+    looking.join()
+    assert waited == []

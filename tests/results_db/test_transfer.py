@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from results_db import read, store, transfer
-from results_db.guard import reading, writing
+from results_db.guard import NotWritableError, explained, reading, writing
 from results_db.merge import MergeConflictError, Merged, merge
-from results_db.records import PlannedRun, RunResult, Study
+from results_db.records import PlannedRun, RecordError, RunResult, Statistic, Study
 from results_db.tables import schemas
 from results_db.verify import verify
 from tests.support.results_rows import (
@@ -236,3 +242,86 @@ def test_another_schema_version_is_refused_with_what_to_do(
         connection.execute("UPDATE meta SET schema_version = 2")
     with pytest.raises(read.OtherSchemaError, match=r"schema version 2, .* new file with --db"):
         use(path)
+
+
+def spoil(folder: Path, table: str, change: Callable[[pa.Table], pa.Table]) -> None:
+    file = folder / f"{table}.parquet"
+    pq.write_table(change(pq.read_table(file)), file)
+
+
+def without_high(rows: pa.Table) -> pa.Table:
+    columns = {name: rows[name].to_pylist() for name in rows.column_names}
+    columns["low"][0], columns["high"][0] = None, 1.49
+    return pa.table(columns, schema=rows.schema)
+
+
+@pytest.mark.parametrize(
+    ("table", "change", "says"),
+    [
+        ("answer", lambda rows: pa.concat_tables([rows, rows.slice(3, 1)]),
+         r"a row of table answer stands there twice: \('\w+', \d+, '\w+'\) \(1 of this kind\)"),
+        ("stage", lambda rows: pa.concat_tables([rows, rows.slice(0, 1)]),
+         r"table stage cannot be taken in: Constraint Error: .*duplicate key"),
+        ("run", lambda rows: rows.filter(pc.not_equal(rows["run_id"], "ga")),
+         r"a row of table \w+ is of a run that table run does not have: \('ga', "),
+        ("statistic", without_high, r"table statistic has half an interval: .*None, 1\.49"),
+        ("answer", lambda rows: rows.drop_columns("correct"), r"table answer cannot be taken in"),
+    ],
+)  # fmt: skip
+def test_an_unfit_export_is_refused_with_table_and_row(
+    study: Path, tmp_path: Path, table: str, change: Callable[[pa.Table], pa.Table], says: str
+) -> None:
+    folder = tmp_path / "out"
+    transfer.export(study, folder)
+    spoil(folder, table, change)
+    with pytest.raises(transfer.TransferError, match=says) as raised:
+        transfer.import_folder(folder, tmp_path / "new.duckdb")
+    assert str(raised.value).startswith(f"{folder}: ")
+    assert "\n" not in str(raised.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_damaged_table_is_named_and_folder_names_are_no_columns(
+    study: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "seed=1"
+    transfer.export(study, folder)
+    transfer.import_folder(folder, tmp_path / "new.duckdb")
+    (folder / "answer.parquet").write_bytes(b"PAR1 and no more")
+    with pytest.raises(transfer.TransferError, match=r"answer\.parquet: no readable Parquet file"):
+        transfer.import_folder(folder, tmp_path / "other.duckdb")
+
+
+def test_a_full_disk_names_what_was_to_be_written(study: Path, tmp_path: Path) -> None:
+    transfer.export(study, tmp_path / "out")
+    code = (
+        "import resource, signal, sys; from pathlib import Path; from results_db import transfer\n"
+        "study, out, new = map(Path, sys.argv[1:])\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000))\n"
+        "for do in (lambda: transfer.export(study, new), lambda: transfer.compact(study, new),\n"
+        "           lambda: transfer.import_folder(out, new)):\n"
+        "    try: do()\n"
+        "    except OSError as error: print(type(error).__name__, error)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, study, tmp_path / "out", tmp_path / "new"],
+        cwd=Path(__file__).parents[1], text=True, capture_output=True, check=True,
+    )  # fmt: skip
+    said = done.stdout.splitlines()
+    assert len(said) == 3, done.stderr
+    for line in said:
+        assert line.startswith(f"NoSpaceError {tmp_path / 'new'}: its disk is full")
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_read_only_mount_names_the_folder(tmp_path: Path) -> None:
+    with pytest.raises(NotWritableError, match=f"{tmp_path}: nothing can be written there"):  # noqa: SIM117
+        with explained(tmp_path / "new.duckdb"):
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(tmp_path / ".new"))
+
+
+@pytest.mark.parametrize(("low", "high"), [(None, 1.49), (0.2, None), (float("nan"), 1.0)])
+def test_half_an_interval_is_no_record(low: float | None, high: float | None) -> None:
+    with pytest.raises(RecordError, match=r"statistic ga/kept/all: (half an interval|low is nan)"):
+        Statistic("ga", "kept", "all", 0.5, low, high, 3, 3, None, "definition", None)

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from engine import console
-from engine.__main__ import app
 from engine.audit.verdicts import Checked, Verdict
+from engine.commands.program import app
 from results_db import store
 from results_db.records import PlannedRun, RunResult, Study
 from tests.support.results_rows import BUILD, failed_run, publish_all, small_study

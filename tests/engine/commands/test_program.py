@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from engine import console
-from engine.__main__ import app
 from engine.commands import options
+from engine.commands.program import app
 from results_db import read
 from tests.support.program import PLAN, ROOT, TinyStudy
 

@@ -1,0 +1,58 @@
+"""Ends the program on Ctrl-C or SIGTERM with one line and status 130, at whatever moment it comes.
+
+Imports only the standard library: it is in force before anything slow is imported.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+INTERRUPTED = 130  # exit status
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_asked: list[int] = []  # signals that came while the program worked
+
+
+def leave_at_once() -> None:
+    """Leave on a signal without a word of Python's: before the work begins, and after its end."""
+    _handle(_leave)
+
+
+def stop_work() -> None:
+    """Raise KeyboardInterrupt on a signal from now on, and forget those that came before."""
+    _asked.clear()
+    _handle(_raise)
+
+
+def asked() -> bool:
+    """Whether a signal came since `stop_work`: libraries hide it behind errors of their own."""
+    return bool(_asked)
+
+
+@contextmanager
+def kept_from_children() -> Iterator[None]:
+    """Start processes that Ctrl-C does not reach: their parent ends them, without tracebacks."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # children inherit it
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _handle(handler: Callable[[int, FrameType | None], None]) -> None:
+    for number in SIGNALS:
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as in the background of a script
+            signal.signal(number, handler)
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    os.write(2, b"unpact: interrupted\n")
+    os._exit(INTERRUPTED)
+
+
+def _raise(number: int, frame: FrameType | None) -> None:
+    _asked.append(number)
+    raise KeyboardInterrupt
