@@ -306,7 +306,7 @@ def test_a_full_disk_names_what_was_to_be_written(study: Path, tmp_path: Path) -
     )
     done = subprocess.run(
         [sys.executable, "-c", code, study, tmp_path / "out", tmp_path / "new"],
-        cwd=Path(__file__).parents[1], text=True, capture_output=True, check=True,
+        cwd=Path(__file__).parents[2], text=True, capture_output=True, check=True,
     )  # fmt: skip
     said = done.stdout.splitlines()
     assert len(said) == 3, done.stderr

@@ -50,7 +50,7 @@ def rows_of(path: Path) -> dict[str, list[tuple[object, ...]]]:
 def interrupt(folder: Path, number: int, *command: object) -> list[dict[str, dict[str, object]]]:
     """What each of TIMES interrupted commands did, and the same command after it."""
     done = subprocess.run(
-        [sys.executable, ROOT / "tests" / "support" / "interrupted.py", folder, str(number), str(TIMES),
+        [sys.executable, ROOT / "tests/support/interrupted.py", folder, str(number), str(TIMES),
          *map(str, command)],
         text=True, capture_output=True, check=True, timeout=300,
     )  # fmt: skip
@@ -115,7 +115,7 @@ def test_a_long_statement_ends_at_once(study: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("module", ["engine.console", "duckdb", "pydantic", "typer"])
+@pytest.mark.parametrize("module", ["engine.console", "rich", "pydantic", "typer"])
 def test_a_signal_during_the_imports_is_one_line(module: str, number: int) -> None:
     code = (
         "import os, runpy, sys\n"
