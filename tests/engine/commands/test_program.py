@@ -69,8 +69,9 @@ def test_version_is_told_before_anything_else_is_looked_at(run: Run, arguments: 
 
 def test_version_is_told_without_torch() -> None:
     code = (
-        "import sys; from engine import console; from engine.commands.program import app; sys.argv = ['unpact', '--version'];"
-        " status = console.run(app); print(status, 'torch' in sys.modules)"
+        "import sys; from engine import console; from engine.commands.program import app; "
+        "sys.argv = ['unpact', '--version']; "
+        "status = console.run(app); print(status, 'torch' in sys.modules)"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
