@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 HERE = Path(__file__).parent
-SCHEMA_VERSION = 7
+SCHEMA_VERSION = 8
 
 State = Literal["missing", "empty", "running", "ready", "other_schema"]
 Version = tuple[int, int, int, int, int]

@@ -29,11 +29,13 @@ RUN_TABLES = {  # table -> field of RunResult
     "answer_token_class": "answer_classes",
     "text_token_class": "text_classes",
     "model_source": "sources",
+    "model_check": "checks",
 }
 OWN_TABLES = ("run", *RUN_TABLES)  # whose rows belong to one run
 KEYS = {  # columns that name a row within its run
     "run": (),
     "model_source": (),
+    "model_check": ("model", "check"),
     "stage": ("stage",),
     "checkpoint": ("step",),
     "step": ("step",),

@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from engine.specs import MEASUREMENT
 from results_db import store
 from results_db.records import (
     EMPHASIS_ARMS,
@@ -62,6 +63,7 @@ def make_run(run_id: str, method: str = "ga", **changes: str | float | None) -> 
         method=method, seed=0, status="complete", spec=SPEC, base_run_id="base",
         retain_run_id="retrain", sham_run_id=None, build_id=BUILD.build_id,
         started_at="2026-01-01T00:00:00Z", seconds=1.5, error=None, failed_step=None,
+        measurement=MEASUREMENT,
     )  # fmt: skip
     return replace(run, **changes)  # type: ignore[arg-type]
 
