@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
 from engine.text.prompts import Unit
+from results_db import records
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 Attention = Literal["auto", "eager", "sdpa", "flash_attention_2"]
@@ -16,7 +17,7 @@ DeviceMap = Literal["none", "auto", "balanced", "balanced_low_0", "sequential"]
 Quantization = Literal["none", "int8", "nf4"]
 PromptStyle = Literal["auto", "saved", "chat", "inst", "plain"]
 
-MEASUREMENT = 2  # raised whenever a number that a run stores would change; docs/versions.md
+MEASUREMENT = records.MEASUREMENT  # raised whenever a number that a run stores would change
 
 
 class Strict(BaseModel):

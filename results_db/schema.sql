@@ -9,7 +9,7 @@ CREATE TABLE meta (
     macros VARCHAR NOT NULL
 );
 COMMENT ON TABLE meta IS 'One row: what this file is.';
-COMMENT ON COLUMN meta.schema_version IS 'Version of this schema; a program reads only the version it knows.';
+COMMENT ON COLUMN meta.schema_version IS 'Version of this schema; a program writes only the version it knows, and reads older ones to which upgrade/ has steps.';
 COMMENT ON COLUMN meta.macros IS 'Hash of definitions/ and summaries/ as they are kept in this file.';
 
 CREATE TABLE build (

@@ -73,6 +73,11 @@ def schemas() -> dict[str, Any]:
         return {n: connection.sql(f"FROM {n} LIMIT 0").to_arrow_table().schema for n in names}
 
 
+def columns(table: str) -> str:
+    """Columns of a table, as a SELECT lists them."""
+    return ", ".join(f'"{name}"' for name in schemas()[table].names)
+
+
 def stored_order(table: str) -> str:
     """ORDER BY clause in which rows of a table are stored; empty where it is as they come."""
     return f" ORDER BY {ORDERS[table]}" if table in ORDERS else ""

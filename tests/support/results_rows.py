@@ -245,9 +245,11 @@ def small_study(path: Path) -> Path:
     return path
 
 
-def publish_small(path: Path, run_id: str, method: str, seed: int) -> None:
+def publish_small(
+    path: Path, run_id: str, method: str, seed: int, **changes: str | float | None
+) -> None:
     """One more run of `small_study`."""
-    run = make_run(run_id, method, seed=seed)
+    run = make_run(run_id, method, seed=seed, **changes)
     store.publish(path, _small_result(run, _small_examples()))
 
 
