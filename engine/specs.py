@@ -9,12 +9,15 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
 from engine.text.prompts import Unit
+from results_db import records
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 Attention = Literal["auto", "eager", "sdpa", "flash_attention_2"]
 DeviceMap = Literal["none", "auto", "balanced", "balanced_low_0", "sequential"]
 Quantization = Literal["none", "int8", "nf4"]
 PromptStyle = Literal["auto", "saved", "chat", "inst", "plain"]
+
+MEASUREMENT = records.MEASUREMENT  # raised whenever a number that a run stores would change
 
 
 class Strict(BaseModel):
@@ -239,15 +242,35 @@ class RunSpec(Strict):
     seed: int
     probe: ProbeSpec
     checkpoint: CheckpointSpec | None = None  # measured as it is, instead of unlearning here
+    measurement: int = Field(default_factory=lambda: MEASUREMENT, gt=0)  # version of the measuring
 
     @property
     def run_id(self) -> str:
         """First 12 hex digits of the SHA-256 of the canonical spec."""
         return digest(self.canonical())[:12]
 
+    @property
+    def training_id(self) -> str:
+        """Id of the weights that the run makes: as `run_id`, but for what only measures them.
+
+        A rise of the measurement version leaves it, and so does another probe, unless a rule stops
+        the training by what is measured.
+        """
+        document = json.loads(self.canonical())
+        if not self.settings.get("optimizer", {}).get("stop_when"):
+            for measures in ("measurement", "probe"):
+                document.pop(measures, None)
+        return digest(json.dumps(document, sort_keys=True))[:12]
+
+    def measured_by(self, measurement: int) -> RunSpec:
+        """The same run by another measurement version, and so under another id."""
+        return self.model_copy(update={"measurement": measurement})
+
     def canonical(self) -> str:
         """The spec as JSON with sorted keys, but for what came later and is not used."""
         document = self.model_dump(mode="json")
+        if self.measurement == 1:  # ids of that time do not know of versions
+            del document["measurement"]
         for table, later in ((document, "checkpoint"), (document["benchmark"], "limit")):
             if table[later] is None:
                 del table[later]

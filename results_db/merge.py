@@ -9,10 +9,10 @@ from pathlib import Path
 
 from results_db import store
 from results_db.guard import reading
-from results_db.read import require_schema
+from results_db.read import seen_schema
 from results_db.staging import staged
 from results_db.store import Connection, writing_results
-from results_db.tables import KEYS, OWN_TABLES, RunTables, schemas
+from results_db.tables import KEYS, OWN_TABLES, RunTables, columns, schemas
 
 NOT_MEASURED = {  # clocks and places: they differ between two runs of the same spec
     "run": ("started_at", "seconds", "build_id"),
@@ -55,7 +55,7 @@ def merge(sources: Sequence[Path], into: Path, prefer: Path | None = None) -> Me
     with _target(into) as written, writing_results(written) as ours:
         for source in sources:
             with reading(source) as theirs:
-                require_schema(theirs)
+                seen_schema(theirs)
                 for run_id in _in_order(theirs):
                     counts[_merge_run(theirs, ours, run_id, (source, into, prefer))] += 1
                 _merge_plans(theirs, ours)
@@ -97,7 +97,9 @@ def _in_order(connection: Connection) -> list[str]:
 def _run_of(connection: Connection, run_id: str) -> RunTables:
     """A run as it was published."""
     tables = {
-        table: connection.sql(f"FROM {table} WHERE run_id = $id", params={"id": run_id})
+        table: connection.sql(
+            f"SELECT {columns(table)} FROM {table} WHERE run_id = $id", params={"id": run_id}
+        )
         for table in OWN_TABLES
     }
     of_run = "SELECT {} FROM run WHERE run_id = $id"

@@ -1,10 +1,19 @@
 -- What several questions share about the summaries, kept in every results file as macros.sql is.
 -- of_models and of_methods: NULL or empty means all of them.
 
--- The compared runs of a benchmark, models and methods, from the summary of that view.
+-- The measurement version whose runs of a benchmark are shown: the variable `measurement` where it
+-- is set (SET VARIABLE measurement = 1), else the newest that the benchmark has. Numbers of different
+-- versions do not compare: every question about several runs sees those of one version alone.
+CREATE OR REPLACE MACRO shown_measurement(of_benchmark) AS coalesce(
+    getvariable('measurement')::INTEGER,
+    (SELECT max(measurement) FROM compared WHERE benchmark = of_benchmark)
+);
+
+-- The compared runs of a benchmark, models and methods, of one measurement version, from the summary
+-- of that view.
 CREATE OR REPLACE MACRO chosen_runs(of_benchmark, of_models, of_methods) AS TABLE
     FROM compared
-    WHERE benchmark = of_benchmark
+    WHERE benchmark = of_benchmark AND measurement = shown_measurement(of_benchmark)
         AND (coalesce(len(of_models), 0) = 0 OR list_contains(of_models, model))
         AND (coalesce(len(of_methods), 0) = 0 OR list_contains(of_methods, method));
 

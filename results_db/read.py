@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Literal
 import duckdb
 import pandas as pd
 
-from results_db import library, summaries
+from results_db import library, older, summaries
 from results_db.catalog import ForeignObjectError
 from results_db.guard import DamagedFileError, LinkedFileError, reading
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 HERE = Path(__file__).parent
-SCHEMA_VERSION = 7
+SCHEMA_VERSION = 8
 
 State = Literal["missing", "empty", "running", "ready", "other_schema"]
 Parameter = str | float | bool | list[str] | None
@@ -70,25 +70,31 @@ def parameters_of(name: str) -> frozenset[str]:
     return frozenset(statement.named_parameters)
 
 
-def query(path: str | Path, name: str, **parameters: Parameter) -> pd.DataFrame:
+def query(
+    path: str | Path, name: str, *, measurement: int | None = None, **parameters: Parameter
+) -> pd.DataFrame:
     """Rows that answer one named question, read from the file as it is now.
 
     Args:
         path: The results file.
         name: Name of a file in queries/, without its suffix.
+        measurement: Version whose runs a question about several of them sees; None: the newest of
+            each benchmark.
         parameters: One value for each `$parameter` that the query's header describes.
 
     Raises:
         UnknownQueryError: There is no query of that name.
         ParameterError: A parameter is missing, or is not one of the query's.
         FileNotFoundError: There is no such file.
-        OtherSchemaError: The file is not a results file of this version.
+        OtherSchemaError: The file is no results file that this version reads.
         GuardTimeoutError: The file stayed in use.
     """
     sql = sql_of(name)
     _check_parameters(name, set(parameters))
     with reading(path) as connection:
-        if require_schema(connection) != summaries.definitions_hash():
+        if measurement is not None:
+            connection.execute(f"SET VARIABLE measurement = {measurement:d}")
+        if seen_schema(connection) != summaries.definitions_hash():
             summaries.define_for_connection(connection)
         return connection.execute(sql, parameters).df()
 
@@ -150,10 +156,9 @@ def state(path: str | Path) -> State:
     """What a page can expect of the file.
 
     Returns:
-        missing: no file. other_schema: not a results file of this version, damaged, or with objects
-        or links that no file of unPact has. empty: nothing planned
-        or run. running: something is planned, in progress or failed, but no run is complete.
-        ready: at least one run is complete.
+        missing: no file. other_schema: not a results file that this version reads, damaged, or with
+        objects or links that no file of unPact has. empty: nothing planned or run. running: something
+        is planned, in progress or failed, but no run is complete. ready: at least one run is complete.
     """
     if version(path) is None:
         return "missing"
@@ -171,7 +176,31 @@ def is_up_to_date(path: str | Path) -> bool:
         As `query`.
     """
     with reading(path) as connection:
-        return require_schema(connection) == summaries.definitions_hash()
+        return seen_schema(connection) == summaries.definitions_hash()
+
+
+def schema_of(connection: duckdb.DuckDBPyConnection) -> int:
+    """Version of the schema that the open file was written with.
+
+    Raises:
+        OtherSchemaError: It is no results file.
+    """
+    return _meta(connection)[0]
+
+
+def seen_schema(connection: duckdb.DuckDBPyConnection) -> str:
+    """Make the open file look as one of this version's schema, and hand over `require_schema`'s.
+
+    A file of an older schema has no definitions that fit: its hash is ''.
+
+    Raises:
+        OtherSchemaError: It is of a schema that this version does not read, or of none.
+    """
+    found, _ = _meta(connection)
+    if older.first_version(SCHEMA_VERSION) <= found < SCHEMA_VERSION:
+        older.present(connection, found, SCHEMA_VERSION)
+        return ""
+    return require_schema(connection)
 
 
 def require_schema(connection: duckdb.DuckDBPyConnection) -> str:
@@ -180,23 +209,35 @@ def require_schema(connection: duckdb.DuckDBPyConnection) -> str:
     Raises:
         OtherSchemaError: It has another schema, or none.
     """
+    found, macros = _meta(connection)
+    if found == SCHEMA_VERSION:
+        return macros
+    if older.first_version(SCHEMA_VERSION) <= found < SCHEMA_VERSION:
+        raise OtherSchemaError(
+            f"this file has schema version {found} and can only be read; this program writes"
+            f" {SCHEMA_VERSION}: `unpact db upgrade FILE --to NEW`, then give NEW with --db"
+        )
+    raise OtherSchemaError(
+        f"this file has schema version {found}, this program reads {SCHEMA_VERSION}: read it"
+        " with the unPact that made it, or run the plan into a new file with --db"
+    )
+
+
+def _meta(connection: duckdb.DuckDBPyConnection) -> tuple[int, str]:
+    """Schema version and hash of the definitions, as the open file says them."""
     try:
         found = connection.execute("SELECT * FROM meta").fetchall()
     except duckdb.CatalogException as error:
         raise OtherSchemaError(
             "this file holds no unPact results: it has no table 'meta'"
         ) from error
-    if len(found) != 1 or found[0][0] != SCHEMA_VERSION:
-        versions = ", ".join(str(row[0]) for row in found) or "none"
-        raise OtherSchemaError(
-            f"this file has schema version {versions}, this program reads {SCHEMA_VERSION}: read it"
-            " with the unPact that made it, or run the plan into a new file with --db"
-        )
-    return str(found[0][-1])
+    if len(found) != 1:
+        raise OtherSchemaError(f"this file holds {len(found)} schema versions, not one")
+    return int(found[0][0]), str(found[0][-1])
 
 
 def _state_of(connection: duckdb.DuckDBPyConnection) -> State:
-    require_schema(connection)
+    seen_schema(connection)
     (complete, begun) = connection.execute(
         "SELECT (SELECT count(*) FROM run WHERE status = 'complete'),"
         " (SELECT count(*) FROM run) + (SELECT count(*) FROM planned_run)"

@@ -8,7 +8,7 @@ says why. `attribution` is the one record that the store explodes: its parallel 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 Split = Literal["forget", "retain", "holdout", "general"]
@@ -22,6 +22,8 @@ TokenClass = Literal["template", "keyword", "content", "function", "punctuation"
 Measure = Literal["completeness_gap", "rank_agreement", "replace_agreement", "deletion_gap"]
 AnswerClass = Literal["fact", "keyword", "content", "function", "punctuation", "template"]
 Arm = Literal["treatment", "placebo_same", "placebo_foreign", "placebo_format", "resample"]
+
+MEASUREMENT = 2  # version by which runs are measured now; see docs/versions.md
 
 SPLITS: tuple[str, ...] = get_args(Split)
 TOKEN_CLASSES: tuple[str, ...] = get_args(TokenClass)
@@ -161,11 +163,13 @@ class Run:
     dtype: str | None = None  # of the weights; None where the model was never made, as below
     prompt_format: str | None = None  # JSON: the text around a question and before an answer
     data_hash: str | None = None  # of the examples of the benchmark
+    measurement: int = field(kw_only=True)  # version, from 1: rises when a stored number changes
 
     def __post_init__(self) -> None:
         """Check that a failed run says why, and only a failed one does."""
         row = f"run {self.run_id}"
         _one_of(self.status, Status, row, "status")
+        _require(self.measurement > 0, row, f"measurement is {self.measurement}, not 1 or more")
         _require(
             (self.status == "failed") == (self.error is not None), row, "error and status differ"
         )
@@ -211,6 +215,27 @@ class ModelSource:
     quantization: str | None  # int8 or nf4; None: none
     trusted_code: bool  # Python files that came with the weights were allowed to run
     prompt_style: str  # JSON object: style, system message, arguments of the chat template
+    asked: str | None = None  # JSON object: how it is asked and decoded; None: not noted
+    stripped_prefix: str | None = None  # of a wrapper, taken off the names of the stored weights
+
+
+@dataclass(frozen=True)
+class ModelCheck:
+    """One check of a model that a run loaded."""
+
+    run_id: str
+    model: str  # of the run: measured, or base
+    check: str
+    passed: bool
+    allowed: bool  # the user let the run go on although it did not pass
+    figure: float | None  # in the unit that note says; None: a check without one
+    note: str  # what was found
+
+    def __post_init__(self) -> None:
+        """Check that the figure is finite, and only a failed check was allowed."""
+        row = f"model_check {self.run_id}/{self.model}/{self.check}"
+        _finite(self.figure, row, "figure")
+        _require(not (self.passed and self.allowed), row, "passed, and yet allowed to fail")
 
 
 @dataclass(frozen=True)
@@ -268,6 +293,8 @@ class Attribution:
     token_classes: tuple[TokenClass, ...]
     scores: tuple[float | None, ...]  # nats per answer token; None: not deleted
     is_key: tuple[bool | None, ...]  # None where KeyTokens are undefined
+    steps: int | None = None  # of the path of integrated gradients; None: another method
+    reason: str | None = None  # why no token has a score; None where they have
 
     def __post_init__(self) -> None:
         """Check that the lists are parallel and the scores finite."""
@@ -287,6 +314,8 @@ class Attribution:
         _require(len(lengths) == 1, row, f"lists of different lengths {sorted(lengths)}")
         for score in self.scores:
             _finite(score, row, "a score")
+        scored = any(score is not None for score in self.scores)
+        _require(self.reason is None or not scored, row, "scores, and a reason for having none")
 
 
 @dataclass(frozen=True)
@@ -499,3 +528,4 @@ class RunResult:
     text_classes: tuple[TextTokenClass, ...] = ()
     recovery_strategies: tuple[RecoveryStrategy, ...] = ()
     sources: tuple[ModelSource, ...] = ()  # one, or none for a model that was trained here
+    checks: tuple[ModelCheck, ...] = ()  # of the models that it loaded

@@ -9,7 +9,7 @@ CREATE TABLE meta (
     macros VARCHAR NOT NULL
 );
 COMMENT ON TABLE meta IS 'One row: what this file is.';
-COMMENT ON COLUMN meta.schema_version IS 'Version of this schema; a program reads only the version it knows.';
+COMMENT ON COLUMN meta.schema_version IS 'Version of this schema; a program writes only the version it knows, and reads older ones to which upgrade/ has steps.';
 COMMENT ON COLUMN meta.macros IS 'Hash of definitions/ and summaries/ as they are kept in this file.';
 
 CREATE TABLE build (
@@ -114,6 +114,7 @@ CREATE TABLE run (
     dtype VARCHAR,
     prompt_format VARCHAR,
     data_hash VARCHAR,
+    measurement INTEGER NOT NULL CHECK (measurement > 0),
     CHECK ((status = 'failed') = (error IS NOT NULL))
 );
 COMMENT ON TABLE run IS 'One method applied to one model on one benchmark, finished or failed; a row here means its records are here too.';
@@ -137,6 +138,7 @@ COMMENT ON COLUMN run.failed_step IS 'The step at which it failed; NULL when it 
 COMMENT ON COLUMN run.dtype IS 'Number type of the weights, such as float32; NULL where the model was never made.';
 COMMENT ON COLUMN run.prompt_format IS 'JSON: the text around a question and before an answer; NULL where the model was never made.';
 COMMENT ON COLUMN run.data_hash IS 'Hash of the examples of the benchmark; NULL where they were never made.';
+COMMENT ON COLUMN run.measurement IS 'Measurement version, from 1: it rises whenever a stored number would change; 1 for every run of a file that was made before versions were noted.';
 
 CREATE TABLE stage (
     run_id VARCHAR NOT NULL,
@@ -196,7 +198,9 @@ CREATE TABLE model_source (
     device_map VARCHAR,
     quantization VARCHAR CHECK (quantization IN ('int8', 'nf4')),
     trusted_code BOOLEAN NOT NULL,
-    prompt_style VARCHAR NOT NULL
+    prompt_style VARCHAR NOT NULL,
+    asked VARCHAR,
+    stripped_prefix VARCHAR
 );
 COMMENT ON TABLE model_source IS 'Where the model of a run is from and how it was loaded; no row for a model that was trained here.';
 COMMENT ON COLUMN model_source.run_id IS 'The run.';
@@ -211,6 +215,27 @@ COMMENT ON COLUMN model_source.device_map IS 'JSON object: module to device; NUL
 COMMENT ON COLUMN model_source.quantization IS 'int8 or nf4; NULL for weights as they are stored.';
 COMMENT ON COLUMN model_source.trusted_code IS 'Whether Python files that came with the weights were allowed to run.';
 COMMENT ON COLUMN model_source.prompt_style IS 'JSON object: style of the prompt (saved, chat, inst, plain or auto), system message, arguments of the chat template.';
+COMMENT ON COLUMN model_source.asked IS 'JSON object: how the model is asked and decoded, as it was loaded (style of the prompt, whether a BOS stands in front, which ids end an answer, decoding, settings of generation_config that are not applied); NULL where that was not noted.';
+COMMENT ON COLUMN model_source.stripped_prefix IS 'Prefix of a known wrapper that was taken off the names of the stored weights, such as _orig_mod.; NULL where none was, or that was not noted.';
+
+CREATE TABLE model_check (
+    run_id VARCHAR NOT NULL,
+    model VARCHAR NOT NULL,
+    "check" VARCHAR NOT NULL,
+    passed BOOLEAN NOT NULL,
+    allowed BOOLEAN NOT NULL,
+    figure DOUBLE,
+    note VARCHAR NOT NULL,
+    PRIMARY KEY (run_id, model, "check")
+);
+COMMENT ON TABLE model_check IS 'One check of a model that a run loaded, made before anything was measured. No rows where none was made.';
+COMMENT ON COLUMN model_check.run_id IS 'The run.';
+COMMENT ON COLUMN model_check.model IS 'Which of its models: measured, or base.';
+COMMENT ON COLUMN model_check."check" IS 'Name of the check, such as weights, causal or border.';
+COMMENT ON COLUMN model_check.passed IS 'Whether the model passed it.';
+COMMENT ON COLUMN model_check.allowed IS 'Whether the user let the run go on although the model did not pass.';
+COMMENT ON COLUMN model_check.figure IS 'What was measured, in the unit that note says; NULL for a check without a figure.';
+COMMENT ON COLUMN model_check.note IS 'What was found, in words.';
 
 CREATE TABLE step (
     run_id VARCHAR NOT NULL,
@@ -262,7 +287,9 @@ CREATE TABLE attribution (
     tokens VARCHAR[] NOT NULL,
     token_classes VARCHAR[] NOT NULL,
     scores FLOAT[] NOT NULL,
-    is_key BOOLEAN[] NOT NULL
+    is_key BOOLEAN[] NOT NULL,
+    steps INTEGER CHECK (steps > 0),
+    reason VARCHAR
 );
 COMMENT ON TABLE attribution IS 'One answer attributed to its prompt by one method; lists have one entry a token, in the order of the encoded prompt; in a run by words (spec, probe.unit) one a word of the question, in nats per answer word. The view token_score has one row a token.';
 COMMENT ON COLUMN attribution.run_id IS 'The run.';
@@ -280,6 +307,8 @@ COMMENT ON COLUMN attribution.tokens IS 'Texts of the tokens.';
 COMMENT ON COLUMN attribution.token_classes IS 'template, keyword, content, function or punctuation.';
 COMMENT ON COLUMN attribution.scores IS 'Contributions, nats per answer token (by words: per answer word); above 0 the token supports the answer; NULL when it was not deleted.';
 COMMENT ON COLUMN attribution.is_key IS 'Whether each is a KeyToken, settled on the base model; all NULL where KeyTokens are undefined.';
+COMMENT ON COLUMN attribution.steps IS 'Steps of the path of integrated gradients, a count; NULL for other methods, and where that was not noted.';
+COMMENT ON COLUMN attribution.reason IS 'Why there are no scores (all are NULL then); NULL where there are.';
 
 CREATE VIEW token_score AS
     SELECT run_id, step, example_id, method, target, answer_tokens,

@@ -11,7 +11,7 @@ import duckdb
 
 from results_db import spool, summaries
 from results_db.guard import GuardTimeoutError, reading, writing
-from results_db.read import SCHEMA_VERSION, require_schema
+from results_db.read import SCHEMA_VERSION, OtherSchemaError, require_schema, seen_schema
 from results_db.records import PlannedRun, Progress, RunResult, Study
 from results_db.tables import (
     KEYS,
@@ -118,7 +118,7 @@ def finished_runs(path: str | Path, timeout_s: float = WAIT_SECONDS) -> set[str]
     if not Path(path).exists():
         return set()
     with reading(path, timeout_s) as connection:
-        require_schema(connection)
+        seen_schema(connection)
         rows = connection.execute("SELECT run_id FROM run WHERE status = 'complete'").fetchall()
     return {row[0] for row in rows}
 
@@ -137,7 +137,7 @@ def writing_results(path: str | Path, timeout_s: float = WAIT_SECONDS) -> Iterat
         ).fetchall():
             connection.execute(schema_sql())
             connection.execute("INSERT INTO meta VALUES (?, '')", [SCHEMA_VERSION])
-        if require_schema(connection) != summaries.definitions_hash():
+        if _kept_definitions(connection, path) != summaries.definitions_hash():
             summaries.define(connection)
             connection.execute("UPDATE meta SET macros = ?", [summaries.definitions_hash()])
         taken = spool.waiting(path)
@@ -146,6 +146,13 @@ def writing_results(path: str | Path, timeout_s: float = WAIT_SECONDS) -> Iterat
         yield connection
     for folder in taken:
         spool.drop(folder)
+
+
+def _kept_definitions(connection: Connection, path: str | Path) -> str:
+    try:
+        return require_schema(connection)
+    except OtherSchemaError as error:
+        raise OtherSchemaError(f"{path}: {error}") from error
 
 
 def add_run(connection: Connection, tables: RunTables, path: Path) -> None:

@@ -29,11 +29,13 @@ RUN_TABLES = {  # table -> field of RunResult
     "answer_token_class": "answer_classes",
     "text_token_class": "text_classes",
     "model_source": "sources",
+    "model_check": "checks",
 }
 OWN_TABLES = ("run", *RUN_TABLES)  # whose rows belong to one run
 KEYS = {  # columns that name a row within its run
     "run": (),
     "model_source": (),
+    "model_check": ("model", "check"),
     "stage": ("stage",),
     "checkpoint": ("step",),
     "step": ("step",),
@@ -69,6 +71,11 @@ def schemas() -> dict[str, Any]:
         rows = connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()
         names = [str(row[0]) for row in rows]
         return {n: connection.sql(f"FROM {n} LIMIT 0").to_arrow_table().schema for n in names}
+
+
+def columns(table: str) -> str:
+    """Columns of a table, as a SELECT lists them."""
+    return ", ".join(f'"{name}"' for name in schemas()[table].names)
 
 
 def stored_order(table: str) -> str:

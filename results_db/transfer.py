@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +12,13 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from results_db import summaries
+from results_db import older, spool, summaries
 from results_db.guard import reading
-from results_db.read import require_schema
+from results_db.read import SCHEMA_VERSION, require_schema, schema_of, seen_schema
 from results_db.staging import staged
-from results_db.store import Connection, writing_results
-from results_db.tables import KEYS, OWN_TABLES, schema_sql, schemas
+from results_db.store import DIGEST, Connection, writing_results
+from results_db.tables import KEYS, OWN_TABLES, columns, schema_sql, schemas
+from results_db.verify import changed
 
 LOAD = "load.sql"
 UNFIT = (duckdb.ConstraintException, duckdb.ConversionException, duckdb.BinderException)
@@ -43,11 +46,11 @@ def export(path: str | Path, folder: Path) -> list[str]:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise TransferError(f"{folder} is not empty; export to a new folder")
     with reading(path) as connection:
-        require_schema(connection)
+        seen_schema(connection)
         with staged(folder) as written:
             written.mkdir()
             for table in schemas():
-                rows = connection.sql(f"FROM {table}").to_arrow_table()
+                rows = connection.sql(_rows(table)).to_arrow_table()
                 pq.write_table(rows, written / f"{table}.parquet")
             (written / LOAD).write_text(_load_sql(), encoding="utf-8")
     return list(schemas())
@@ -86,11 +89,105 @@ def compact(path: str | Path, to: str | Path) -> None:
     _require_new(to)
     with reading(path) as source:
         require_schema(source)
-        with staged(Path(to)) as written, writing_results(written) as connection:
-            connection.execute("DELETE FROM meta")
-            for table in schemas():
-                _fill(connection, table, source.sql(f"FROM {table}").to_arrow_table(), path)
-            _complete(connection)
+        _copy(source, path, to, [])
+
+
+@dataclass(frozen=True)
+class Upgraded:
+    """What an upgrade did."""
+
+    version: int  # schema of the old file
+    runs: int  # in it
+    unfilled: tuple[str, ...]  # TABLE.COLUMN that the old file did not note: NULL in the new one
+    empty: tuple[str, ...]  # tables that the old file did not have
+
+
+def upgrade(path: str | Path, to: str | Path) -> Upgraded:
+    """Write what a file of an older schema holds to a new file of this one, whole or not at all.
+
+    Raises:
+        TransferError: The file is of this schema already, rows are not as they were published, runs
+            wait beside it, or the new file is there.
+        OtherSchemaError: It is of a schema that this version does not read.
+    """
+    _require_new(to)
+    if waiting := spool.waiting(path):
+        raise TransferError(
+            f"{path}: {len(waiting)} runs wait beside it in {waiting[0].parent}; take them in with"
+            " the unPact that made them (any `unpact run`), then upgrade"
+        )
+    with reading(path) as source:
+        version = schema_of(source)
+        if version == SCHEMA_VERSION:
+            raise TransferError(f"{path} has schema version {version} already")
+        noted = _noted_columns(source)
+        problems = [p for table in OWN_TABLES if table in noted for p in changed(source, table)]
+        if problems:
+            raise TransferError(f"{path}: {problems[0]}; `unpact db verify` lists what is wrong")
+        seen_schema(source)
+        altered = older.changed_tables(version, SCHEMA_VERSION)
+        _copy(source, path, to, altered)
+        ((runs,),) = source.execute("SELECT count(*) FROM run").fetchall()
+        return Upgraded(
+            version,
+            int(runs),
+            tuple(name for t in altered if t in noted for name in _unfilled(source, t, noted[t])),
+            tuple(table for table in altered if table not in noted),
+        )
+
+
+def _unfilled(connection: Connection, table: str, noted: set[str]) -> list[str]:
+    """Columns of a table that are not among those noted, and have no value in any row."""
+    new = [name for name in schemas()[table].names if name not in noted]
+    counts = ", ".join(f'count("{name}")' for name in new)
+    found = connection.execute(f"SELECT {counts} FROM {table}").fetchall() if new else [()]
+    return [f"{table}.{name}" for name, n in zip(new, found[0], strict=True) if not n]
+
+
+def _noted_columns(connection: Connection) -> dict[str, set[str]]:
+    """Columns of each table of the open file."""
+    rows = connection.execute(
+        "SELECT table_name, column_name FROM duckdb_columns()"
+        " WHERE database_name = current_database()"
+    ).fetchall()
+    found: dict[str, set[str]] = {}
+    for table, column in rows:
+        found.setdefault(str(table), set()).add(str(column))
+    return found
+
+
+def _copy(source: Connection, path: str | Path, to: str | Path, altered: Sequence[str]) -> None:
+    """Write all rows of an open file, as it is seen, to a new one that is there when it is whole.
+
+    Args:
+        source: the open file.
+        path: where it is, for messages.
+        to: the new one.
+        altered: tables whose rows are not those that were published: their digests are made anew.
+    """
+    with staged(Path(to)) as written, writing_results(written) as connection:
+        connection.execute("DELETE FROM meta")
+        for table in schemas():
+            _fill(connection, table, source.sql(_rows(table)).to_arrow_table(), path)
+        for table in altered:
+            _note_again(connection, table)
+        _complete(connection)
+
+
+def _note_again(connection: Connection, table: str) -> None:
+    """Note the digests of a table's rows as they are now."""
+    connection.execute("DELETE FROM content WHERE name = ?", [table])
+    connection.execute(
+        f"WITH now AS (SELECT run_id, count(*) AS rows, {DIGEST} AS digest FROM {table} AS t"
+        " GROUP BY run_id)"
+        " INSERT INTO content SELECT run_id, ?, coalesce(rows, 0), coalesce(digest, '0'), version()"
+        " FROM (SELECT DISTINCT run_id FROM content) LEFT JOIN now USING (run_id)",
+        [table],
+    )
+
+
+def _rows(table: str) -> str:
+    return f"SELECT {columns(table)} FROM {table}"
 
 
 def select(path: str | Path, sql: str) -> pd.DataFrame:
@@ -103,7 +200,7 @@ def select(path: str | Path, sql: str) -> pd.DataFrame:
     if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
         raise TransferError("this is not one SELECT statement; the results file is only read here")
     with reading(path) as connection:
-        if require_schema(connection) != summaries.definitions_hash():
+        if seen_schema(connection) != summaries.definitions_hash():
             summaries.define_for_connection(connection)
         try:
             return connection.execute(sql).df()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from results_db import summaries
 from results_db.guard import reading
-from results_db.read import require_schema
+from results_db.read import seen_schema
 from results_db.store import DIGEST, Connection
 from results_db.tables import KEYS, OWN_TABLES, schemas
 
@@ -79,13 +79,13 @@ def verify(path: str | Path) -> list[str]:
         GuardTimeoutError: The file stayed in use.
     """
     with reading(path) as connection:
-        if require_schema(connection) != summaries.definitions_hash():
+        if seen_schema(connection) != summaries.definitions_hash():
             summaries.define_for_connection(connection)
         sql = (HERE / "verify.sql").read_text(encoding="utf-8")
         problems = [str(row[0]) for row in connection.execute(sql).fetchall()]
         problems += _orphans(connection)
         for table in OWN_TABLES:
-            problems += _doubled(connection, table) + _changed(connection, table)
+            problems += _doubled(connection, table) + changed(connection, table)
         return problems + _broken(connection)
 
 
@@ -110,7 +110,7 @@ def _doubled(connection: Connection, table: str) -> list[str]:
     return [f"{table}: {n} rows of run {run_id} stand there twice" for run_id, n in found]
 
 
-def _changed(connection: Connection, table: str) -> list[str]:
+def changed(connection: Connection, table: str) -> list[str]:
     """Runs whose rows are not those that were published: other in number, or in their digest."""
     found = connection.execute(
         f"WITH now AS (SELECT run_id, count(*) AS rows, {DIGEST} AS digest FROM {table} AS t"

@@ -66,6 +66,21 @@ WITH finished AS (
     SELECT 'id', run_id, format('run {}: its id is not the hash of its spec', run_id)
     FROM run WHERE spec::JSON->>'$.method' IS NOT NULL AND run_id <> left(sha256(spec), 12)
     UNION ALL
+    SELECT 'measurement', run_id,
+        format('run {}: measurement version {}, its spec says {}', run_id, measurement, said)
+    FROM (
+        SELECT run_id, measurement, coalesce((spec::JSON->>'$.measurement')::INTEGER, 1) AS said
+        FROM run WHERE spec::JSON->>'$.model_name' IS NOT NULL
+    ) WHERE measurement <> said
+    UNION ALL
+    SELECT 'measurement', run.run_id, format('run {}: measurement version {}, its {} run has {}',
+        run.run_id, run.measurement, of_role, other.measurement)
+    FROM run
+    CROSS JOIN (VALUES ('base'), ('retain'), ('sham')) AS roles (of_role)
+    JOIN run AS other ON other.run_id = CASE of_role WHEN 'base' THEN run.base_run_id
+        WHEN 'retain' THEN run.retain_run_id ELSE run.sham_run_id END
+    WHERE other.measurement <> run.measurement
+    UNION ALL
     SELECT 'content', run_id, format('run {}: what it published is not noted', run_id)
     FROM run WHERE run_id NOT IN (SELECT run_id FROM content)
     UNION ALL

@@ -60,19 +60,25 @@ def models() -> pd.DataFrame:
 
 def _bases(saved: pd.DataFrame) -> pd.DataFrame:
     """Base models with another model of their family beside them, by run id."""
-    bases = saved[saved["method"] == "none"].sort_values(["benchmark", "model", "run_id"])
+    bases = saved[saved["method"] == "none"]
+    bases = bases.sort_values(["benchmark", "model", "run_id"]).sort_values(
+        "measurement", ascending=False, kind="stable"
+    )
     sizes = [len(_family(saved, row)) for _, row in bases.iterrows()]
     return bases[pd.Series(sizes, index=bases.index, dtype=int) > 1].set_index("run_id", drop=False)
 
 
 def _family(saved: pd.DataFrame, base: pd.Series) -> pd.DataFrame:
-    """The base model and everything made of it on its benchmark."""
-    same = (saved["model"] == base["model"]) & (saved["benchmark"] == base["benchmark"])
+    """The base model and everything made of it on its benchmark, by one measurement version."""
+    same = pd.Series(True, index=saved.index)
+    for name in ("model", "benchmark", "measurement"):
+        same &= saved[name] == base[name]
     return saved[same & ((saved["method"] != "none") | (saved["run_id"] == base["run_id"]))]
 
 
 def _base_labels(bases: pd.DataFrame) -> dict[str, str]:
     named = bases["model"].astype(str) + " · " + bases["benchmark"].astype(str)
+    named += bases["measurement"].map(formats.measured_by)
     return dict(zip(bases["run_id"], theme.told_apart(named, bases["run_id"]), strict=True))
 
 

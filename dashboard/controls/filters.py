@@ -12,8 +12,8 @@ import streamlit as st
 from dashboard.look import theme
 from dashboard.rows import data
 
-KEYS = ("benchmark", "models", "model", "methods", "seeds", "step", "attribution", "target",
-        "words")  # in the URL  # fmt: skip
+KEYS = ("benchmark", "version", "models", "model", "methods", "seeds", "step", "attribution",
+        "target", "words")  # in the URL  # fmt: skip
 ALL, LAST = "all", "last"
 HANDED = "run_id"  # in the address of a link to a page about one run
 RUN, ONLY_RUN, STRATEGY = "run", "only_run", "strategy"  # controls that a click in a chart sets
@@ -27,6 +27,7 @@ class Chosen:
     """What the reader wants to see; an empty choice of models, methods or seeds means all."""
 
     benchmark: str
+    measurement: int  # version by which the runs shown were measured
     models: tuple[str, ...]
     methods: tuple[str, ...]
     seeds: tuple[str, ...]
@@ -40,6 +41,7 @@ class Chosen:
         """Parameters of questions about runs, and the seeds to keep of their rows."""
         return {
             "benchmark": self.benchmark,
+            "measurement": self.measurement,
             "models": self.models,
             "methods": self.methods,
             "seeds": self.seeds,
@@ -64,6 +66,7 @@ class Chosen:
         """Parameters of questions about the words of base models' prompts."""
         return {
             "benchmark": self.benchmark,
+            "measurement": self.measurement,
             "models": self.models,
             "answer_tokens": self.answer_tokens,
         }
@@ -80,8 +83,20 @@ def sidebar() -> Chosen:
     with st.sidebar:
         st.html('<p class="u-side">Runs shown</p>')
         benchmark = _one("Benchmark", "benchmark", _benchmarks(choices), str)
+        measurement = _measurement(choices, benchmark)
+        choices = data.rows("choices", measurement=measurement)
         there = choices[choices["benchmark"] == benchmark]
-        return Chosen(benchmark, *_runs(there), *_attribution(there))
+        return Chosen(benchmark, measurement, *_runs(there), *_attribution(there))
+
+
+def _measurement(choices: pd.DataFrame, benchmark: str) -> int:
+    """One of the measurement versions of a benchmark's runs, the newest at first."""
+    there = choices[choices["benchmark"] == benchmark]
+    versions = sorted(_names(there, "measurement"), key=int, reverse=True)
+    if len(versions) < 2:
+        return int(versions[0])
+    shown = {version: f"Version {version}" for version in versions}
+    return int(_one("Measured by", "version", versions, shown.__getitem__))
 
 
 def _benchmarks(choices: pd.DataFrame) -> list[str]:

@@ -40,12 +40,26 @@ def page(title: str, purpose: str) -> None:
     note(purpose, kind="u-lead")
 
 
-def context(benchmark: str, models: Sequence[str], more: str = "") -> None:
-    """What a benchmark asks, when an answer is right, and how large these models are."""
-    said = benchmarks.description(benchmark, data.rows("benchmark", benchmark=benchmark))
+def context(
+    benchmark: str, models: Sequence[str], more: str = "", *, measurement: int | None = None
+) -> None:
+    """What a benchmark asks, when an answer is right, and how large these models are.
+
+    Args:
+        benchmark: whose runs are shown.
+        models: of these runs.
+        more: to be said with it.
+        measurement: version by which the runs were measured; None where nothing stored is shown.
+    """
+    asks = benchmarks.description(benchmark, data.rows("benchmark", benchmark=benchmark))
     runs = data.rows("runs")
     shown = (runs["benchmark"] == benchmark) & runs["model"].isin(list(models))
-    markup(cards.context(benchmark, f"{said} {more}".strip(), runs[shown]))
+    markup(cards.context(benchmark, f"{asks} {more}".strip(), runs[shown]))
+    if measurement is not None:
+        versions = data.rows("measurements")
+        said = cards.measured(versions[versions["benchmark"] == benchmark], measurement)
+        if said:
+            note(said)
 
 
 def final_step_only(chosen: filters.Chosen) -> None:
@@ -262,6 +276,23 @@ def flags(rows: pd.DataFrame) -> None:
     st.warning("Read these runs with care.", icon=":material/warning:")
     lines = [f"{row['label']}: {formats.flag(row)}" for row in flagged.to_dict("records")]
     st.code(formats.visible("\n".join(lines)), language=None, wrap_lines=True)
+
+
+def stored(rows: pd.DataFrame) -> None:
+    """Runs whose weights as stored are not what training made of them, as plain text.
+
+    Args:
+        rows: of `stored_effects`.
+    """
+    named = theme.labelled(rows).to_dict("records")
+    lines = [f"{row['label']}: {said}" for row in named if (said := formats.stored(row))]
+    if lines:
+        st.warning(
+            "Stored weights differ from the trained ones. Everything here is about the weights as "
+            "they are stored.",
+            icon=":material/warning:",
+        )
+        st.code(formats.visible("\n".join(lines)), language=None, wrap_lines=True)
 
 
 def warnings(rows: pd.DataFrame) -> None:

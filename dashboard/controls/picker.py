@@ -37,8 +37,8 @@ def prompts(
 ) -> pd.DataFrame:
     """Prompts of one split of the chosen benchmark."""
     return data.rows(
-        "examples", benchmark=chosen.benchmark, model=model, split=split, search=wanted,
-        outcome=outcome,
+        "examples", benchmark=chosen.benchmark, measurement=chosen.measurement, model=model,
+        split=split, search=wanted, outcome=outcome,
     )  # fmt: skip
 
 

@@ -6,11 +6,15 @@ import html
 import json
 import math
 import re
+from collections.abc import Mapping
 
 import pandas as pd
 
+from results_db import records
+
 MISSING = "–"
 MINUS = "−"
+STORED_ALIKE = 0.05  # share of an effect; less of it lost is not worth a warning
 LONGEST = 300  # characters of a text in a figure
 # control characters but tab and line feed; marks of direction and joiners without a picture
 ACTING = re.compile(
@@ -200,6 +204,69 @@ def flag(row: dict[str, object]) -> str:
     same = "–" if pd.isna(row["same_answers"]) else f"{100 * float(str(row['same_answers'])):.0f} %"
     one = f"{100 * float(str(row['one_token'])):.0f} %"
     return f"{row['flag']} ({same} of {row['n']} as on the base model, {one} one token repeated)"
+
+
+def measured_by(measurement: object) -> str:
+    """Mark of a run that an older measurement version made, to follow its label; '' for others.
+
+    >>> measured_by(1), measured_by(records.MEASUREMENT), measured_by(None)
+    (' · measured by version 1', '', '')
+    """
+    is_old = present(measurement) and int(float(str(measurement))) < records.MEASUREMENT
+    return f" · measured by version {int(float(str(measurement)))}" if is_old else ""
+
+
+def prompt(row: Mapping[str, object]) -> list[str]:
+    """How a model is asked: style, the text around a question, what else was noted.
+
+    >>> prompt({"prompt_format": '{"prefix": "Q: ", "suffix": "\\n"}', "asked": None,
+    ...         "prompt_style": '{"style": "chat"}'})
+    ['chat', 'Q: QUESTION⏎ANSWER']
+
+    Args:
+        row: with the columns prompt_format, prompt_style and asked, each JSON or None.
+    """
+    noted, style, around = (
+        json.loads(str(row[name])) if present(row[name]) else {}
+        for name in ("asked", "prompt_style", "prompt_format")
+    )
+    said = [str(noted.pop("style", "") or style.get("style", ""))]
+    if around:
+        text = f"{around.get('prefix', '')}QUESTION{around.get('suffix', '')}"
+        said.append(f"{text}{around.get('answer_prefix', '')}ANSWER".replace("\n", "⏎"))
+    said += [f"{name.replace('_', ' ')}: {_flat(value)}" for name, value in noted.items()]
+    return [part for part in said if part]
+
+
+def _flat(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def stored(row: Mapping[str, object]) -> str:
+    """How a run's weights as stored differ from those that were trained; '' where they do not.
+
+    >>> lost = {"effect_left_stored": 0.07, "weights_changed_stored": 0.1,
+    ...         "weight_change_over_half_step": 0.29}
+    >>> stored(lost)
+    'stored weights keep 7% of the effect that training had'
+    >>> stored({**lost, "effect_left_stored": None, "weights_changed_stored": 0.0})
+    'no stored weight changed; weights moved by 0.29 of half a step of the stored number type'
+
+    Args:
+        row: of `stored_effects`.
+    """
+    left, changed, moved = (
+        float(str(row[name])) if present(row[name]) else None
+        for name in (
+            "effect_left_stored", "weights_changed_stored", "weight_change_over_half_step"
+        )
+    )  # fmt: skip
+    said = ["no stored weight changed"] if changed == 0 else []
+    if left is not None and abs(1 - left) >= STORED_ALIKE:
+        said.append(f"stored weights keep {percent(left)} of the effect that training had")
+    elif left is None and moved is not None and moved < 1:
+        said.append(f"weights moved by {moved:.2f} of half a step of the stored number type")
+    return "; ".join(said)
 
 
 def settings(text: object) -> str:

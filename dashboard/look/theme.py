@@ -208,8 +208,8 @@ def labelled(rows: pd.DataFrame) -> pd.DataFrame:
     """The rows in the order of methods, with a column `label` that names each run once.
 
     Model and benchmark are added where several are shown, then what differs between the runs of a
-    sweep (the column `variant`, if there is one), and the run's id where a label would still be
-    shared.
+    sweep (the column `variant`, if there is one), the version by which an old run was measured (the
+    column `measurement`), and the run's id where a label would still be shared.
     """
     runs = rows.drop_duplicates("run_id")
     if "variant" not in runs:
@@ -220,6 +220,8 @@ def labelled(rows: pd.DataFrame) -> pd.DataFrame:
             labels = labels + " · " + runs[name].astype(str)
     differs = labels.duplicated(keep=False) & runs["variant"].notna()
     labels = labels.where(~differs, labels + " · " + runs["variant"].astype(str))
+    if "measurement" in runs:
+        labels = labels + runs["measurement"].map(formats.measured_by)
     labels = told_apart(labels.map(formats.visible), runs["run_id"])
     names, order = dict(zip(runs["run_id"], labels, strict=True)), _order(runs["method"], labels)
     places = {run_id: place for place, run_id in enumerate(runs["run_id"].iloc[order])}

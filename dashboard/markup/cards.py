@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from dashboard.look import formats
+from results_db import records
 
 SMALL = 20_000_000  # parameters; models that are published for use are larger
 
@@ -97,6 +98,26 @@ def context(benchmark: str, description: str, runs: pd.DataFrame) -> str:
         f'<p class="u-context"><b>{html.escape(formats.visible(benchmark))}</b> '
         f"{html.escape(description)} {html.escape(formats.visible(models))}</p>"
     )
+
+
+def measured(versions: pd.DataFrame, shown: int) -> str:
+    """By which measurement version the runs shown were measured, and how many others there are.
+
+    Args:
+        versions: of `measurements`, of one benchmark.
+        shown: the version.
+    """
+    old = "" if shown >= records.MEASUREMENT else (
+        f", an older one: this program measures by version {records.MEASUREMENT}, and the numbers "
+        "do not compare with its"
+    )  # fmt: skip
+    others = [
+        f"{formats.count(row['runs'], 'run')} by version {row['measurement']}"
+        for row in versions.to_dict("records")
+        if row["measurement"] != shown
+    ]
+    left_out = f" Not shown: {', '.join(others)} (sidebar, Measured by)." if others else ""
+    return f"Measured by version {shown}{old}.{left_out}" if old or others else ""
 
 
 def size_of(parameters: float | None, trained_here: bool) -> str:

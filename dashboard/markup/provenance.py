@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import json
 
 import pandas as pd
 
@@ -124,9 +123,44 @@ def facts(run: pd.Series) -> str:
         ("Device", f"{run['device']}, {formats.count(run['threads'], 'thread')}"),
         ("Software", f"Python {run['python']} on {run['platform']}"),
         ("Commit", commit),
+        ("Measured by", f"version {run['measurement']:.0f}{_age(run['measurement'])}"),
     ]
     cells = [[f'<th scope="row">{name}</th>', tables.cell(text)] for name, text in lines]
     return tables.table(["Provenance", ""], cells)
+
+
+def _age(measurement: object) -> str:
+    return ", an older one: no number compares with newer ones" * bool(
+        formats.measured_by(measurement)
+    )
+
+
+def checks(rows: pd.DataFrame) -> str:
+    """The checks that a run's models passed, failed, or were let go on in spite of; HTML.
+
+    Args:
+        rows: of `model_checks`.
+    """
+    lines = [
+        [
+            f'<th scope="row">{tables.safe(str(row["check"]))}'
+            f"<small>{tables.safe(str(row['model']))}</small></th>",
+            _passed(row),
+            tables.cell(formats.number(row["figure"]), kind="u-num"),
+            tables.cell(str(row["note"]), kind="u-wide"),
+        ]
+        for row in rows.to_dict("records")
+    ]
+    headings = ["Check of the model", "Passed", "Figure", "Found"]
+    return tables.table(headings, lines) if lines else ""
+
+
+def _passed(row: dict[str, object]) -> str:
+    if row["passed"]:
+        kind, word = "good", "✓ passed"
+    else:
+        kind, word = "bad", "⚠ allowed, not passed" if row["allowed"] else "⚠ not passed"
+    return f'<td><span class="u-chip u-{kind}">{word}</span></td>'
 
 
 def _size(run: pd.Series) -> str:
@@ -183,9 +217,9 @@ def _prompt(row: pd.Series) -> list[tuple[str, str]]:
     """The text around a question, line breaks shown, and the style that it was made by."""
     if not formats.present(row["prompt_format"]):
         return []
-    found = json.loads(str(row["prompt_format"]))
-    around = f"{found.get('prefix', '')}QUESTION{found.get('suffix', '')}"
-    lines = [("Prompt", f"{around}{found.get('answer_prefix', '')}ANSWER".replace("\n", "⏎"))]
+    lines = [("Prompt", " · ".join(formats.prompt(row.to_dict())))]
+    if formats.present(row["stripped_prefix"]):
+        lines.append(("Taken off the weights' names", str(row["stripped_prefix"])))
     if formats.present(row["prompt_style"]):
         lines.append(("Prompt style", str(row["prompt_style"])))
     return lines

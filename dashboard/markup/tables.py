@@ -66,10 +66,28 @@ def table(headings: Sequence[str], lines: Iterable[Sequence[str]], numeric: int 
     )
 
 
-def chip(verdict: str) -> str:
-    """A verdict as a coloured label, inside its own cell."""
+def chip(verdict: str, below: str = "") -> str:
+    """A verdict as a coloured label, inside its own cell, with a muted second line."""
     kind = theme.VERDICTS.get(verdict, "open")
-    return f'<td><span class="u-chip u-{kind}">{html.escape(verdict.capitalize())}</span></td>'
+    second = f"<small>{safe(below)}</small>" if below else ""
+    label = html.escape(verdict.capitalize())
+    return f'<td><span class="u-chip u-{kind}">{label}</span>{second}</td>'
+
+
+def _reserve(row: pd.Series) -> str:
+    """What stands beside a verdict: checks that were let go, an effect that storing took away."""
+    allowed = _text(row["allowed_checks"])
+    said = [f"not passed, allowed: {allowed}"] if allowed else []
+    left = row["effect_left_stored"]
+    if formats.present(left) and abs(1 - float(left)) >= formats.STORED_ALIKE:
+        said.append(f"as stored: {formats.percent(left)} of the effect as trained")
+    return "; ".join(said)
+
+
+def _asked(row: pd.Series) -> tuple[str, str]:
+    """The style of the prompt (or the text around a question), and what else was noted."""
+    first, *rest = formats.prompt(row.to_dict()) or [formats.MISSING]
+    return first, "; ".join(rest)
 
 
 def verdicts(rows: pd.DataFrame) -> str:
@@ -82,6 +100,7 @@ def verdicts(rows: pd.DataFrame) -> str:
         "Method",
         "Verdict",
         "Evidence still missing",
+        "Asked as",
         "Placebo",
         "Net effect",
         "Utility",
@@ -103,8 +122,9 @@ def _verdict(row: pd.Series) -> list[str]:
     absent = "no retain model" if row["never_knew"] == "absent" else ""
     return [
         head(row),
-        chip(str(row["verdict"])),
+        chip(str(row["verdict"]), _reserve(row)),
         cell(_text(row["evidence"]) or formats.MISSING, kind="u-wide"),
+        cell(*_asked(row), "u-lines"),
         cell(arm(row["placebo_arm"]), absent, "u-lines"),
         figure(
             formats.points(row["effect"]),

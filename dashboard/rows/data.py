@@ -45,7 +45,8 @@ def rows(name: str, **parameters: Parameter) -> pd.DataFrame:
     Args:
         name: of the question.
         parameters: of the question. `seeds` beside them keeps only runs of these seeds, where the
-            rows are about runs; without it, or empty, all are kept.
+            rows are about runs; without it, or empty, all are kept. `measurement` is the version
+            whose runs are seen; without it, or None, the newest of each benchmark.
 
     Raises:
         TimeoutError: the file stayed busy and these rows were never read before.
@@ -121,7 +122,9 @@ def _read(
     """The rows as bytes: whoever asks first gets them as all others do, equal to the last bit."""
     del version  # part of the key only
     values = {key: list(v) if isinstance(v, tuple) else v for key, v in parameters}
-    return pickle.dumps(read.query(Path(path), name, **values))
+    version_of = values.pop("measurement", None)
+    chosen = version_of if isinstance(version_of, int) else None
+    return pickle.dumps(read.query(Path(path), name, measurement=chosen, **values))
 
 
 @st.cache_data(max_entries=1, show_spinner=False)

@@ -9,7 +9,7 @@ from dashboard.rows.drawn import kept
 panels.page("One prompt", "Everything measured on a single example, in every run.")
 chosen = filters.one_model(filters.sidebar())
 model = chosen.models[0]
-panels.context(chosen.benchmark, chosen.models)
+panels.context(chosen.benchmark, chosen.models, measurement=chosen.measurement)
 found = picker.search(chosen, model)
 if panels.found(found, "No prompt matches. Clear the search or choose another split or outcome."):
     example_id = picker.pick(found)
@@ -22,7 +22,8 @@ if panels.found(found, "No prompt matches. Clear the search or choose another sp
         else f"What does each run answer after at most {formats.count(chosen.step, 'step')}?"
     )  # fmt: skip
     answers = data.rows(
-        "example_answers", **this, models=chosen.models, seeds=chosen.seeds, step=chosen.step
+        "example_answers", **this, measurement=chosen.measurement, models=chosen.models,
+        seeds=chosen.seeds, step=chosen.step,
     )  # fmt: skip
     answers = filters.only_methods(answers, chosen)
     if panels.found(answers):
@@ -36,7 +37,8 @@ if panels.found(found, "No prompt matches. Clear the search or choose another sp
     )
     panels.final_step_only(chosen)
     scores = data.rows(
-        "prompt_tokens", **this, model=model, **chosen.attribution, seeds=chosen.seeds
+        "prompt_tokens", **this, measurement=chosen.measurement, model=model, **chosen.attribution,
+        seeds=chosen.seeds,
     )  # fmt: skip
     if panels.found(scores, "No attribution of this kind for this prompt."):
         run_id = filters.run(filters.only_methods(scores, chosen), "Unlearned run")
@@ -57,7 +59,8 @@ if panels.found(found, "No prompt matches. Clear the search or choose another sp
 
     panels.heading("What was tried to bring the answer back?")
     attempts = data.rows(
-        "example_attempts", **this, models=chosen.models, seeds=chosen.seeds
+        "example_attempts", **this, measurement=chosen.measurement, models=chosen.models,
+        seeds=chosen.seeds,
     )  # fmt: skip
     attempts = filters.only_methods(attempts, chosen)
     if panels.found(attempts, "Emphasis was not tried on this prompt."):

@@ -27,14 +27,21 @@ done = provenance.ended(data.rows("runs"))
 if not done.empty:
     panels.heading("How was one run computed?")
     run = provenance.one(done, filters.run(done))
+    of_version = {
+        "benchmark": run["benchmark"], "measurement": int(run["measurement"]),
+        "models": (), "methods": (),
+    }  # fmt: skip
+    effects = data.rows("stored_effects", **of_version)
+    panels.stored(effects[effects["run_id"] == run["run_id"]])
     left, right = st.columns([1, 1], gap="large")
     with left:
         panels.markup(provenance.facts(run))
         loading = data.rows("model_loading", run_id=run["run_id"])
         panels.markup(provenance.model(loading, bool(run["trained_here"])))
         panels.error(run)
-        oddities = data.rows("run_flags", benchmark=run["benchmark"], models=(), methods=())
+        oddities = data.rows("run_flags", **of_version)
         panels.flags(oddities[oddities["run_id"] == run["run_id"]])
+        panels.markup(provenance.checks(data.rows("model_checks", run_id=run["run_id"])))
     with right:
         panels.markup(provenance.stages(data.rows("stages", run_id=run["run_id"])))
     losses = data.rows("losses", run_id=run["run_id"])
@@ -45,4 +52,4 @@ if not done.empty:
         panels.document("Settings, complete enough to repeat the run", run["spec"])
     with right:
         panels.document("Package versions", run["packages"])
-    panels.computed("stages", "losses", "model_loading")
+    panels.computed("stages", "losses", "model_loading", "model_checks", "stored_effects")

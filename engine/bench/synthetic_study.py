@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from engine.bench import synthetic_samples
 from engine.bench.columns import same, table
+from engine.specs import MEASUREMENT
 from results_db import store
 from results_db.records import EMPHASIS_ARMS, TOKEN_CLASSES, Build, PlannedRun, Run, Study
 from results_db.tables import RunTables, of_records
@@ -119,6 +120,7 @@ def _runs(shape: Shape) -> Iterator[Run]:
                 base_run_id=base, retain_run_id=retain, sham_run_id=sham,
                 build_id=BUILD.build_id, started_at="2026-01-01T00:00:00+00:00", seconds=600.0,
                 error=None, failed_step=None, dtype="float32", prompt_format="{}", data_hash="-",
+                measurement=MEASUREMENT,
             )  # fmt: skip
 
 

@@ -168,6 +168,7 @@ def _run(
     listener = progress.listener(plan, quiet=quiet)
     if not quiet:
         _announce(prepared, finished, path)
+        progress.say_measured_again(plan, finished)
         if not {run.run_id for run in plan.runs()} <= finished:
             console.say(estimate.calibrated(plan, finished, folder, where, count))
     with listener, only_study(path, listener.waiting):

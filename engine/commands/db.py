@@ -114,6 +114,24 @@ def compact(
     )
 
 
+@app.command()
+def upgrade(
+    old: Annotated[Path, typer.Argument(help="A results file of an older unPact.")],
+    to: Annotated[Path, typer.Option("--to", help="A new file.")],
+    as_json: Json = False,
+) -> None:
+    """Write an older results file to a new one that can be written to; the old one stays."""
+    from results_db import transfer
+
+    done = transfer.upgrade(console.existing(old), to)
+    said = f"{to}: {done.runs} runs of {old}, which has schema version {done.version}"
+    if done.unfilled:
+        said += f"; NULL, since it was not noted: {', '.join(done.unfilled)}"
+    if done.empty:
+        said += f"; without rows: {', '.join(done.empty)}"
+    console.show_done(said, asdict(done), as_json=as_json)
+
+
 def show_info(path: Path, *, as_json: bool) -> None:
     """What a results file holds."""
     from results_db import read

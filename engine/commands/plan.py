@@ -28,6 +28,7 @@ def plan(
     as_json: Json = False,
 ) -> None:
     """Show what a plan would run, what is done already, and what the rest asks for."""
+    from engine.commands import progress
     from engine.plans import reading
     from engine.study import estimate
 
@@ -36,6 +37,7 @@ def plan(
     seconds = estimate.run_seconds(path) if path.exists() else {}
     show_plan(wanted, set(seconds), as_json=as_json)
     if not as_json:
+        progress.say_measured_again(wanted, set(seconds))
         rate = estimate.measured_rate(wanted, seconds) if tflops is None else 1e12 * tflops
         show_needs(estimate.needs(wanted, set(seconds)), rate)
 
@@ -45,6 +47,7 @@ def show_plan(plan: Plan, finished: set[str], *, as_json: bool) -> None:
     from engine.plans.settings import settings_lines
 
     columns = ("run_id", "benchmark", "model", "method", "seed", "settings", "status")
+    before = plan.measured_before(finished)
     rows = [
         (
             run.run_id,
@@ -53,7 +56,7 @@ def show_plan(plan: Plan, finished: set[str], *, as_json: bool) -> None:
             run.method,
             run.seed,
             " ".join(settings_lines(run.settings) if as_json else _changed_settings(run)),
-            "done" if run.run_id in finished else "to do",
+            _status(run, finished, before),
         )
         for run in plan.runs()
     ]
@@ -61,6 +64,13 @@ def show_plan(plan: Plan, finished: set[str], *, as_json: bool) -> None:
         console.show_json([dict(zip(columns, row, strict=True)) for row in rows])
     else:
         console.show_table(f"{plan.name}: {plan.description}", columns, rows)
+
+
+def _status(run: RunSpec, finished: set[str], before: dict[str, int]) -> str:
+    if run.run_id in finished:
+        return "done"
+    version = before.get(run.run_id)
+    return "to do" if version is None else f"to do again: measured by version {version}"
 
 
 def show_needs(needs: Sequence[Needs], rate: float | None) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from engine import specs
 from engine.console import err, say, show_json, warn
 from engine.text.escapes import escaped
 
@@ -145,6 +147,26 @@ def listener(plan: Plan, *, quiet: bool) -> _Quiet | _Lines | _Bars:
     if quiet:
         return _Quiet()
     return _Bars(plan) if err.is_terminal else _Lines(plan)
+
+
+def say_measured_again(plan: Plan, finished: Collection[str]) -> None:
+    """Say how many runs are done again since they were measured another way, and why.
+
+    Args:
+        plan: what to run.
+        finished: ids of the complete runs of the results file.
+    """
+    before = plan.measured_before(finished)
+    if not before:
+        return
+    versions = ", ".join(str(version) for version in sorted(set(before.values())))
+    out.print(
+        f"{plan.name}: {len(before)} of {len(plan.runs())} runs are measured again: the file has "
+        f"them by measurement version {versions}, this program measures by version {specs.MEASUREMENT} "
+        "and its numbers do not compare with theirs (docs/versions.md). Base and retain models "
+        "that the cache has are not trained again.",
+        markup=False,
+    )
 
 
 def show_summary(name: str, summary: Summary, *, as_json: bool) -> None:

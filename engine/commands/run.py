@@ -37,6 +37,7 @@ def run(  # noqa: PLR0917 - Typer reads its options from the signature
     from engine.study import cache, loop
     from engine.study.disk_budget import bytes_of
     from engine.study.workers import LocalExecutor
+    from results_db import store
     from results_db.guard import only_study
 
     read = reading.read(plan, settings or [])
@@ -44,6 +45,8 @@ def run(  # noqa: PLR0917 - Typer reads its options from the signature
     count = workers or devices.default_workers(where)
     listener = progress.listener(read, quiet=as_json)
     path = database_path(db)
+    if not as_json:
+        progress.say_measured_again(read, store.finished_runs(path))
     with listener, only_study(path, listener.waiting):
         summary = loop.run_study(
             read,

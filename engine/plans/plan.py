@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from pydantic import Field
@@ -120,6 +120,20 @@ class Plan(Strict):
             for method in ("retrain", "sham")
         )
         return self.run_of(*cell, "none", run.seed).run_id, retain, sham
+
+    def measured_before(self, finished: Collection[str]) -> dict[str, int]:
+        """Runs that are to do and were done by an older measurement version: id -> that version.
+
+        Args:
+            finished: ids of the complete runs of a results file.
+        """
+        return {
+            run.run_id: version
+            for run in self.runs()
+            if run.run_id not in finished
+            for version in range(1, run.measurement)
+            if run.measured_by(version).run_id in finished
+        }
 
     def planned(self) -> list[PlannedRun]:
         """The runs as rows."""

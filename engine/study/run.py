@@ -266,6 +266,7 @@ class _Execution:
             dtype=provenance.dtype(self.lm),
             prompt_format=provenance.prompt_format(self.lm),
             data_hash=provenance.data_hash(self.benchmark.examples),
+            measurement=self.spec.measurement,
         )
         rows, source = self.rows, checkpoints.source_row(self.job.folder, self.lm, run.run_id)
         spent = {**self.trained(), **rows.seconds}
@@ -332,5 +333,6 @@ def failed_result(
         seconds=0.0,
         error=error,
         failed_step=None,
+        measurement=run.measurement,
     )
     return RunResult(row, build, ())

@@ -12,13 +12,14 @@
 -- first, with a 95 % interval, paired by example and robust to groups. unpaired: examples with a
 -- value on one side alone. A utility of a whole task has no n and no interval. reason: why there is
 -- no difference; NULL where there is one. Recovery is over all forget examples that were tried,
--- draw 0; focus is stored at final steps.
+-- draw 0; focus is stored at final steps. No rows for runs of different measurement versions.
 WITH side AS MATERIALIZED (
     SELECT unnest([1, 2]) AS side, unnest([$first, $second]) AS run_id,
         unnest([$first_step::INTEGER, $second_step::INTEGER]) AS step
 ), compared_side AS MATERIALIZED (
     SELECT side, side.run_id, side.step, benchmark, final_step
     FROM side JOIN compared USING (run_id)
+    QUALIFY min(measurement) OVER () = max(measurement) OVER ()
 ), answered AS (
     SELECT side, benchmark, split, answer.example_id, unnest([
         {'measure': 'correct', 'unit': 'fraction', 'kind': 'change',

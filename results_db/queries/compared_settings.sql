@@ -13,6 +13,7 @@ WITH chosen AS (
         {'place': 2, 'setting': 'model', 'value': model},
         {'place': 3, 'setting': 'method', 'value': method},
         {'place': 4, 'setting': 'seed', 'value': seed::VARCHAR},
+        {'place': 6, 'setting': 'measurement version', 'value': measurement::VARCHAR},
         {'place': 6, 'setting': 'dtype', 'value': dtype},
         {'place': 6, 'setting': 'prompt format', 'value': prompt_format},
         {'place': 6, 'setting': 'hash of the data', 'value': data_hash},
@@ -27,7 +28,8 @@ WITH chosen AS (
     SELECT run_id, 5, replace(tree.fullkey[3:], '"', ''), trim(tree.atom::VARCHAR, '"')
     FROM chosen, json_tree(chosen.spec::JSON) AS tree
     WHERE tree.atom IS NOT NULL
-        AND tree.fullkey NOT IN ('$.seed', '$.method', '$.model_name', '$.benchmark.name')
+        AND tree.fullkey NOT IN ('$.seed', '$.method', '$.model_name', '$.benchmark.name',
+            '$.measurement')
     UNION ALL
     SELECT run_id, 8, 'package ' || package, packages::JSON ->> package
     FROM (SELECT run_id, packages, unnest(json_keys(packages)) AS package FROM chosen)

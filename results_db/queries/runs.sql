@@ -5,7 +5,7 @@
 -- is in, NULL unless running. updated_at, started_at: UTC, ISO 8601. seconds: wall time.
 -- parameters: weights of the model. trained_here: false where its weights are from elsewhere: where
 -- they were taken from is stored (model_source; only of complete runs), or the spec names a base
--- checkpoint. packages: JSON. Everything that only a finished or failed run has is NULL before.
+-- checkpoint. measurement: version, from 1. packages: JSON. Everything that only a finished or failed run has is NULL before.
 WITH listed AS (
     SELECT study, run_id, position, benchmark, model, method, seed FROM planned_run
     UNION ALL
@@ -24,7 +24,7 @@ SELECT listed.study, listed.run_id, listed.benchmark, listed.model, run.architec
         ELSE coalesce(run.status, 'pending')
     END AS status,
     progress.stage, progress.done, progress.total, progress.updated_at, run.started_at, run.seconds,
-    run.error, run.failed_step, run.spec, build.python, build.platform, build.device, build.threads,
+    run.error, run.failed_step, run.spec, run.measurement, build.python, build.platform, build.device, build.threads,
     build.packages, build."commit"
 FROM listed
 LEFT JOIN run ON run.run_id = listed.run_id

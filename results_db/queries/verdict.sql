@@ -7,7 +7,12 @@
 -- One row per complete run of an unlearning method (not none, retrain, sham). effect: of 'any'
 -- emphasis, see query effects; utility: least ratio to the base model; both with 95 % intervals
 -- robust to groups. n, groups: examples and groups of the effect. never_knew: whether a retain run
--- was subtracted.
+-- was subtracted. measurement: version of the run. prompt_format: JSON, the text around a question;
+-- prompt_style: JSON, the style that it was made by, NULL for a model that was trained here; asked:
+-- JSON, how the model is asked and decoded, NULL where that was not noted.
+-- effect_left_stored: see query stored_effect; NULL where it was not measured.
+-- allowed_checks: names of the checks that the run's models did not pass and the user let go, ''
+-- for none.
 --   insufficient: effect_low > max_effect. destructive: utility_high < min_utility. Both may hold.
 --   holds: effect_high <= max_effect and utility_low >= min_utility. Else not enough evidence.
 -- A bound from fewer than 8 groups proves nothing. evidence: what is missing to decide each side,
@@ -20,7 +25,7 @@ WITH chosen AS MATERIALIZED (
     FROM utility_measure SEMI JOIN chosen
         ON chosen.run_id = utility_measure.run_id AND chosen.final_step = utility_measure.step
 ), judged AS MATERIALIZED (
-    SELECT effects.*, model, method, never_knew, utility, least.low AS utility_low,
+    SELECT effects.*, model, method, measurement, never_knew, utility, least.low AS utility_low,
         least.high AS utility_high,
         coalesce(groups >= 8 AND effect_low > $max_effect, false) AS is_insufficient,
         coalesce(groups >= 8 AND effect_high <= $max_effect, false) AS is_sufficient,
@@ -54,9 +59,15 @@ WITH chosen AS MATERIALIZED (
                 coalesce(groups_needed(groups, half, distance, alike), 8))
         END, '; ' ORDER BY place) AS evidence
     FROM open_question GROUP BY run_id
+), stored AS (
+    SELECT run_id, min(estimate) AS effect_left_stored
+    FROM statistic WHERE name = 'effect_left_stored' GROUP BY run_id
+), allowed AS (
+    SELECT run_id, string_agg(DISTINCT "check", ', ' ORDER BY "check") AS checks
+    FROM model_check WHERE allowed GROUP BY run_id
 )
-SELECT run_id, model, method, effect, effect_low, effect_high, n, groups, never_knew, placebo_arm,
-    utility, utility_low, utility_high,
+SELECT judged.run_id, judged.model, judged.method, effect, effect_low, effect_high, n, groups,
+    never_knew, placebo_arm, utility, utility_low, utility_high,
     CASE
         WHEN is_insufficient AND is_destructive THEN 'insufficient and destructive'
         WHEN is_insufficient THEN 'insufficient'
@@ -64,6 +75,13 @@ SELECT run_id, model, method, effect, effect_low, effect_high, n, groups, never_
         WHEN is_sufficient AND is_harmless THEN 'holds'
         ELSE 'not enough evidence'
     END AS verdict,
-    coalesce(evidence, '') AS evidence
-FROM judged LEFT JOIN evidence USING (run_id)
-ORDER BY model, method, run_id
+    coalesce(evidence, '') AS evidence, judged.measurement, run.prompt_format,
+    model_source.prompt_style, model_source.asked, stored.effect_left_stored,
+    coalesce(allowed.checks, '') AS allowed_checks
+FROM judged
+JOIN run ON run.run_id = judged.run_id
+LEFT JOIN evidence ON evidence.run_id = judged.run_id
+LEFT JOIN model_source ON model_source.run_id = judged.run_id
+LEFT JOIN stored ON stored.run_id = judged.run_id
+LEFT JOIN allowed ON allowed.run_id = judged.run_id
+ORDER BY judged.model, judged.method, judged.run_id

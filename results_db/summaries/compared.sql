@@ -9,6 +9,7 @@
 -- base_step: The final step of the base model; NULL where it is not in the file.
 -- never_knew: Whether the retain run is in the file: present, absent, or itself for the retain run.
 -- never_run_id: The retain run, where it is present.
+-- measurement: Measurement version of the run, from 1.
 SELECT run_id, benchmark, model, method, base_run_id, final_step, weight_change, base_step,
-    never_knew, never_run_id
+    never_knew, never_run_id, measurement
 FROM affected

@@ -25,7 +25,7 @@ TABLES = {
     "grade": records.Grade, "emphasised_focus": records.EmphasisedFocus,
     "answer_token_class": records.AnswerTokenClass, "text_token_class": records.TextTokenClass,
     "recovery_strategy": records.RecoveryStrategy,
-    "model_source": records.ModelSource,
+    "model_source": records.ModelSource, "model_check": records.ModelCheck,
 }  # fmt: skip
 SQL_TYPES = {
     "str": ("VARCHAR",), "int": ("INTEGER", "BIGINT"), "float": ("DOUBLE",), "bool": ("BOOLEAN",),
@@ -139,3 +139,20 @@ def test_no_check_calls_a_function(schema: duckdb.DuckDBPyConnection) -> None:
 def test_every_list_of_a_run_result_has_its_table() -> None:
     lists = {field.name for field in fields(records.RunResult)} - {"run", "build", "examples"}
     assert set(RUN_TABLES.values()) == lists
+
+
+def test_an_attribution_has_scores_or_a_reason() -> None:
+    lists = {
+        "token_ids": (1,), "tokens": ("a",), "token_classes": ("content",), "is_key": (None,),
+    }  # fmt: skip
+    key = ("run", 0, "f1", "integrated_gradients", "gold", "all", "a", -1.0, 0.3, "plain")
+    attributed = records.Attribution(*key, scores=(None,), steps=512, reason="gap", **lists)  # type: ignore[arg-type]
+    assert attributed.steps == 512
+    with pytest.raises(records.RecordError, match="scores, and a reason for having none"):
+        records.Attribution(*key, scores=(0.5,), reason="gap", **lists)  # type: ignore[arg-type]
+
+
+def test_a_check_that_passed_was_not_allowed_to_fail() -> None:
+    records.ModelCheck("run", "measured", "border", False, True, 0.5, "3 of 6 borders moved")
+    with pytest.raises(records.RecordError, match="model_check run/base/border: passed"):
+        records.ModelCheck("run", "base", "border", True, True, None, "")

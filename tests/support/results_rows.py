@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from engine.specs import MEASUREMENT
 from results_db import store
 from results_db.records import (
     EMPHASIS_ARMS,
@@ -62,6 +63,7 @@ def make_run(run_id: str, method: str = "ga", **changes: str | float | None) -> 
         method=method, seed=0, status="complete", spec=SPEC, base_run_id="base",
         retain_run_id="retrain", sham_run_id=None, build_id=BUILD.build_id,
         started_at="2026-01-01T00:00:00Z", seconds=1.5, error=None, failed_step=None,
+        measurement=MEASUREMENT,
     )  # fmt: skip
     return replace(run, **changes)  # type: ignore[arg-type]
 
@@ -243,9 +245,11 @@ def small_study(path: Path) -> Path:
     return path
 
 
-def publish_small(path: Path, run_id: str, method: str, seed: int) -> None:
+def publish_small(
+    path: Path, run_id: str, method: str, seed: int, **changes: str | float | None
+) -> None:
     """One more run of `small_study`."""
-    run = make_run(run_id, method, seed=seed)
+    run = make_run(run_id, method, seed=seed, **changes)
     store.publish(path, _small_result(run, _small_examples()))
 
 

@@ -58,7 +58,7 @@ def measured(
         parameters=1, method=method, seed=0, status="complete", spec=run.canonical(),
         base_run_id=known[0], retain_run_id=spec(RETAIN, "never knew").run_id, sham_run_id=None,
         build_id=build.build_id, started_at="2026-01-01T00:00:00Z", seconds=1.0, error=None,
-        failed_step=None,
+        failed_step=None, measurement=run.measurement,
     )  # fmt: skip
     return RunResult(
         row, build, of.examples, checkpoints=tuple(rows.checkpoints), answers=tuple(rows.answers),
