@@ -156,9 +156,10 @@ def state(path: str | Path) -> State:
     """What a page can expect of the file.
 
     Returns:
-        missing: no file. other_schema: not a results file that this version reads, damaged, or with
-        objects or links that no file of unPact has. empty: nothing planned or run. running: something
-        is planned, in progress or failed, but no run is complete. ready: at least one run is complete.
+        missing: no file. other_schema: not a results file that this version reads, damaged, or
+        with objects or links that no file of unPact has. empty: nothing planned or run. running:
+        something is planned, in progress or failed, but no run is complete. ready: at least one
+        run is complete.
     """
     if version(path) is None:
         return "missing"

@@ -447,8 +447,8 @@ class Statistic:
     def __post_init__(self) -> None:
         """Check that an interval has both ends, around numbers."""
         row = f"statistic {self.run_id}/{self.name}/{self.scope}"
-        for field, value in (("estimate", self.estimate), ("low", self.low), ("high", self.high)):
-            _finite(value, row, field)
+        for name, value in (("estimate", self.estimate), ("low", self.low), ("high", self.high)):
+            _finite(value, row, name)
         _require(
             (self.low is None) == (self.high is None),
             row,

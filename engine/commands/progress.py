@@ -160,12 +160,11 @@ def say_measured_again(plan: Plan, finished: Collection[str]) -> None:
     if not before:
         return
     versions = ", ".join(str(version) for version in sorted(set(before.values())))
-    out.print(
+    say(
         f"{plan.name}: {len(before)} of {len(plan.runs())} runs are measured again: the file has "
-        f"them by measurement version {versions}, this program measures by version {specs.MEASUREMENT} "
-        "and its numbers do not compare with theirs (docs/versions.md). Base and retain models "
-        "that the cache has are not trained again.",
-        markup=False,
+        f"them by measurement version {versions}, this program measures by version "
+        f"{specs.MEASUREMENT} and its numbers do not compare with theirs (docs/versions.md). Base "
+        "and retain models that the cache has are not trained again."
     )
 
 
