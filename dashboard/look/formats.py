@@ -219,7 +219,7 @@ def measured_by(measurement: object) -> str:
 def prompt(row: Mapping[str, object]) -> list[str]:
     r"""Say how a model is asked: style, the text around a question, what else was noted.
 
-    >>> prompt({"prompt_format": '{"prefix": "Q: ", "suffix": "\n"}', "asked": None,
+    >>> prompt({"prompt_format": '{"prefix": "Q: ", "suffix": "\\n"}', "asked": None,
     ...         "prompt_style": '{"style": "chat"}'})
     ['chat', 'Q: QUESTION⏎ANSWER']
 
