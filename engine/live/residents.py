@@ -10,8 +10,8 @@ from pathlib import Path
 
 import torch
 
+from engine.doctor.loading import load_examined
 from engine.live.probe import LoadedModel, ModelChoice
-from engine.models.loading import load
 from results_db import read
 
 CAPACITY = 4  # base, unlearned, retain, and the unlearned one before
@@ -28,6 +28,7 @@ class Models:
     database: Path
     folders: tuple[str, ...]  # offered beside the runs of the file
     device: str
+    allow: tuple[str, ...] = ()  # checks that a model may fail
 
     def find(self, names: Sequence[str]) -> list[ModelChoice]:
         """Saved runs of the results file by their ids, or folders as they were offered.
@@ -63,7 +64,7 @@ class Residents:
 
         Raises:
             UnknownModelError: before anything is loaded.
-            ModelLoadError: if a folder does not hold a model.
+            ModelLoadError: if a folder does not hold a model, or one that fails a check.
         """
         return [self._get(choice) for choice in self.models.find(names)]
 
@@ -80,7 +81,8 @@ class Residents:
             while len(self._loaded) >= self._capacity:
                 self._loaded.popitem(last=False)
                 _free()
-            self._loaded[key] = LoadedModel(choice.name, load(choice.folder, self.models.device))
+            examined = load_examined(choice.folder, self.models.device, (), self.models.allow)
+            self._loaded[key] = LoadedModel(choice.name, examined.lm)
         self._loaded.move_to_end(key)
         return self._loaded[key]
 
