@@ -13,6 +13,7 @@ from engine.attribution.methods.integrated_gradients import BaselineError
 from engine.doctor.loading import load_examined
 from engine.inference.generation import generate
 from engine.inference.token_budget import default_tokens
+from engine.models import gguf
 from engine.models.lm import LM
 from engine.specs import GradedSpec, KeyTokenSpec
 from engine.text.prompts import Prompt, token_classes
@@ -108,12 +109,14 @@ def _formatted(scores: Sequence[float | None]) -> list[str]:
 
 
 def find_model(name: str, database: Path) -> ModelChoice:
-    """A folder with a model in it, or the saved weights of a run in the results file.
+    """A folder with a model in it, a GGUF file, or the saved weights of a run in the results file.
 
     Raises:
         ProbeError: if it is neither.
     """
     folder = Path(name)
+    if gguf.is_file(folder):
+        return ModelChoice(gguf.title(folder), folder)
     if (folder / "config.json").is_file():
         return ModelChoice(name, folder)
     known = []
@@ -124,7 +127,9 @@ def find_model(name: str, database: Path) -> ModelChoice:
             if row.run_id == name:
                 return ModelChoice(f"{row.model} {row.method}", Path(row.path))
     runs = f"; runs in {database}: {', '.join(known)}" if known else ""
-    raise ProbeError(f"--model {name!r}: no folder with a config.json, and no saved run{runs}")
+    raise ProbeError(
+        f"--model {name!r}: no folder with a config.json, no GGUF file, and no saved run{runs}"
+    )
 
 
 def probe(

@@ -12,6 +12,7 @@ import torch
 
 from engine.doctor.loading import load_examined
 from engine.live.probe import LoadedModel, ModelChoice
+from engine.models import gguf
 from results_db import read
 
 CAPACITY = 4  # base, unlearned, retain, and the unlearned one before
@@ -36,7 +37,7 @@ class Models:
         Raises:
             UnknownModelError: for any other name, a path of an existing model included.
         """
-        known = {folder: ModelChoice(folder, Path(folder)) for folder in self.folders}
+        known = {folder: ModelChoice(_name(folder), Path(folder)) for folder in self.folders}
         if self.database.is_file():
             for row in read.query(self.database, "saved_models").itertuples():
                 known[row.run_id] = ModelChoice(f"{row.model} {row.method}", Path(row.path))
@@ -87,9 +88,16 @@ class Residents:
         return self._loaded[key]
 
 
+def _name(folder: str) -> str:
+    """As pages call it: a GGUF file by the title that says how it was rounded."""
+    path = Path(folder)
+    return gguf.title(path) if gguf.is_file(path) else folder
+
+
 def _changed(folder: Path) -> int:
-    """When a file of the folder was last changed, in ns; 0 without any."""
-    return max((file.stat().st_mtime_ns for file in folder.glob("*")), default=0)
+    """When a file of the folder, or a GGUF file, was last changed, in ns; 0 without any."""
+    files = [folder] if folder.is_file() else folder.glob("*")
+    return max((file.stat().st_mtime_ns for file in files), default=0)
 
 
 def _free() -> None:
