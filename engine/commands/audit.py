@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from engine import console
-from engine.commands.options import Allow, Database, Json, TokenizerOption, allowed_checks, database_path
+from engine.commands.options import (
+    Allow,
+    Database,
+    Json,
+    TokenizerOption,
+    allowed_checks,
+    database_path,
+)
 from engine.specs import (
     Attention,
     DeviceMap,

@@ -102,9 +102,7 @@ def show(found: Sequence[Examination], apart: Sequence[str], *, as_json: bool) -
         console.say(f"{names} cannot be compared token by token: {'; '.join(apart)}")
 
 
-def _examine(
-    name: str, folder: Path, device: str, asked: Sequence[tuple[str, str]]
-) -> Examination:
+def _examine(name: str, folder: Path, device: str, asked: Sequence[tuple[str, str]]) -> Examination:
     from engine.doctor.loading import diagnose
 
     start = time.perf_counter()

@@ -24,7 +24,7 @@ TokenizerOption = Annotated[
     TokenizerReading,
     typer.Option(
         "--tokenizer",
-        help="auto: as AutoTokenizer reads; fast: as tokenizer.json says. Default: both must agree.",
+        help="auto: as AutoTokenizer reads; fast: as tokenizer.json says. Default: both must agree",
     ),
 ]
 

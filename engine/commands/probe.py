@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from engine import console
-from engine.commands.options import Allow, Database, Device, Json, TokensPerBatch, allowed_checks, database_path
+from engine.commands.options import (
+    Allow,
+    Database,
+    Device,
+    Json,
+    TokensPerBatch,
+    allowed_checks,
+    database_path,
+)
 
 if TYPE_CHECKING:
     from engine.live.probe import ProbeResult

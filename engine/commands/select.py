@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from engine import console
-from engine.commands.options import Allow, Cache, Device, PlanName, Settings, Workers, allowed_checks
+from engine.commands.options import (
+    Allow,
+    Cache,
+    Device,
+    PlanName,
+    Settings,
+    Workers,
+    allowed_checks,
+)
 
 if TYPE_CHECKING:
     from engine.study.select import Candidate, Measured

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from engine.doctor import adapter, bos, border, cache, causal, end, tokenizer, weights
+from engine.doctor import adapter, border, bos, cache, causal, end, tokenizer, weights
 from engine.doctor.check import NEVER_ALLOWED, Check
 from engine.doctor.patient import Patient
 from engine.models.lm import LM

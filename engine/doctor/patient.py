@@ -52,7 +52,7 @@ class Patient:
 
     @property
     def style(self) -> str:
-        """Kind of its prompt format: own (from a file, or of a model trained here), chat, …"""
+        """Kind of its prompt format: own (a file, or a model trained here), chat or another."""
         return self.lm.prompt_format.style
 
     @property

@@ -154,7 +154,8 @@ def probe(
         allow: checks that a model may fail; see `load_examined`.
 
     Raises:
-        ModelLoadError: if a folder cannot be loaded, or a number would be wrong; and what `ask` raises.
+        ModelLoadError: if a folder cannot be loaded, or a number would be wrong.
+        And what `ask` raises.
     """
     plugins.load("attribution_methods", method_name)  # a wrong name is said before models load
     asked = [(question, answer)] if answer else []
