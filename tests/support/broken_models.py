@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -123,6 +124,13 @@ def saved(lm: LM, folder: Path) -> Path:
     save(lm, folder)
     (folder / FORMAT_FILE).unlink()
     return folder
+
+
+def name_tokenizer_class(folder: Path, name: str) -> None:
+    """Let a tokenizer's settings name a class, whose rules AutoTokenizer puts in."""
+    path = folder / "tokenizer_config.json"
+    table = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps({**table, "tokenizer_class": name}), encoding="utf-8")
 
 
 def rename_tensors(path: Path, new_name: Callable[[str], str | None]) -> None:
