@@ -16,6 +16,8 @@ Attention = Literal["auto", "eager", "sdpa", "flash_attention_2"]
 DeviceMap = Literal["none", "auto", "balanced", "balanced_low_0", "sequential"]
 Quantization = Literal["none", "int8", "nf4"]
 PromptStyle = Literal["auto", "saved", "chat", "inst", "plain"]
+Allowable = Literal["cache", "border", "end", "bos", "adapter", "tokenizer"]  # checks of the doctor
+TokenizerReading = Literal["agreed", "auto", "fast"]
 
 MEASUREMENT = records.MEASUREMENT  # raised whenever a number that a run stores would change
 
@@ -47,7 +49,15 @@ class LoadingSpec(Strict):
     device_map: DeviceMap = "none"  # how accelerate spreads one model over several GPUs
     quantization: Quantization = "none"  # by bitsandbytes, while loading
     trust_remote_code: bool = False  # run Python files that come with the weights
+    tokenizer: TokenizerReading = "agreed"  # by AutoTokenizer, or tokenizer.json as it is; agreed:
+    # refused unless both read the questions alike
+    allow: tuple[Allowable, ...] = ()  # checks that a model may fail and is measured nevertheless
     prompt: PromptSpec = PromptSpec()
+
+    @property
+    def tokenizer_choice(self) -> str | None:
+        """The reading that was chosen; None where both must agree."""
+        return None if self.tokenizer == "agreed" else self.tokenizer
 
 
 class CheckpointSpec(Strict):
@@ -274,6 +284,9 @@ class RunSpec(Strict):
         for table, later in ((document, "checkpoint"), (document["benchmark"], "limit")):
             if table[later] is None:
                 del table[later]
+        for name, unused in (("tokenizer", "agreed"), ("allow", [])):
+            if document["model"].get("loading", {}).get(name) == unused:
+                del document["model"]["loading"][name]
         if not self.probe.tasks:  # the table came after runs were published
             del document["probe"]["tasks"]
         if self.probe.unit == "token":  # so did the choice

@@ -15,8 +15,8 @@ from typing import Any
 
 from engine import plugins
 from engine.audit import names as naming
+from engine.models import adapter_loading, checkpoints, compatibility, gguf, hub
 from engine.models import checkpoint_files as files
-from engine.models import checkpoints, compatibility, hub
 from engine.models.checkpoints import Place
 from engine.models.lm import FORMAT_FILE
 from engine.plans import plan as plans
@@ -97,10 +97,19 @@ def prepare(request: Request) -> Audit:
     _compare(every, request.loading, probe.get("unit", "token"))
     loading = _resolved(every, request.loading, probe.get("unit", "token"))
     table = {**_table(request, base, others, retain, loading), "probe": probe}
-    plan = reading.checked(table, "audit", request.overrides)
+    overrides = [_of_benchmark(one, request) for one in request.overrides]
+    plan = reading.checked(table, "audit", overrides)
     parts = {part.source: part for one in every for part in one.found}
     to_fetch = sum(checkpoints.to_fetch(part, loading) for part in parts.values())
     return Audit(table, plan, next(iter(plan.models)), to_fetch, _sources(plan), left_out)
+
+
+def _of_benchmark(override: str, request: Request) -> str:
+    """An override of the one benchmark, which a plan with several calls by its name."""
+    rest = override.strip().removeprefix("benchmark.")
+    if rest == override.strip():
+        return override
+    return f"benchmarks.{request.benchmark.partition(':')[0]}.{rest}"
 
 
 def expand(given: str) -> list[str]:
@@ -125,17 +134,22 @@ def expand(given: str) -> list[str]:
 
 def _found(given: str, paths: Sequence[Path]) -> list[str]:
     if not paths:
-        raise AuditError(f"{given}: no folder with a config.json or adapter_config.json there")
+        raise AuditError(
+            f"{given}: no folder with a config.json or adapter_config.json there, no GGUF file"
+        )
     return sorted(map(str, paths))
 
 
 def _is_checkpoint(path: Path) -> bool:
+    if gguf.is_file(path):
+        return True
     return (path / "config.json").is_file() or (path / files.ADAPTER).is_file()
 
 
 def _candidate(given: str, loading: LoadingSpec, base: Candidate | None = None) -> Candidate:
     """A model or adapter by its name; an adapter belongs to the base model."""
-    source, revision = (given, None) if Path(given).expanduser().is_dir() else hub.parse(given)
+    is_local = Path(given).expanduser().exists()
+    source, revision = (given, None) if is_local else hub.parse(given)
     place = checkpoints.place(source, revision)
     folder = checkpoints.small_files(place, loading)
     if base is None or files.ADAPTER not in place.files:
@@ -148,11 +162,11 @@ def _candidate(given: str, loading: LoadingSpec, base: Candidate | None = None) 
 
 def _check_adapter(folder: Path, given: str, base: Candidate) -> None:
     """Refuse an adapter of another model; the path that it names is never opened."""
-    named = str(files.table(folder / files.ADAPTER, given).get("base_model_name_or_path") or "")
-    both = hub.is_repository(named) and hub.is_repository(base.spec.source)
-    if both and naming.last_part(named) != naming.last_part(base.spec.source):
+    found = adapter_loading.base_named(folder, base.spec.source, base.folder)
+    both = hub.is_repository(found.named or "") and hub.is_repository(base.spec.source)
+    if both and found.agrees is False:
         raise AuditError(
-            f"{given}: is an adapter of {named}, not of {base.spec.source}; give that as BASE"
+            f"{given}: is an adapter of {found.named}, not of {base.spec.source}; give that as BASE"
         )
 
 
@@ -235,6 +249,8 @@ def _table(
 
 
 def _model_name(source: str) -> str:
+    if gguf.is_file(Path(source)):
+        return gguf.title(Path(source))
     return naming.parse(source).model or naming.last_part(source)
 
 

@@ -59,6 +59,7 @@ class Verdict:
     groups: int
     utility: float | None  # the worst ratio to the base model
     verdict: str
+    allowed_checks: tuple[str, ...] = ()  # that its model, or the base model, failed
 
 
 @dataclass(frozen=True)
@@ -72,8 +73,11 @@ class Checked:
     def status(self) -> int:
         """Exit status: 0 all hold; 1 any is insufficient or destructive; 3 evidence is missing.
 
-        A run that failed or is not finished is no evidence that it holds.
+        A run that failed or is not finished is no evidence that it holds, nor is one whose model
+        failed a check that was allowed: its numbers may be wrong, so 3 whatever they say.
         """
+        if any(one.allowed_checks for one in self.verdicts):
+            return NOT_ENOUGH_EVIDENCE
         said = {one.verdict for one in self.verdicts}
         if said - {"holds", OPEN}:
             return NOT_ALL_HOLD
@@ -128,15 +132,26 @@ def _verdicts(
     rows = read.query(
         path, "verdict", benchmark=benchmark, models=[], methods=list(methods), **asdict(thresholds)
     )
+    allowed = _allowed_checks(path, benchmark)
     return [
         Verdict(
             run_id=str(row.run_id), model=str(row.model), benchmark=benchmark,
             method=str(row.method), effect=_number(row.effect), low=_number(row.effect_low),
             high=_number(row.effect_high), n=int(row.n), groups=int(row.groups),
             utility=_number(row.utility), verdict=str(row.verdict),
+            allowed_checks=allowed.get(str(row.run_id), ()),
         )
         for row in rows.itertuples()
     ]  # fmt: skip
+
+
+def _allowed_checks(path: Path, benchmark: str) -> dict[str, tuple[str, ...]]:
+    """Run id -> checks that its model, or the base model that it is laid beside, failed."""
+    rows = read.query(path, "checks_of_runs", benchmark=benchmark, models=[], methods=[])
+    found: dict[str, set[str]] = {}
+    for row in rows[rows["allowed"].astype(bool)].itertuples():
+        found.setdefault(str(row.run_id), set()).add(str(row.check))
+    return {run_id: tuple(sorted(names)) for run_id, names in found.items()}
 
 
 def _number(value: Any) -> float | None:  # noqa: ANN401 - a cell of a data frame

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from engine import console
-from engine.commands.options import Database, Json, database_path
+from engine.commands.options import (
+    Allow,
+    Database,
+    Json,
+    TokenizerOption,
+    allowed_checks,
+    database_path,
+)
 from engine.specs import (
     Attention,
     DeviceMap,
@@ -101,6 +108,8 @@ def audit(  # noqa: PLR0917 - Typer reads its options from the signature
         bool,
         typer.Option("--trust-remote-code", help="Run Python files that come with the weights."),
     ] = False,
+    tokenizer: TokenizerOption = "agreed",
+    allow: Allow = None,
     as_json: Json = False,
 ) -> None:
     """Audit unlearned checkpoints: which tokens carry answers, does emphasis bring them back."""
@@ -114,6 +123,8 @@ def audit(  # noqa: PLR0917 - Typer reads its options from the signature
         device_map=device_map,
         quantization=quantization,
         trust_remote_code=trust_remote_code,
+        tokenizer=tokenizer,
+        allow=allowed_checks(allow),
         prompt=PromptSpec(style=prompt, system=system, arguments=_arguments(template or [])),
     )
     budget = None if disk_budget is None else bytes_of(disk_budget)
@@ -207,18 +218,30 @@ def _show(prepared: Audit, path: Path, *, as_json: bool) -> None:
         min_utility=MIN_UTILITY,
     )
     rows = rows[rows["run_id"].isin(list(prepared.sources))]
-    show_verdicts(rows, prepared.sources, as_json=as_json)
+    checks = read.query(
+        path, "checks_of_runs", benchmark=benchmark, models=[prepared.model], methods=[]
+    )
+    show_verdicts(rows, prepared.sources, checks[checks["allowed"].astype(bool)], as_json=as_json)
 
 
-def show_verdicts(rows: pd.DataFrame, sources: dict[str, str], *, as_json: bool) -> None:
+def show_verdicts(
+    rows: pd.DataFrame, sources: dict[str, str], allowed: pd.DataFrame, *, as_json: bool
+) -> None:
     """The verdict on each checkpoint, with its evidence; JSON has every column of the query.
 
     Args:
         rows: of the query `verdict`, of these runs.
         sources: name of the checkpoint of each run, by run id.
+        allowed: of the query `checks_of_runs`: those that models failed and were allowed to.
         as_json: print the rows instead.
     """
-    rows = rows.assign(checkpoint=rows["run_id"].map(sources))
+    by_run: dict[str, list[str]] = {}
+    for row in allowed.itertuples():
+        by_run.setdefault(str(row.run_id), []).append(f"{row.check} ({row.subject})")
+    rows = rows.assign(
+        checkpoint=rows["run_id"].map(sources),
+        allowed_checks=[", ".join(by_run.get(run_id, [])) for run_id in rows["run_id"]],
+    )
     if as_json:
         console.show_rows(rows, as_json=True)
         return
@@ -240,6 +263,9 @@ def show_verdicts(rows: pd.DataFrame, sources: dict[str, str], *, as_json: bool)
     )
     for number, row in enumerate(rows.itertuples(), 1):
         console.say(f"{number}  {row.checkpoint}{f': {row.evidence}' if row.evidence else ''}")
+    for row in allowed[allowed["subject"] == "measured"].itertuples():
+        of = sources.get(row.run_id, f"the model before unlearning ({row.run_id})")
+        console.say(f"!  {of} fails the check {row.check}, which was allowed: {row.note}")
     for name in sorted(sources[run_id] for run_id in sources.keys() - set(rows["run_id"])):
         console.say(f"-  {name}: no verdict: its run failed, or nothing of it can be judged")
 

@@ -19,6 +19,10 @@ def show(checked: Checked, *, as_json: bool) -> None:
     """Print the verdicts; runs without one on standard error."""
     for run in checked.unfinished:
         console.warn(f"unpact: not judged: {run}")
+    for one in checked.verdicts:
+        if one.allowed_checks:
+            said = ", ".join(one.allowed_checks)
+            console.warn(f"unpact: {one.run_id} {one.method}: failed and allowed: {said}")
     if as_json:
         console.show_json([asdict(one) for one in checked.verdicts])
         return

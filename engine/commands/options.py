@@ -5,15 +5,46 @@ from __future__ import annotations
 import os
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_args
 
 import typer
+
+from engine.specs import Allowable, TokenizerReading
 
 Database = Annotated[
     Path | None,
     typer.Option("--db", help="Results file. Default: UNPACT_DB, else results_db/unpact.duckdb."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+
+Allow = Annotated[
+    list[str] | None,
+    typer.Option("--allow", help="A check of `unpact doctor` that may fail; may be repeated."),
+]
+TokenizerOption = Annotated[
+    TokenizerReading,
+    typer.Option(
+        "--tokenizer",
+        help="auto: as AutoTokenizer reads; fast: as tokenizer.json says. Default: both must agree",
+    ),
+]
+
+
+class UnknownCheckError(ValueError):
+    """A check that does not exist, or that nobody may allow to fail."""
+
+
+def allowed_checks(names: list[str] | None) -> tuple[Allowable, ...]:
+    """The checks of `--allow`, sorted.
+
+    Raises:
+        UnknownCheckError: naming those that can be allowed.
+    """
+    known: tuple[Allowable, ...] = get_args(Allowable)
+    for name in names or ():
+        if name not in known:
+            raise UnknownCheckError(f"--allow {name}: only these can: {', '.join(known)}")
+    return tuple(one for one in sorted(known) if one in (names or ()))
 
 
 class NotInstalledError(RuntimeError):

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from engine import console
-from engine.commands.options import Database, Device, Json, TokensPerBatch, database_path
+from engine.commands.options import (
+    Allow,
+    Database,
+    Device,
+    Json,
+    TokensPerBatch,
+    allowed_checks,
+    database_path,
+)
 from engine.text.escapes import escaped
 
 if TYPE_CHECKING:
@@ -27,6 +35,7 @@ def probe(  # noqa: PLR0917 - Typer reads its options from the signature
     db: Database = None,
     device: Device = "auto",
     tokens_per_batch: TokensPerBatch = None,
+    allow: Allow = None,
     as_json: Json = False,
 ) -> None:
     """Ask one question and see which of its tokens carried the answer."""
@@ -36,7 +45,13 @@ def probe(  # noqa: PLR0917 - Typer reads its options from the signature
     models = [probing.find_model(name, database_path(db)) for name in (model, against) if name]
     where = devices.resolve(device)
     result = probing.probe(
-        models, prompt, answer, attribution, where, tokens_per_batch=tokens_per_batch
+        models,
+        prompt,
+        answer,
+        attribution,
+        where,
+        tokens_per_batch=tokens_per_batch,
+        allow=allowed_checks(allow),
     )
     show_probe(result, as_json=as_json)
 

@@ -9,6 +9,7 @@ from engine.commands.audit import audit
 from engine.commands.bench import bench
 from engine.commands.check import check
 from engine.commands.dashboard import dashboard
+from engine.commands.doctor import doctor
 from engine.commands.list_plugins import list_plugins
 from engine.commands.options import Version
 from engine.commands.plan import plan
@@ -28,6 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(audit)
+app.command()(doctor)
 app.command()(run)
 app.command()(plan)
 app.command()(select)

@@ -7,13 +7,16 @@ from typing import Annotated
 import typer
 
 from engine.commands.options import (
+    Allow,
     Cache,
     Database,
     Device,
     Json,
     PlanName,
     Settings,
+    TokenizerOption,
     Workers,
+    allowed_checks,
     database_path,
 )
 
@@ -28,6 +31,8 @@ def run(  # noqa: PLR0917 - Typer reads its options from the signature
     disk_budget: Annotated[
         str | None, typer.Option("--disk-budget", help="Of models fetched from a hub, like 20GB.")
     ] = None,
+    allow: Allow = None,
+    tokenizer: TokenizerOption = "agreed",
     as_json: Json = False,
 ) -> None:
     """Run what a plan asks for and the results file does not have yet."""
@@ -40,7 +45,7 @@ def run(  # noqa: PLR0917 - Typer reads its options from the signature
     from results_db import store
     from results_db.guard import only_study
 
-    read = reading.read(plan, settings or [])
+    read = reading.read(plan, settings or []).loaded_with(allowed_checks(allow), tokenizer)
     where = devices.resolve(device)
     count = workers or devices.default_workers(where)
     listener = progress.listener(read, quiet=as_json)

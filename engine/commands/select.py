@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from engine import console
-from engine.commands.options import Cache, Device, PlanName, Settings, Workers
+from engine.commands.options import (
+    Allow,
+    Cache,
+    Device,
+    PlanName,
+    Settings,
+    Workers,
+    allowed_checks,
+)
 
 if TYPE_CHECKING:
     from engine.study.select import Candidate, Measured
@@ -28,6 +36,7 @@ def select(  # noqa: PLR0917 - Typer reads its options from the signature
     device: Device = "auto",
     settings: Settings = None,
     workers: Workers = 0,
+    allow: Allow = None,
     table: Annotated[
         Path | None,
         typer.Option("--table", help="Write each candidate's best step there, as CSV."),
@@ -40,7 +49,7 @@ def select(  # noqa: PLR0917 - Typer reads its options from the signature
     from engine.study import cache
     from engine.study import select as selecting
 
-    read = reading.read(plan, settings or [])
+    read = reading.read(plan, settings or []).loaded_with(allowed_checks(allow), "agreed")
     where = devices.resolve(device)
     cells = some_cells(read, benchmarks or [], models or [])
     tried = selecting.candidates(

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from engine.commands.options import Database, Device, database_path
+from engine.commands.options import Allow, Database, Device, allowed_checks, database_path
 
 
 def serve(
@@ -20,11 +20,13 @@ def serve(
     token_file: Annotated[
         Path | None, typer.Option("--token-file", help="Where address and token are written.")
     ] = None,
+    allow: Allow = None,
     parent: Annotated[int | None, typer.Option("--parent", hidden=True)] = None,
 ) -> None:
     """Keep models loaded and answer the live page over loopback HTTP."""
     from engine.live import serve
     from engine.models import devices
 
-    models = serve.Models(database_path(db), tuple(folders or ()), devices.resolve(device))
+    where = devices.resolve(device)
+    models = serve.Models(database_path(db), tuple(folders or ()), where, allowed_checks(allow))
     serve.serve(models, port, token_file, parent)

@@ -10,10 +10,11 @@ from engine import plugins
 from engine.attribution import grades, key_tokens
 from engine.attribution.attribute import AttributedAnswer, AttributionMethod, TokenScores
 from engine.attribution.methods.integrated_gradients import BaselineError
+from engine.doctor.loading import load_examined
 from engine.inference.generation import generate
 from engine.inference.token_budget import default_tokens
+from engine.models import gguf
 from engine.models.lm import LM
-from engine.models.loading import load
 from engine.specs import GradedSpec, KeyTokenSpec
 from engine.text.prompts import Prompt, token_classes
 from results_db import read
@@ -108,12 +109,14 @@ def _formatted(scores: Sequence[float | None]) -> list[str]:
 
 
 def find_model(name: str, database: Path) -> ModelChoice:
-    """A folder with a model in it, or the saved weights of a run in the results file.
+    """A folder with a model in it, a GGUF file, or the saved weights of a run in the results file.
 
     Raises:
         ProbeError: if it is neither.
     """
     folder = Path(name)
+    if gguf.is_file(folder):
+        return ModelChoice(gguf.title(folder), folder)
     if (folder / "config.json").is_file():
         return ModelChoice(name, folder)
     known = []
@@ -124,7 +127,9 @@ def find_model(name: str, database: Path) -> ModelChoice:
             if row.run_id == name:
                 return ModelChoice(f"{row.model} {row.method}", Path(row.path))
     runs = f"; runs in {database}: {', '.join(known)}" if known else ""
-    raise ProbeError(f"--model {name!r}: no folder with a config.json, and no saved run{runs}")
+    raise ProbeError(
+        f"--model {name!r}: no folder with a config.json, no GGUF file, and no saved run{runs}"
+    )
 
 
 def probe(
@@ -135,6 +140,7 @@ def probe(
     device: str,
     *,
     tokens_per_batch: int | None = None,
+    allow: Sequence[str] = (),
 ) -> ProbeResult:
     """Load, then `ask`.
 
@@ -145,12 +151,18 @@ def probe(
         method_name: an attribution method.
         device: a torch device.
         tokens_per_batch: see `ask`.
+        allow: checks that a model may fail; see `load_examined`.
 
     Raises:
-        ModelLoadError: if a folder cannot be loaded; and what `ask` raises.
+        ModelLoadError: if a folder cannot be loaded, or a number would be wrong.
+        And what `ask` raises.
     """
     plugins.load("attribution_methods", method_name)  # a wrong name is said before models load
-    loaded = [LoadedModel(model.name, load(model.folder, device)) for model in models]
+    asked = [(question, answer)] if answer else []
+    loaded = [
+        LoadedModel(model.name, load_examined(model.folder, device, asked, allow).lm)
+        for model in models
+    ]
     return ask(loaded, question, answer, method_name, tokens_per_batch=tokens_per_batch)
 
 

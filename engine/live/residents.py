@@ -10,8 +10,9 @@ from pathlib import Path
 
 import torch
 
+from engine.doctor.loading import load_examined
 from engine.live.probe import LoadedModel, ModelChoice
-from engine.models.loading import load
+from engine.models import gguf
 from results_db import read
 
 CAPACITY = 4  # base, unlearned, retain, and the unlearned one before
@@ -28,6 +29,7 @@ class Models:
     database: Path
     folders: tuple[str, ...]  # offered beside the runs of the file
     device: str
+    allow: tuple[str, ...] = ()  # checks that a model may fail
 
     def find(self, names: Sequence[str]) -> list[ModelChoice]:
         """Saved runs of the results file by their ids, or folders as they were offered.
@@ -35,7 +37,7 @@ class Models:
         Raises:
             UnknownModelError: for any other name, a path of an existing model included.
         """
-        known = {folder: ModelChoice(folder, Path(folder)) for folder in self.folders}
+        known = {folder: ModelChoice(_name(folder), Path(folder)) for folder in self.folders}
         if self.database.is_file():
             for row in read.query(self.database, "saved_models").itertuples():
                 known[row.run_id] = ModelChoice(f"{row.model} {row.method}", Path(row.path))
@@ -63,7 +65,7 @@ class Residents:
 
         Raises:
             UnknownModelError: before anything is loaded.
-            ModelLoadError: if a folder does not hold a model.
+            ModelLoadError: if a folder does not hold a model, or one that fails a check.
         """
         return [self._get(choice) for choice in self.models.find(names)]
 
@@ -80,14 +82,22 @@ class Residents:
             while len(self._loaded) >= self._capacity:
                 self._loaded.popitem(last=False)
                 _free()
-            self._loaded[key] = LoadedModel(choice.name, load(choice.folder, self.models.device))
+            examined = load_examined(choice.folder, self.models.device, (), self.models.allow)
+            self._loaded[key] = LoadedModel(choice.name, examined.lm)
         self._loaded.move_to_end(key)
         return self._loaded[key]
 
 
+def _name(folder: str) -> str:
+    """As pages call it: a GGUF file by the title that says how it was rounded."""
+    path = Path(folder)
+    return gguf.title(path) if gguf.is_file(path) else folder
+
+
 def _changed(folder: Path) -> int:
-    """When a file of the folder was last changed, in ns; 0 without any."""
-    return max((file.stat().st_mtime_ns for file in folder.glob("*")), default=0)
+    """When a file of the folder, or a GGUF file, was last changed, in ns; 0 without any."""
+    files = [folder] if folder.is_file() else folder.glob("*")
+    return max((file.stat().st_mtime_ns for file in files), default=0)
 
 
 def _free() -> None:

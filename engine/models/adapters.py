@@ -25,6 +25,8 @@ NAME = "default"  # peft's name of the one adapter that a layer has
 def attach(model: PreTrainedModel, rank: int, alpha: float, targets: str, seed: int) -> None:
     """Freeze the weights and add trainable low-rank ones; the model's output stays as it was.
 
+    Tied output and input embeddings are untied if one of them has an adapter; see `untie`.
+
     Args:
         model: changed in place.
         rank: of each adapter, > 0.
@@ -39,6 +41,7 @@ def attach(model: PreTrainedModel, rank: int, alpha: float, targets: str, seed: 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         inject_adapter_in_model(config, model)
+    untie(model)
 
 
 def layers(model: PreTrainedModel) -> Iterator[tuple[str, Any]]:
@@ -67,27 +70,83 @@ def switched_off(model: PreTrainedModel) -> Iterator[None]:
 
 
 @torch.no_grad()
-def weights(model: PreTrainedModel) -> dict[str, Tensor]:
-    """The model's weights by the names it has without adapters, these added in."""
+def weights(model: PreTrainedModel, dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
+    """The model's weights by the names it has without adapters, these added in.
+
+    Args:
+        model: stays as it is.
+        dtype: of the sum, which is rounded once to that of the weight.
+    """
     plain = {
         name.replace(".base_layer.", "."): weight
         for name, weight in model.state_dict().items()
         if ".lora_" not in name
     }
     for name, layer in layers(model):
-        weight = plain[f"{name}.weight"]
-        plain[f"{name}.weight"] = weight + layer.get_delta_weight(NAME).to(weight.dtype)
+        plain[f"{name}.weight"] = _folded(layer, dtype)
     return plain
 
 
 @torch.no_grad()
-def fold(model: PreTrainedModel) -> None:
-    """Add the adapters to the weights, in place, and take them off; all weights can be trained."""
+def fold(model: PreTrainedModel, dtype: torch.dtype = torch.float32) -> None:
+    """Add the adapters to the weights, in place, and take them off; all weights can be trained.
+
+    Args:
+        model: changed in place; each weight keeps its number type.
+        dtype: of the sum, which is rounded once to that of the weight.
+    """
     for name, layer in list(layers(model)):
-        layer.base_layer.weight.add_(layer.get_delta_weight(NAME).to(layer.base_layer.weight.dtype))
+        layer.base_layer.weight.copy_(_folded(layer, dtype))
         parent, _, child = name.rpartition(".")
         setattr(model.get_submodule(parent), child, layer.base_layer)
     model.requires_grad_(True)
+
+
+def _folded(layer: Any, dtype: torch.dtype) -> Tensor:  # noqa: ANN401 - a layer of peft
+    """W + (alpha / rank) B A, rounded to the type of W; transposed as the layer keeps its weight.
+
+    Not by peft's get_delta_weight, which rounds the product to the adapter's type first.
+    """
+    weight: Tensor = layer.base_layer.weight
+    if NAME in layer.lora_embedding_A:
+        down, up, transposed = layer.lora_embedding_A[NAME], layer.lora_embedding_B[NAME], True
+    else:
+        down, up = layer.lora_A[NAME].weight, layer.lora_B[NAME].weight
+        transposed = bool(layer.fan_in_fan_out)
+    product = up.to(dtype) @ down.to(dtype) * layer.scaling[NAME]
+    total = weight.to(dtype) + (product.T if transposed else product)
+    return total.to(weight.dtype)
+
+
+def untie(model: PreTrainedModel) -> bool:
+    """Give the output layer weights of its own if an adapter changes what it shares.
+
+    An adapter on one of two tied layers changes the output of that one. Folded into the weight
+    that both share it would change the other as well, and adapters on both would be added twice.
+
+    Args:
+        model: with its adapters, changed in place.
+
+    Returns:
+        Whether the weights were shared and now are not.
+    """
+    ends = (model.get_output_embeddings(), model.get_input_embeddings())
+    bare = [getattr(end, "base_layer", end) for end in ends]
+    shared = getattr(bare[0], "weight", None)
+    is_adapted = any(end is not one for end, one in zip(ends, bare, strict=True))
+    if shared is None or shared is not getattr(bare[1], "weight", None) or not is_adapted:
+        return False
+    own = torch.nn.Parameter(shared.detach().clone(), requires_grad=shared.requires_grad)
+    bare[0].weight = own
+    forget_tie(model)
+    return True
+
+
+def forget_tie(model: PreTrainedModel) -> None:
+    """Take the tie of output and input embeddings out of the configuration."""
+    for config in (model.config, model.config.get_text_config()):
+        config.tie_word_embeddings = False
+    model.all_tied_weights_keys = {}
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,13 @@ CONVERT = (
 )
 
 
+POINTER = b"version https://git-lfs"  # what git-lfs leaves where a file was not fetched
+VIRTUAL_TOKENS = (
+    "PROMPT_TUNING", "MULTITASK_PROMPT_TUNING", "P_TUNING", "PREFIX_TUNING", "ADAPTION_PROMPT",
+    "CPT", "CARTRIDGE",
+)  # fmt: skip
+
+
 class UnusableCheckpointError(ModelLoadError):
     """A checkpoint that is not complete, or not as it says."""
 
@@ -59,6 +66,11 @@ def wanted(names: Iterable[str], where: str, *, trust_remote_code: bool) -> list
     """
     there = set(names)
     if not {"config.json", ADAPTER} & there:
+        quantized = sorted(name for name in there if name.endswith(".gguf"))
+        if quantized:
+            raise UnusableCheckpointError(
+                f"{where}: holds GGUF files ({quantized[0]}); give the file itself, from a folder"
+            )
         raise UnusableCheckpointError(f"{where}: no config.json there, so no model to load")
     weights = _weights(there)
     if not weights:
@@ -95,11 +107,15 @@ def check(folder: Path, where: str, *, trust_remote_code: bool) -> None:
     for file in _shards(folder, where):
         if not (folder / file).is_file():
             raise UnusableCheckpointError(f"{where}: {file} is missing, which {INDEX} names")
+    for path in sorted(folder.glob("*.safetensors")):
+        check_fetched(path, where)
 
 
 def check_safe(folder: Path, where: str, *, trust_remote_code: bool) -> None:
     """The same before the weights are there: enough to know that they may be fetched."""
     _check_links(folder, where)
+    for name in SMALL:
+        check_fetched(folder / name, where)
     for file in _shards(folder, where):
         _check_shard(file, where)
     if not trust_remote_code:
@@ -109,6 +125,27 @@ def check_safe(folder: Path, where: str, *, trust_remote_code: bool) -> None:
         raise RefusedCheckpointError(
             f"{where}: {ADAPTER} names Python modules to import (megatron_core); "
             "refused: fold such an adapter into its base model first"
+        )
+    if (kind := str(adapter.get("peft_type"))) in VIRTUAL_TOKENS:
+        raise UnusableCheckpointError(
+            f"{where}: is an adapter of type {kind}, which puts virtual tokens before a prompt or "
+            "into its cache: no weights hold it, so it cannot be folded and is not measured"
+        )
+
+
+def check_fetched(path: Path, where: str) -> None:
+    """Refuse what git-lfs left where a file was not fetched.
+
+    Raises:
+        UnusableCheckpointError: naming the file.
+    """
+    if not path.is_file():
+        return
+    with path.open("rb") as file:
+        is_pointer = file.read(len(POINTER)) == POINTER
+    if is_pointer:
+        raise UnusableCheckpointError(
+            f"{where}: {path.name} is a git-lfs pointer, not the file; run git lfs pull there"
         )
 
 
@@ -174,21 +211,29 @@ def table(path: Path, where: str) -> dict[str, Any]:
 
 
 def content_hash(folders: Iterable[Path]) -> str:
-    """SHA-256 over names and bytes of the files that are read, 16 hex digits."""
+    """SHA-256 over names and bytes of the files that are read, 16 hex digits.
+
+    Args:
+        folders: of models and adapters; a GGUF file stands for itself, without its name.
+    """
     digest = hashlib.sha256()
     for folder in folders:
-        names = [path.name for path in folder.iterdir() if path.is_file()]
-        for name in wanted(names, str(folder), trust_remote_code=True):
-            digest.update(f"{name}\0{(folder / name).stat().st_size}\0".encode())
-            with (folder / name).open("rb") as file:
+        for path in read_files(folder):
+            name = path.name if folder.is_dir() else path.suffix  # however one file is called
+            digest.update(f"{name}\0{path.stat().st_size}\0".encode())
+            with path.open("rb") as file:
                 digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()[:16]
 
 
+def read_files(folder: Path) -> list[Path]:
+    """The files of a model that are read, sorted; a GGUF file is all of its model."""
+    if not folder.is_dir():
+        return [folder]
+    names = [path.name for path in folder.iterdir() if path.is_file()]
+    return [folder / name for name in wanted(names, str(folder), trust_remote_code=True)]
+
+
 def size(folder: Path) -> int:
     """Bytes of the files that are read."""
-    names = [path.name for path in folder.iterdir() if path.is_file()]
-    return sum(
-        (folder / name).stat().st_size
-        for name in wanted(names, str(folder), trust_remote_code=True)
-    )
+    return sum(path.stat().st_size for path in read_files(folder))

@@ -6,15 +6,14 @@ loads the model as the plan asked, so that a run, a probe and the live page all 
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from engine.models import adapter_loading, gguf, hub, weights
 from engine.models import checkpoint_files as files
-from engine.models import hub
 from engine.models.checkpoint_files import UnusableCheckpointError
 from engine.models.hub import Progress, Repository
 from engine.models.lm import FORMAT_FILE, LM, NOTE_FILE, quieten
@@ -25,7 +24,7 @@ from engine.text.prompts import PromptFormat
 from results_db.records import ModelSource
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+    from transformers import PreTrainedTokenizerFast
 
 PLAIN = PromptFormat(prefix="Question: ", suffix="\nAnswer:", answer_prefix=" ")
 INSTRUCTION = PromptFormat(prefix="[INST] ", suffix=" [/INST]", answer_prefix=" ")
@@ -45,18 +44,21 @@ class Place:
 
     source: str
     repository: Repository | None  # None for a local folder
-    folder: Path | None
+    folder: Path | None  # or a GGUF file
 
     @property
     def files(self) -> dict[str, int]:
         """Names and sizes, in bytes."""
         if self.repository is not None:
             return self.repository.files
-        return {
-            path.name: path.stat().st_size
-            for path in Path(str(self.folder)).iterdir()
-            if path.is_file()
-        }
+        folder = Path(str(self.folder))
+        paths = [folder] if folder.is_file() else folder.iterdir()
+        return {path.name: path.stat().st_size for path in paths if path.is_file()}
+
+    @property
+    def is_gguf(self) -> bool:
+        """Whether it is one GGUF file."""
+        return self.folder is not None and gguf.is_file(self.folder)
 
     @property
     def commit(self) -> str | None:
@@ -89,12 +91,15 @@ def places(spec: CheckpointSpec) -> list[Place]:
 
 
 def place(source: str, revision: str | None) -> Place:
-    """A local folder where there is one of that name, else the repository; see `places`."""
+    """A local folder or GGUF file of that name, else the repository; see `places`."""
     folder = Path(source).expanduser()
-    if folder.is_dir():
+    if folder.is_dir() or gguf.is_file(folder):
         if revision is not None:
-            raise UnusableCheckpointError(f"{source}: is a folder, which has no @{revision}")
+            kind = "folder" if folder.is_dir() else "file"
+            raise UnusableCheckpointError(f"{source}: is a {kind}, which has no @{revision}")
         return Place(source, None, folder.resolve())
+    if folder.suffix == gguf.SUFFIX:
+        raise UnusableCheckpointError(f"{source}: no such file")
     if not hub.is_repository(source):
         raise UnusableCheckpointError(
             f"{source}: no such folder, and no name of a repository (owner/name)"
@@ -151,6 +156,9 @@ def fetch(spec: CheckpointSpec, loading: LoadingSpec, folder: Path, progress: Pr
 
 
 def _fetched(found: Place, loading: LoadingSpec, progress: Progress) -> Part:
+    if found.is_gguf:
+        _check_gguf(found)
+        return Part(str(found.folder), None)
     trust = loading.trust_remote_code
     names = files.wanted(found.files, found.source, trust_remote_code=trust)
     folder = found.folder
@@ -160,6 +168,13 @@ def _fetched(found: Place, loading: LoadingSpec, progress: Progress) -> Part:
         folder = hub.download(found.repository, names, progress)
     files.check(Path(str(folder)), found.source, trust_remote_code=trust)
     return Part(str(folder), found.commit)
+
+
+def _check_gguf(found: Place) -> Path:
+    """The small files of a GGUF file, which is refused unless it can be read right."""
+    path = Path(str(found.folder))
+    files.check_fetched(path, found.source)
+    return gguf.small_files(path)
 
 
 def read_note(folder: Path) -> Note:
@@ -174,7 +189,7 @@ def is_here(folder: Path) -> bool:
     if not (folder / NOTE_FILE).is_file():
         return False
     note = read_note(folder)
-    return all(Path(part.folder).is_dir() for part in (note.model, note.adapter) if part)
+    return all(Path(part.folder).exists() for part in (note.model, note.adapter) if part)
 
 
 def load(folder: Path, device: str) -> LM:
@@ -185,74 +200,60 @@ def load(folder: Path, device: str) -> LM:
         PromptError: if it cannot be asked as the plan wants.
     """
     note = read_note(folder)
-    loading, source = LoadingSpec(**note.loading), note.spec["source"]
+    source = note.spec["source"]
     for part in (note.model, note.adapter):
-        if part is not None and not Path(part.folder).is_dir():
+        if part is not None and not Path(part.folder).exists():
             raise UnusableCheckpointError(
                 f"{source}: {part.folder} is gone (deleted, or evicted for the disk budget); the "
                 "command that made this run fetches it again"
             )
+    return load_noted(note, device)
+
+
+def load_noted(note: Note, device: str) -> LM:
+    """The model of a note, checked as if it had not been when it was fetched; see `load`."""
+    loading, source = LoadingSpec(**note.loading), note.spec["source"]
+    base = Path(note.model.folder)
+    adapter = None if note.adapter is None else Path(note.adapter.folder)
+    for folder in (base, adapter):
+        if folder is not None and folder.is_dir():
+            _check_folder(folder, source, trust_remote_code=loading.trust_remote_code)
     quieten()
     try:
-        model = _model(Path(note.model.folder), loading, device)
-        if note.adapter is not None:
-            model = _with_adapter(model, Path(note.adapter.folder))
-        tokenizer = _tokenizer(Path(note.model.folder), loading)
+        kind = gguf if gguf.is_file(base) else weights
+        model, report = kind.load(base, source, loading, device)
+        if adapter is not None:
+            model, report = adapter_loading.fold(model, report, adapter, (source, base))
+        small = gguf.small_files(base) if gguf.is_file(base) else base
+        tokenizer = _tokenizer(small, loading)
     except ModelLoadError:
         raise
     except Exception as error:  # safetensors, tokenizers and peft raise types of their own
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UnusableCheckpointError(f"{source}: cannot be loaded as a model: {reason}") from error
-    return LM(model.eval(), tokenizer, prompt_format(tokenizer, loading.prompt, note, source))
+    asked = prompt_format(tokenizer, loading.prompt, note, source)
+    return LM(model.eval(), tokenizer, asked, report)
 
 
-def _model(folder: Path, loading: LoadingSpec, device: str) -> PreTrainedModel:
-    from transformers import AutoModelForCausalLM
-
-    chosen: dict[str, Any] = {}
-    if loading.attention != "auto":
-        chosen["attn_implementation"] = loading.attention
-    if loading.device_map != "none":
-        chosen["device_map"] = loading.device_map
-    if loading.quantization != "none":
-        chosen["quantization_config"] = _quantization(loading.quantization)
-        chosen.setdefault("device_map", {"": device})
-    model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
-        folder,
-        local_files_only=True,
-        use_safetensors=True,
-        trust_remote_code=loading.trust_remote_code,
-        dtype=loading.dtype,
-        **chosen,
-    )
-    return model if "device_map" in chosen else model.to(device)
+def _check_folder(folder: Path, source: str, *, trust_remote_code: bool) -> None:
+    """Refuse what must not be loaded, by the one policy of audits, runs, probes and hosts."""
+    names = [path.name for path in folder.iterdir() if path.is_file()]
+    files.wanted(names, source, trust_remote_code=trust_remote_code)
+    files.check(folder, source, trust_remote_code=trust_remote_code)
 
 
-def _quantization(kind: str) -> Any:  # noqa: ANN401 - transformers' own, imported late
-    from transformers import BitsAndBytesConfig
+def load_plain(path: Path, device: str) -> LM:
+    """The model of a folder or GGUF file that nobody noted, by the same checks.
 
-    if importlib.util.find_spec("bitsandbytes") is None:
-        raise UnusableCheckpointError(
-            f"quantization {kind} needs the package bitsandbytes: pip install bitsandbytes"
-        )
-    if kind == "int8":
-        return BitsAndBytesConfig(load_in_8bit=True)
-    return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4")
-
-
-def _with_adapter(model: PreTrainedModel, folder: Path) -> PreTrainedModel:
-    """The model with a PEFT adapter folded into its weights."""
-    from peft import PeftModel
-
-    if getattr(model, "is_quantized", False):
-        raise UnusableCheckpointError(
-            f"{folder}: an adapter is folded into the weights, which quantized ones do not allow; "
-            "load them in bfloat16"
-        )
-    folded: PreTrainedModel = PeftModel.from_pretrained(
-        model, str(folder), local_files_only=True
-    ).merge_and_unload()
-    return folded
+    Raises:
+        ModelLoadError, PromptError: see `load`.
+    """
+    spec = CheckpointSpec(source=str(path))
+    loading = LoadingSpec().model_dump(mode="json")
+    note = Note(spec.model_dump(mode="json"), loading, Part(str(path), None), None, "")
+    if gguf.is_file(path):
+        files.check_fetched(path, str(path))
+    return load_noted(note, device)
 
 
 def _tokenizer(folder: Path, loading: LoadingSpec) -> PreTrainedTokenizerFast:
@@ -260,9 +261,9 @@ def _tokenizer(folder: Path, loading: LoadingSpec) -> PreTrainedTokenizerFast:
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
     own = files.table(folder / "tokenizer_config.json", str(folder)).get("auto_map")
-    if own and loading.trust_remote_code:
+    if (own and loading.trust_remote_code) or loading.tokenizer == "auto":
         remote = AutoTokenizer.from_pretrained(
-            folder, local_files_only=True, trust_remote_code=True
+            folder, local_files_only=True, trust_remote_code=loading.trust_remote_code
         )
         if not remote.is_fast:
             raise UnusableCheckpointError(
@@ -365,6 +366,8 @@ def pinned(spec: CheckpointSpec, found: list[Place]) -> CheckpointSpec:
 def small_files(found: Place, loading: LoadingSpec) -> Path:
     """A folder with at least the files that say what a model is, checked; its weights may lack."""
     trust = loading.trust_remote_code
+    if found.is_gguf:
+        return _check_gguf(found)
     names = files.wanted(found.files, found.source, trust_remote_code=trust)
     if found.repository is None:
         folder = Path(str(found.folder))

@@ -8,6 +8,7 @@ differs is named; nothing is aligned by guessing.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,14 @@ SHAPES = (
 READ = ("normalizer", "pre_tokenizer", "added_tokens", "model")  # parts that decide on token ids
 
 
+PROBES = (  # what questions and answers are like, in scripts and signs
+    "In which town was Anna Bellweather born in 1987?",
+    " 1. Born 12/03/1999 (aged 25), she'd written 1,234.50 pages – “all” of them.",
+    "Où est né Émile Zola? 東京はどこですか。 Где родился Чехов? أين وُلد؟ 🙂",
+    "def f(x):\n    return x ** 2\t# twice\n\n  two  spaces ",
+    "[INST] Question: Who is it? [/INST] Answer: None of us. <b>No</b>",
+)
+
 HINT = "; tokenizers and templates may differ with --unit word"
 
 
@@ -41,7 +50,7 @@ class IncomparableModelsError(ValueError):
 class Nature:
     """What must be equal in models that are compared, as their small files say it."""
 
-    tokenizer: dict[str, Any]
+    tokenizer: dict[str, Any]  # as the installed library writes it, whichever version saved it
     special: dict[str, str]
     template: str
     saved_format: dict[str, Any]
@@ -60,11 +69,43 @@ class Nature:
         if loading.dtype == "auto" and self.dtype != other.dtype:
             found.append(f"dtype ({self.dtype} and {other.dtype}; --dtype loads both alike)")
         # a vocabulary is as large as its tokenizer says
-        ignored = {"vocab_size"} if unit == "word" else set()
+        alike = unit == "word" or self.reads_alike(other)
+        ignored = {"vocab_size"} if alike else set()
         return [
             *found,
             *_unequal("shape", _less(self.shapes, ignored), _less(other.shapes, ignored)),
         ]
+
+    def reads_alike(self, other: Nature, texts: Sequence[str] = ()) -> bool:
+        """Whether both tokenizers do the same: rules, vocabulary, and ids of texts.
+
+        A token that one of them has on top, such as an added [PAD], makes no difference as long
+        as no text holds it.
+
+        Args:
+            other: what this one is compared with.
+            texts: to encode with both, such as the questions that are asked; beside the fixed ones
+                and both templates.
+        """
+        parts = ("normalizer", "pre_tokenizer", "model")
+        if any(self.tokenizer.get(part) != other.tokenizer.get(part) for part in parts):
+            return False
+        mine, others = self._added(), other._added()
+        if any(mine[key] != others[key] for key in mine.keys() & others.keys()):
+            return False
+        if any(one["content"].strip() == "" for one in (*mine.values(), *others.values())):
+            return mine == others  # white space, which any text holds
+        probed = (*PROBES, self.template, other.template, *texts)
+        alone = {
+            one["content"]
+            for key, one in (mine | others).items()
+            if key in mine.keys() ^ others.keys()
+        }
+        return not any(token in text for token in alone for text in probed)
+
+    def _added(self) -> dict[str, dict[str, Any]]:
+        """Added tokens by their text."""
+        return {one["content"]: one for one in self.tokenizer.get("added_tokens") or ()}
 
     def _read_otherwise(self, other: Nature, loading: LoadingSpec) -> list[str]:
         """What makes other tokens of one question, or puts other text around it."""
@@ -74,6 +115,8 @@ class Nature:
             for part in READ
             if self.tokenizer.get(part) != other.tokenizer.get(part)
         ]
+        if found and self.reads_alike(other):
+            found = []
         found += _unequal("special token", self.special, other.special)
         if loading.prompt.style in ("auto", "chat") and self.template != other.template:
             found.append("chat template")
@@ -114,17 +157,37 @@ def nature(folder: Path, where: str) -> Nature:
             f"{where}: no tokenizer.json there; AutoTokenizer.from_pretrained(SOURCE)"
             ".save_pretrained(FOLDER) writes one"
         )
+    normalised = _as_saved_today(tokenizer, where)
     settings = files.table(folder / "tokenizer_config.json", where)
     tokens = ("bos_token", "eos_token")
     special: dict[str, str] = {key: _text(settings[key]) for key in tokens if key in settings}
     return Nature(
-        tokenizer={part: tokenizer.get(part) for part in READ},
+        tokenizer={part: normalised.get(part) for part in READ},
         special=special,
         template=template(folder, where),
         saved_format=files.table(folder / FORMAT_FILE, where),
         dtype=str(config.get("dtype", config.get("torch_dtype", "float32"))),
         shapes={key: config[key] for key in SHAPES if key in config},
     )
+
+
+def _as_saved_today(tokenizer: dict[str, Any], where: str) -> dict[str, Any]:
+    """A tokenizer as the installed library writes it: merges as pairs, defaults spelled out.
+
+    Before tokenizers 0.20 merges were "a b"; since then they are ["a", "b"].
+
+    Raises:
+        ModelLoadError: for one that the library cannot read.
+    """
+    from tokenizers import Tokenizer
+
+    try:
+        found = Tokenizer.from_str(json.dumps(tokenizer))
+    except Exception as error:  # the library raises Exception itself
+        reason = str(error).splitlines()[0]
+        raise ModelLoadError(f"{where}: tokenizer.json cannot be read: {reason}") from error
+    table: dict[str, Any] = json.loads(found.to_str())
+    return table
 
 
 def template(folder: Path, where: str) -> str:

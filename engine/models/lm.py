@@ -19,6 +19,8 @@ if TYPE_CHECKING:  # importing transformers takes seconds; commands that load no
     from torch import Tensor
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
+    from engine.models.load_report import LoadReport
+
 FORMAT_FILE = "prompt_format.json"
 NOTE_FILE = "checkpoint.json"  # in a folder of the cache, about a model that was made elsewhere
 
@@ -30,6 +32,7 @@ class LM:
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerFast
     prompt_format: PromptFormat
+    report: LoadReport | None = None  # of loading; None for a model made in memory
 
     @property
     def device(self) -> torch.device:
@@ -69,7 +72,7 @@ class LM:
 
     def clone(self) -> LM:
         """The same weights in a second model; tokenizer and format are shared."""
-        return LM(copy.deepcopy(self.model), self.tokenizer, self.prompt_format)
+        return LM(copy.deepcopy(self.model), self.tokenizer, self.prompt_format, self.report)
 
 
 def save(lm: LM, folder: Path, weights: dict[str, Tensor] | None = None) -> None:

@@ -1,20 +1,10 @@
-"""Load a model, its tokenizer and its prompt format from a folder."""
+"""Load a model, its tokenizer and its prompt format from a folder or a GGUF file."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from engine.models.lm import FORMAT_FILE, LM, NOTE_FILE
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerFast
-
-import json
-
-from engine.models.lm import quieten
-from engine.text import prompts
-from engine.text.prompts import PromptFormat
+from engine.models.lm import LM, NOTE_FILE
 
 
 class ModelLoadError(OSError):
@@ -22,37 +12,19 @@ class ModelLoadError(OSError):
 
 
 def load(folder: Path, device: str = "cpu") -> LM:
-    """Load a folder written by `save`, or another model's; a chat model is asked by its template.
+    """Load a folder written by `save`, another model's, or a GGUF file; see checkpoints.py.
 
-    A folder that notes a checkpoint from elsewhere gives that one, see checkpoints.py.
+    A folder that notes a checkpoint from elsewhere gives that one. All are loaded by one policy:
+    no pickles, no code, no link out of the folder, every weight from its files.
 
     Raises:
         PromptError: if a chat template cannot be used.
         ModelLoadError: if the folder is missing or does not hold a model; never asks a hub.
     """
+    from engine.models import checkpoints, gguf
+
     if (folder / NOTE_FILE).is_file():
-        from engine.models import checkpoints
-
         return checkpoints.load(folder, device)
-    if not (folder / "config.json").is_file():
+    if not gguf.is_file(folder) and not (folder / "config.json").is_file():
         raise ModelLoadError(f"{folder}: no config.json there, so no model to load")
-    from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
-
-    quieten()
-    try:
-        model = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True)
-        # not AutoTokenizer: on a Qwen2 folder it would put in another pre-tokenizer
-        tokenizer = PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
-    except Exception as error:  # safetensors and tokenizers raise types of their own
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ModelLoadError(f"{folder}: cannot be loaded as a model: {reason}") from error
-    return LM(model.to(device).eval(), tokenizer, _read_format(folder, tokenizer))
-
-
-def _read_format(folder: Path, tokenizer: PreTrainedTokenizerFast) -> PromptFormat:
-    """Our own file, else the tokenizer's chat template, else plain words."""
-    path = folder / FORMAT_FILE
-    if path.is_file():
-        return PromptFormat(**json.loads(path.read_text(encoding="utf-8")))
-    plain = PromptFormat(prefix="Question: ", suffix="\nAnswer:", answer_prefix=" ")
-    return prompts.chat_format(tokenizer) or plain
+    return checkpoints.load_plain(folder, device)

@@ -10,6 +10,7 @@ from pydantic import Field
 from engine import plugins
 from engine.plans.settings import swept
 from engine.specs import (
+    Allowable,
     AnyModel,
     ChosenSettings,
     ExistingModel,
@@ -17,6 +18,7 @@ from engine.specs import (
     ProbeSpec,
     RunSpec,
     Strict,
+    TokenizerReading,
 )
 from results_db.records import PlannedRun
 
@@ -36,6 +38,24 @@ class Plan(Strict):
     chosen: tuple[ChosenSettings, ...] = ()  # of two that concern a run, the later one holds
     probe: ProbeSpec = ProbeSpec()
     save_every: int = Field(100, gt=0)  # steps; a killed run goes on from its last saved state
+
+    def loaded_with(self, allow: Sequence[Allowable], tokenizer: TokenizerReading) -> Plan:
+        """The plan, whose models made elsewhere may also fail these checks.
+
+        Args:
+            allow: names of checks.
+            tokenizer: how tokenizers are read; agreed: as the plan says.
+        """
+        models = dict(self.models)
+        for name, model in self.models.items():
+            if not isinstance(model, ExistingModel):
+                continue
+            changed: dict[str, Any] = {"allow": tuple(sorted({*model.loading.allow, *allow}))}
+            if tokenizer != "agreed":
+                changed["tokenizer"] = tokenizer
+            loading = model.loading.model_copy(update=changed)
+            models[name] = model.model_copy(update={"loading": loading})
+        return self.model_copy(update={"models": models})
 
     def cells(self) -> list[tuple[str, str]]:
         """Every pair of benchmark and model that is studied, benchmark by benchmark."""

@@ -226,12 +226,16 @@ def measured_rate(plan: Plan, seconds: dict[str, float]) -> float | None:
 
 def _existing(model: ExistingModel) -> tuple[int, int, int]:
     """Parameters, bytes of the base's weights, bytes to fetch for all of its checkpoints."""
-    from engine.models import checkpoint_files, checkpoints, compatibility
+    from engine.models import checkpoint_files, checkpoints, compatibility, gguf
 
     every = [model.base, *([model.retain] if model.retain else [])]
     every += [one.checkpoint for one in model.unlearned]
     parts = {p.source + str(p.commit): p for spec in every for p in checkpoints.places(spec)}
     base = checkpoints.places(model.base)[0]
+    if base.is_gguf:
+        path = Path(str(base.folder))
+        size = sum(base.files.values())
+        return gguf.parameters(path), size, 0
     names = checkpoint_files.wanted(base.files, base.source, trust_remote_code=True)
     size = sum(base.files[name] for name in names if name.endswith(".safetensors"))
     stored = compatibility.nature(checkpoints.small_files(base, model.loading), base.source).dtype

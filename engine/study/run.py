@@ -11,6 +11,7 @@ from pathlib import Path
 from torch import Tensor
 
 from engine import plugins
+from engine.doctor.loading import load_examined
 from engine.inference.logprobs import NonFiniteLogitsError
 from engine.models import adapters, checkpoints
 from engine.models.lm import save, weight_hash
@@ -33,6 +34,7 @@ from engine.unlearning.training_state import TrainingState
 from results_db.records import (
     Axis,
     Checkpoint,
+    ModelCheck,
     Run,
     RunResult,
     Stage,
@@ -89,7 +91,9 @@ class _Execution:
         self.job, self.spec, self.device = job, job.spec, device
         self.benchmark = cache.benchmark(self.spec.benchmark)
         self.step = 0
-        self.lm = load(job.folder, device)
+        asked = self.benchmark.questions("forget", "retain", "general")
+        examined = load_examined(job.folder, device, [(one.prompt, one.answer) for one in asked])
+        self.lm, self.checks = examined.lm, examined.checks
         self.base_weights = self.weights_before()
         known = (job.base_run_id, job.base_scores)
         self.measurement = Measurement(self.spec, self.lm, self.benchmark, known, report)
@@ -228,6 +232,19 @@ class _Execution:
             weight_change=self.weight_change(changed),
         )
 
+    def model_checks(self) -> Iterator[ModelCheck]:
+        """What the doctor found of the model that is measured."""
+        for one in self.checks:
+            yield ModelCheck(
+                self.spec.run_id,
+                "measured",
+                one.name,
+                passed=bool(one.passed),
+                allowed=one.allowed,
+                figure=one.figure,
+                note=one.note,
+            )
+
     def trained(self) -> dict[str, float]:
         """Wall time of the training of the model that this run is about; not in the run's own."""
         stage = TRAINED.get(self.spec.method)
@@ -291,6 +308,7 @@ class _Execution:
             tuple(rows.text_classes),
             tuple(rows.recovery_strategies),
             sources=() if source is None else (source,),
+            checks=tuple(self.model_checks()),
         )
 
 

@@ -119,11 +119,12 @@ def measure_all(tried: Sequence[Candidate], workers: int, device: str) -> Iterat
 
 def _measure(candidate: Candidate, device: str) -> list[Measured]:
     """Unlearn, and ask forget (and, if it is low enough, retain) every few steps."""
-    from engine.models.loading import load
+    from engine.doctor.loading import load_examined
     from engine.unlearning.loop import UnlearningError, context
 
     run, benchmark = candidate.run, cache.benchmark(candidate.run.benchmark)
-    lm = load(candidate.folder, device)
+    asked = benchmark.questions("forget", "retain", "general")
+    lm = load_examined(candidate.folder, device, [(one.prompt, one.answer) for one in asked]).lm
     family = plugins.load("unlearning_methods", run.method).Method
     method = plugins.settings(family, run.settings, run.method)
     found = []

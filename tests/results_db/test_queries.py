@@ -14,6 +14,7 @@ from results_db import read, store, summaries
 from results_db.guard import reading, writing
 from results_db.read import Parameter
 from results_db.records import (
+    ModelCheck,
     ModelSource,
     PlannedRun,
     Progress,
@@ -53,6 +54,8 @@ COLUMNS: dict[str, tuple[dict[str, Parameter], str]] = {
         " threads packages commit",
     ),
     "stages": ({"run_id": "ga"}, "run_id stage seconds"),
+    "model_checks": ({"run_id": "ga"}, "model check passed allowed figure note"),
+    "checks_of_runs": (RUNS, "run_id model method subject check passed allowed figure note"),
     "model_loading": (
         {"run_id": "ga"},
         "run_id dtype prompt_format source revision commit adapter adapter_commit content_hash"
@@ -824,6 +827,26 @@ def test_a_run_says_where_its_weights_are_from_and_how_it_was_asked(tmp_path: Pa
     assert found[["source", "commit", "dtype"]].tolist() == ["org/model", "c0ffee", "bfloat16"]
     assert read.query(path, "model_loading", run_id="base")["source"].isna().all()
     assert found["unit"] == "token"
+
+
+def test_checks_of_a_run_are_its_own_and_those_of_its_base_model(tmp_path: Path) -> None:
+    examples = [make_example("f0")]
+    passed = ModelCheck("base", "measured", "bos", True, False, 1.0, "one BOS")
+    allowed = ModelCheck("ga", "measured", "end", False, True, None, "nothing ends an answer")
+    base = make_result(make_run("base", "none"), examples, {0: {"f0": True}})
+    run = make_result(make_run("ga", "ga"), examples, {FINAL: {"f0": False}})
+    path = publish_all(
+        tmp_path / "checks.duckdb",
+        [replace(base, checks=(passed,)), replace(run, checks=(allowed,))],
+    )
+    found = read.query(path, "checks_of_runs", **RUNS)
+    columns = ["run_id", "subject", "check", "passed", "allowed"]
+    assert found[columns].to_numpy().tolist() == [
+        ["ga", "measured", "end", False, True],
+        ["ga", "base", "bos", True, False],
+        ["base", "measured", "bos", True, False],
+    ]
+    assert found["figure"].isna().tolist() == [True, False, False]
 
 
 def test_a_model_was_trained_here_unless_its_source_or_its_spec_says_otherwise(

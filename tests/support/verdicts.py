@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from results_db import read
-from results_db.records import Example, RunResult, Split
+from results_db.records import Example, ModelCheck, RunResult, Split
 from tests.support.results_rows import (
     FINAL,
     attempt,
@@ -24,7 +25,8 @@ def questions(split: Split, count: int) -> list[Example]:
 
 def study(path: Path, groups: int, *, method: str = "ga", recovered: int = 0, placebo: int = 0,
           lost: int = 0, nll_shift: float = 0.0, general: bool = True, texts: bool = True,
-          forget_groups: int | None = None, tries: bool = True) -> dict[str, Any]:  # fmt: skip
+          forget_groups: int | None = None, tries: bool = True,
+          checks: tuple[ModelCheck, ...] = ()) -> dict[str, Any]:  # fmt: skip
     """The verdict of a run that recovers (by emphasis, by placebo) and loses so many groups."""
     forget = questions("forget", forget_groups or groups)
     rest = [*questions("retain", groups), *(questions("general", groups) if general else [])]
@@ -49,7 +51,11 @@ def study(path: Path, groups: int, *, method: str = "ga", recovered: int = 0, pl
             recoveries=recoveries if tries else [],
         ),
     ]  # fmt: skip
-    publish_all(path, results)
+    checked = [
+        replace(result, checks=tuple(one for one in checks if one.run_id == result.run.run_id))
+        for result in results
+    ]
+    publish_all(path, checked)
     return verdict(path)
 
 

@@ -20,6 +20,7 @@ from engine.plugins import UnknownNameError
 from engine.specs import LoadingSpec
 from results_db import read
 from results_db.verify import verify
+from tests.support import gguf_files
 from tests.support.local_hub import LocalHub, environment, serving
 from tests.support.program import PLAN, ROOT, TinyStudy
 from tests.support.tiny_models import tiny_lm
@@ -276,3 +277,20 @@ def test_a_hub_that_is_not_there_is_one_line_and_status_2(tmp_path: Path) -> Non
     (line,) = done.stderr.splitlines()
     assert line.startswith("unpact: org/base: http://127.0.0.1:9 cannot be reached")
     assert not (tmp_path / "a.duckdb").exists()
+
+
+def test_the_one_benchmark_is_set_as_the_readme_spells_it(models: dict[str, Path]) -> None:
+    found = prepared(models, overrides=("benchmark.limit=2",))
+    assert found.plan.benchmarks["bios-qa"].limit == 2
+    assert found.plan == prepared(models, overrides=("benchmarks.bios-qa.limit=2",)).plan
+
+
+def test_gguf_files_are_audited_by_their_titles(models: dict[str, Path]) -> None:
+    folder = models["base"].parent
+    for name, kind in (("a", "F32"), ("b", "Q8_0")):
+        gguf_files.write(folder / f"{name}.gguf", tiny_lm("llama"), kind=kind)
+    request = Request(str(folder / "a.gguf"), (str(folder / "b.gguf"),), benchmark="bios-qa")
+    found = audit.prepare(request)
+    assert found.model == "Tiny 1 (F32)"
+    assert list(found.sources.values()) == [str(folder / "b.gguf")]
+    assert found.plan.models[found.model].base.content  # type: ignore[union-attr]

@@ -13,12 +13,13 @@ from engine import console
 from engine.audit.verdicts import Checked, Verdict
 from engine.commands.program import app
 from results_db import store
-from results_db.records import PlannedRun, RunResult, Study
+from results_db.records import ModelCheck, PlannedRun, RunResult, Study
 from tests.support.results_rows import BUILD, failed_run, publish_all, small_study
 from tests.support.verdicts import study
 
 Check = Callable[..., tuple[int, str, str]]
 KEYS = "run_id model benchmark method effect low high n groups utility verdict".split()
+KEYS.append("allowed_checks")
 
 
 @pytest.fixture
@@ -101,6 +102,22 @@ def test_a_run_that_failed_or_is_to_come_is_no_evidence(file: Path, check: Check
     assert check(file)[0] == 0
     publish_all(file, [RunResult(failed_run("bad", "npo"), BUILD, ())])
     assert check(file)[0] == 3
+
+
+@pytest.mark.parametrize("run_id", ["ga", "base"])
+def test_a_check_that_was_allowed_to_fail_leaves_the_evidence_open(
+    file: Path, check: Check, run_id: str
+) -> None:
+    passed = ModelCheck(run_id, "measured", "bos", True, False, 1.0, "one BOS")
+    failed = ModelCheck(run_id, "measured", "end", False, True, 0.0, "nothing ends an answer")
+    study(file, 40, checks=(passed,))
+    assert check(file)[0] == 0
+    file.unlink()
+    study(file, 40, checks=(passed, failed))
+    status, out, err = check(file, "--json")
+    assert status == 3
+    assert json.loads(out)[0]["allowed_checks"] == ["end"]
+    assert err == "unpact: ga ga: failed and allowed: end\n"
 
 
 def test_a_table_is_printed_for_people(file: Path, check: Check) -> None:

@@ -1,0 +1,22 @@
+"""Check 2: a token's logits do not depend on what stands behind it."""
+
+from __future__ import annotations
+
+from engine.doctor.check import Check, compared
+from engine.doctor.patient import Patient, gap
+
+NAME = "causal"
+ENCODER_DECODER = "is an encoder-decoder, of which no text has one probability read left to right"
+
+
+def check(patient: Patient) -> Check:
+    """Compare the logits of a prefix with those of the same tokens when others follow.
+
+    The prefix alone against the whole prompt, and against the prefix padded in a batch.
+    """
+    if getattr(patient.model.config, "is_encoder_decoder", False):
+        return Check(NAME, False, None, ENCODER_DECODER)
+    cut = patient.split
+    found = gap((patient.alone[0][:cut], patient.prefix), (patient.batch[2], patient.prefix))
+    note = "log-probabilities of a prefix, when tokens follow and in a padded batch"
+    return compared(NAME, found, patient.tolerance, note)

@@ -1,0 +1,150 @@
+"""A loaded model as the checks see it: questions, and the forward passes that checks share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from engine.doctor.check import QUANTIZED_TOLERANCE, TOLERANCES
+from engine.models.checkpoints import read_note
+from engine.models.lm import FORMAT_FILE, LM, NOTE_FILE
+from engine.text.prompts import Prompt
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+ROW_TOKENS = 32  # of a prompt that is read for a check: enough to see a wrong mask, and fast
+MOST_ASKED = 400  # questions whose reading is compared
+OWN_QUESTIONS = (  # numbers, lists and quotes: where readings of tokenizers part
+    ("What is the capital of Norway?", "Oslo"),
+    ("Which rivers are these?\n1. Rhine, 1,233 km\n2. Danube, 2,850 km", "Two rivers of Europe"),
+    ('Who wrote "Faust", and in 1808?', "Johann Wolfgang von Goethe"),
+)
+Ids = tuple[int, ...]
+
+
+@dataclass
+class Patient:
+    """A model under examination."""
+
+    lm: LM
+    folder: Path | None  # from which it was loaded; None: made in this process
+    asked: tuple[tuple[str, str], ...]  # questions and gold answers of the study, if any
+    choice: str | None = None  # auto or fast: the reading of the tokenizer that the user chose
+
+    @property
+    def model(self) -> PreTrainedModel:
+        """Its transformer."""
+        return self.lm.model
+
+    @property
+    def tolerance(self) -> float:
+        """Greatest |Δ log p| between two ways to compute the same, nats."""
+        if getattr(self.model, "is_quantized", False):
+            return QUANTIZED_TOLERANCE
+        return TOLERANCES.get(self.model.dtype, QUANTIZED_TOLERANCE)
+
+    @property
+    def style(self) -> str:
+        """Kind of its prompt format: own (a file, or a model trained here), chat or another."""
+        return self.lm.prompt_format.style
+
+    @property
+    def tokenizer_folder(self) -> Path | None:
+        """The folder of a tokenizer that others read by AutoTokenizer.
+
+        None where there is none: in a GGUF file, and beside weights that were written here with
+        their prompt format.
+        """
+        if self.folder is None:
+            return None
+        noted = self.folder / NOTE_FILE
+        folder = Path(read_note(self.folder).model.folder) if noted.is_file() else self.folder
+        written_here = (folder / FORMAT_FILE).is_file()
+        return folder if not written_here and (folder / "tokenizer.json").is_file() else None
+
+    @property
+    def adapter_folder(self) -> Path | None:
+        """The folder of the adapter that was folded in; None without one."""
+        if self.folder is None or not (self.folder / NOTE_FILE).is_file():
+            return None
+        part = read_note(self.folder).adapter
+        return None if part is None else Path(part.folder)
+
+    def has_context(self, new_tokens: int) -> bool:
+        """Whether the first question and an answer of so many tokens fit into its context."""
+        context = int(getattr(self.model.config, "max_position_embeddings", 512))
+        return len(self.prompts[0].ids) + new_tokens <= context
+
+    @cached_property
+    def questions(self) -> tuple[tuple[str, str], ...]:
+        """Questions and answers whose reading is compared: the study's, evenly drawn, and ours."""
+        pairs = [pair for pair in dict.fromkeys(self.asked) if all(part.strip() for part in pair)]
+        every = max(1, -(-len(pairs) // MOST_ASKED))
+        return (*OWN_QUESTIONS, *pairs[::every])
+
+    @cached_property
+    def prompts(self) -> tuple[Prompt, ...]:
+        """The questions as the model reads them."""
+        return tuple(self.lm.encode_prompt(question) for question, _ in self.questions)
+
+    @cached_property
+    def rows(self) -> tuple[Ids, Ids]:
+        """Two prompts of different length, as ids: the first has the more."""
+        longest = min(ROW_TOKENS, int(getattr(self.model.config, "max_position_embeddings", 512)))
+        first, second, *_ = sorted((prompt.ids for prompt in self.prompts[:3]), key=len)[::-1]
+        first = first[-longest:]
+        return first, second[-max(2, len(first) * 2 // 3) :]
+
+    @property
+    def split(self) -> int:
+        """Where the first row is cut in two."""
+        return len(self.rows[0]) // 2
+
+    @cached_property
+    def alone(self) -> tuple[Tensor, Tensor]:
+        """Log-probabilities after each token of each row read alone, (T, V) each."""
+        first, second = (self.logprobs([row])[0] for row in self.rows)
+        return first, second
+
+    @cached_property
+    def prefix(self) -> Tensor:
+        """Log-probabilities after each token of the first part of the first row, alone."""
+        return self.logprobs([self.rows[0][: self.split]])[0]
+
+    @cached_property
+    def batch(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Both rows and the first part of the first, read as one padded batch."""
+        first, second = self.rows
+        rows = self.logprobs([first, second, first[: self.split]])
+        return rows[0], rows[1], rows[2]
+
+    def logprobs(self, rows: Sequence[Ids], **more: Any) -> list[Tensor]:  # noqa: ANN401 - transformers' own
+        """Log-probabilities of every next token after each token of each row, (T, V) each, fp32.
+
+        Args:
+            rows: of ids; shorter ones are padded behind their end, as where answers are scored.
+            more: arguments of the model's forward, such as a cache to read on from.
+        """
+        width = max(map(len, rows))
+        ids = torch.tensor([[*row, *[0] * (width - len(row))] for row in rows])
+        arguments: dict[str, Any] = {"use_cache": False, **more}
+        with torch.inference_mode():
+            output = self.model(input_ids=ids.to(self.lm.device), **arguments)
+            logprobs: Tensor = output.logits.float().log_softmax(-1)
+        return [found[: len(row)] for found, row in zip(logprobs, rows, strict=True)]
+
+
+def gap(*pairs: tuple[Tensor, Tensor]) -> float:
+    """Greatest difference within pairs of tensors, each pair of one shape; NaN if any has one.
+
+    >>> gap((torch.tensor([1.0, 2.0]), torch.tensor([1.0, 1.5])))
+    0.5
+    """
+    return float(torch.stack([(one - other).abs().max() for one, other in pairs]).max())

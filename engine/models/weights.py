@@ -1,0 +1,307 @@
+"""Weights of a folder: every parameter from its files, every tensor used, all finite, or refused.
+
+transformers fills what it does not find with random numbers and drops what it does not know, both
+in a warning that is easily lost. Here either is an error. Names that a wrapper around the model
+left in the file (torch.compile, data parallel, FSDP, peft) are stripped, and said.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from engine.models import adapters
+from engine.models import checkpoint_files as files
+from engine.models.checkpoint_files import UnusableCheckpointError
+from engine.models.load_report import LoadReport, named
+from engine.specs import LoadingSpec
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedModel
+
+WRAPPERS = (  # parts of a name that a wrapper puts there, with the dot
+    "_orig_mod.",  # torch.compile
+    "module.",  # DataParallel, DistributedDataParallel, DeepSpeed
+    "_fsdp_wrapped_module.",
+    "_checkpoint_wrapped_module.",
+    "_forward_module.",  # Lightning Fabric
+    "base_model.model.",  # peft
+)
+Shapes = dict[str, tuple[int, ...]]
+
+
+class WeightMismatchError(UnusableCheckpointError):
+    """Weights that are not those of the model: missing, unknown, of another shape, not finite."""
+
+
+def load(
+    folder: Path, where: str, loading: LoadingSpec, device: str
+) -> tuple[PreTrainedModel, LoadReport]:
+    """The causal language model of a folder that was checked, and what loading found.
+
+    Raises:
+        WeightMismatchError: for weights that are not exactly those of the model.
+        UnusableCheckpointError: for an adapter without its base model.
+    """
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    if (folder / files.ADAPTER).is_file():  # transformers would open the base that it names
+        raise UnusableCheckpointError(
+            f"{where}: is an adapter; give its base model, and this as its adapter"
+        )
+    trust = loading.trust_remote_code  # never None: transformers would ask on the terminal
+    config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=trust)
+    names = shapes(folder)
+    wrappers = _wrappers(names, config, trust_remote_code=trust)
+    settings = chosen(loading, device)
+    if wrappers:
+        states = _unwrapped(folder, wrappers, where)
+        model, info = from_tensors(config, states, loading.dtype, settings, folder)
+    else:
+        model, info = AutoModelForCausalLM.from_pretrained(
+            folder,
+            config=config,
+            local_files_only=True,
+            use_safetensors=True,
+            trust_remote_code=trust,
+            dtype=loading.dtype,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # they are refused below, by name
+            **settings,
+        )
+    stripped = {strip(name, wrappers) for name in names}
+    refuse(where, info["missing_keys"] | _hidden(model, stripped), info)
+    refuse_infinite(model, where)
+    report = LoadReport(
+        tensors=len(names),
+        parameters=model.num_parameters(),
+        stripped_prefix=", ".join(wrappers) or None,
+        ignored=_left_out(model, stripped),
+        untied=untie_apart(model),
+    )
+    return (model if "device_map" in settings else model.to(device)), report
+
+
+def chosen(loading: LoadingSpec, device: str) -> dict[str, Any]:
+    """How transformers is to place and compute the model."""
+    found: dict[str, Any] = {}
+    if loading.attention != "auto":
+        found["attn_implementation"] = loading.attention
+    if loading.device_map != "none":
+        found["device_map"] = loading.device_map
+    if loading.quantization != "none":
+        found["quantization_config"] = _quantization(loading.quantization)
+        found.setdefault("device_map", {"": device})
+    return found
+
+
+def from_tensors(
+    config: PretrainedConfig,
+    states: dict[str, Tensor],
+    dtype: str,
+    settings: dict[str, Any],
+    folder: Path,
+) -> tuple[PreTrainedModel, dict[str, Any]]:
+    """A model of these tensors, and what transformers says of loading them.
+
+    Args:
+        config: of the model.
+        states: weights by the model's names.
+        dtype: auto, or a number type; auto: that of the configuration, else of the tensors.
+        settings: from `chosen`.
+        folder: with a generation_config.json, perhaps.
+    """
+    from transformers import AutoModelForCausalLM, GenerationConfig
+
+    family = AutoModelForCausalLM._model_mapping[type(config)]
+    model, info = family.from_pretrained(
+        None,
+        config=config,
+        state_dict=states,
+        dtype=dtype,
+        output_loading_info=True,
+        ignore_mismatched_sizes=True,
+        **settings,
+    )
+    if (folder / "generation_config.json").is_file():
+        model.generation_config = GenerationConfig.from_pretrained(folder, local_files_only=True)
+    return model, info
+
+
+def _quantization(kind: str) -> Any:  # noqa: ANN401 - transformers' own, imported late
+    from transformers import BitsAndBytesConfig
+
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise UnusableCheckpointError(
+            f"quantization {kind} needs the package bitsandbytes: pip install bitsandbytes"
+        )
+    if kind == "int8":
+        return BitsAndBytesConfig(load_in_8bit=True)
+    return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4")
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The safetensors of a model or adapter that are read, sorted."""
+    found = [path.name for path in folder.iterdir() if path.is_file()]
+    chosen = files.wanted(found, str(folder), trust_remote_code=False)
+    return [folder / name for name in chosen if name.endswith(".safetensors")]
+
+
+def shapes(folder: Path) -> Shapes:
+    """Name and shape of each tensor, from the headers of the files; no weight is read."""
+    from safetensors import safe_open
+
+    found: Shapes = {}
+    for path in weight_files(folder):
+        with safe_open(path, framework="pt") as opened:
+            for name in opened.keys():  # noqa: SIM118 - no mapping
+                found[name] = tuple(opened.get_slice(name).get_shape())
+    return found
+
+
+def _wrappers(
+    names: Iterable[str], config: PretrainedConfig, *, trust_remote_code: bool
+) -> tuple[str, ...]:
+    """The wrappers whose part is in names of the file, and in none of the model."""
+    from transformers import AutoModelForCausalLM
+
+    present = [part for part in WRAPPERS if any(_pattern(part).search(name) for name in names)]
+    if not present:
+        return ()
+    with torch.device("meta"):
+        empty = AutoModelForCausalLM.from_config(config, trust_remote_code=trust_remote_code)
+    own = list(empty.state_dict())
+    return tuple(part for part in present if not any(_pattern(part).search(one) for one in own))
+
+
+def _pattern(part: str) -> re.Pattern[str]:
+    return re.compile(rf"(?:^|(?<=\.)){re.escape(part)}")
+
+
+def strip(name: str, wrappers: Iterable[str]) -> str:
+    """A name without the parts of wrappers.
+
+    >>> strip("_orig_mod.model.layers.0._orig_mod.mlp.weight", ("_orig_mod.",))
+    'model.layers.0.mlp.weight'
+    """
+    for part in wrappers:
+        name = _pattern(part).sub("", name)
+    return name
+
+
+def _unwrapped(folder: Path, wrappers: tuple[str, ...], where: str) -> dict[str, Tensor]:
+    """All tensors of a folder by the names of the model.
+
+    Raises:
+        WeightMismatchError: if two tensors would have one name.
+    """
+    from safetensors.torch import load_file
+
+    found: dict[str, Tensor] = {}
+    for path in weight_files(folder):
+        for name, tensor in load_file(path).items():
+            bare = strip(name, wrappers)
+            if bare in found:
+                raise WeightMismatchError(
+                    f"{where}: has {bare} twice, with and without {', '.join(wrappers)}; "
+                    "keep one of them"
+                )
+            found[bare] = tensor
+    return found
+
+
+def refuse(where: str, missing: set[str], info: Mapping[str, Any]) -> None:
+    """Refuse weights that are not exactly the model's.
+
+    Args:
+        where: the model's name.
+        missing: parameters that no tensor gave.
+        info: what transformers says of loading.
+
+    Raises:
+        WeightMismatchError: with the number and the first three names of each kind.
+    """
+    mismatched = [
+        f"{name} ({'x'.join(map(str, there))} in the file, {'x'.join(map(str, own))} in the model)"
+        for name, there, own in info["mismatched_keys"]
+    ]
+    apart = {one[0] for one in info["mismatched_keys"]}
+    kinds = (
+        (missing - apart, "of the model's weights are not in its files and would be random"),
+        (info["unexpected_keys"], "tensors of its files are no weights of the model"),
+        (mismatched, "weights have another shape"),
+        (info["error_msgs"], "weights cannot be read"),
+    )
+    found = [f"{len(names)} {what}: {named(names)}" for names, what in kinds if names]
+    if found:
+        raise WeightMismatchError(f"{where}: {'; '.join(found)}; refused")
+
+
+def refuse_infinite(model: PreTrainedModel, where: str) -> None:
+    """Refuse weights that are NaN or infinite.
+
+    Raises:
+        WeightMismatchError: with the number and the first three names.
+    """
+    broken = [name for name, weight in model.state_dict().items() if not _is_finite(weight)]
+    if broken:
+        raise WeightMismatchError(
+            f"{where}: {len(broken)} weights hold NaN or infinity: {named(broken)}; refused"
+        )
+
+
+def _is_finite(weight: Tensor) -> bool:
+    """In one pass without a copy: the least and the greatest of a tensor with NaN are NaN."""
+    if not weight.is_floating_point() or weight.is_meta or not weight.numel():
+        return True
+    whole = weight.detach()
+    bounds = torch.aminmax(whole if whole.element_size() > 1 else whole.float())
+    return bool(torch.isfinite(bounds.min) & torch.isfinite(bounds.max))
+
+
+def _hidden(model: PreTrainedModel, names: set[str]) -> set[str]:
+    """Parameters that the file lacks and whose lack the architecture does not report."""
+    patterns = [re.compile(one) for one in model._keys_to_ignore_on_load_missing or ()]
+    if not patterns:
+        return set()
+    prefix = f"{model.base_model_prefix}."
+    there = {
+        id(weight)
+        for name, weight in model.named_parameters(remove_duplicate=False)
+        if name in names or name.removeprefix(prefix) in names
+    }
+    return {
+        name
+        for name, weight in model.named_parameters()
+        if id(weight) not in there and any(pattern.search(name) for pattern in patterns)
+    }
+
+
+def _left_out(model: PreTrainedModel, names: set[str]) -> tuple[str, ...]:
+    """Tensors that the architecture leaves out by its own rule, such as saved rotary tables."""
+    patterns = [re.compile(one) for one in model._keys_to_ignore_on_load_unexpected or ()]
+    own = model.state_dict().keys()
+    return tuple(
+        sorted(name for name in names - own if any(pattern.search(name) for pattern in patterns))
+    )
+
+
+def untie_apart(model: PreTrainedModel) -> bool:
+    """Write into the configuration that output and input embeddings differ, where they do.
+
+    transformers leaves two weights apart that the configuration ties, if the file holds both and
+    they differ; saved like that, one of them would be lost.
+    """
+    ends = (model.get_output_embeddings(), model.get_input_embeddings())
+    weights = [getattr(end, "weight", None) for end in ends]
+    tied = bool(getattr(model.config.get_text_config(), "tie_word_embeddings", False))
+    if not tied or None in weights or weights[0] is weights[1]:
+        return False
+    adapters.forget_tie(model)
+    return True
