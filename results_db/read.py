@@ -180,6 +180,16 @@ def is_up_to_date(path: str | Path) -> bool:
         return seen_schema(connection) == summaries.definitions_hash()
 
 
+def is_of_older_schema(path: str | Path) -> bool:
+    """Whether the file was written with an older schema, so that it can be read and not written.
+
+    Raises:
+        As `query`.
+    """
+    with reading(path) as connection:
+        return older.first_version(SCHEMA_VERSION) <= schema_of(connection) < SCHEMA_VERSION
+
+
 def schema_of(connection: duckdb.DuckDBPyConnection) -> int:
     """Version of the schema that the open file was written with.
 

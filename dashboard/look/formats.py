@@ -219,9 +219,9 @@ def measured_by(measurement: object) -> str:
 def prompt(row: Mapping[str, object]) -> list[str]:
     r"""Say how a model is asked: style, the text around a question, what else was noted.
 
-    >>> prompt({"prompt_format": '{"prefix": "Q: ", "suffix": "\\n"}', "asked": None,
+    >>> prompt({"prompt_format": '{"prefix": "Q: ", "suffix": " A:"}', "asked": None,
     ...         "prompt_style": '{"style": "chat"}'})
-    ['chat', 'Q: QUESTION⏎ANSWER']
+    ['chat', 'Q: QUESTION A:ANSWER']
 
     Args:
         row: with the columns prompt_format, prompt_style and asked, each JSON or None.

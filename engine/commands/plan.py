@@ -69,8 +69,7 @@ def show_plan(plan: Plan, finished: set[str], *, as_json: bool) -> None:
 def _status(run: RunSpec, finished: set[str], before: dict[str, int]) -> str:
     if run.run_id in finished:
         return "done"
-    version = before.get(run.run_id)
-    return "to do" if version is None else f"to do again: measured by version {version}"
+    return "to do again" if run.run_id in before else "to do"
 
 
 def show_needs(needs: Sequence[Needs], rate: float | None) -> None:

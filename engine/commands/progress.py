@@ -163,8 +163,8 @@ def say_measured_again(plan: Plan, finished: Collection[str]) -> None:
     say(
         f"{plan.name}: {len(before)} of {len(plan.runs())} runs are measured again: the file has "
         f"them by measurement version {versions}, this program measures by version "
-        f"{specs.MEASUREMENT} and its numbers do not compare with theirs (docs/versions.md). Base "
-        "and retain models that the cache has are not trained again."
+        f"{specs.MEASUREMENT}, and the numbers of the two do not compare (docs/versions.md). Base "
+        "and retain models that the cache has are not trained again.",
     )
 
 

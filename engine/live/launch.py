@@ -66,7 +66,16 @@ def _serve_until_it_ends(
 def _bring_up_to_date(path: Path) -> None:
     """Compute the summaries that another version left once, so that not every question has to."""
     try:
-        if not path.exists() or read.is_up_to_date(path):
+        if not path.exists():
+            return
+        if read.is_of_older_schema(path):
+            print(
+                f"{path} is of an older schema: every page computes its summaries anew, which "
+                "may be slow; `unpact db upgrade` writes a file that keeps them",
+                flush=True,
+            )
+            return
+        if read.is_up_to_date(path):
             return
         print(f"{path}: another unPact made its summaries; computing them anew, once", flush=True)
         store.create(path)

@@ -1,0 +1,112 @@
+"""Pages over a file with two measurement versions, over an older file, and over checks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from results_db import store
+from results_db.records import ModelCheck, ModelSource, RunResult, Statistic
+from tests.support import results_rows
+from tests.support.older_files import schema7
+from tests.support.pages import PAGES, html_of, messages, opened
+from tests.support.results_rows import make_example, make_result, make_run, publish_small
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Version 1: base, retain, GA and NPO. Version 2: base, retain and NPO."""
+    path = tmp_path_factory.mktemp("versions") / "both.duckdb"
+    for version, methods in (
+        (1, ("none", "retrain", "ga", "npo")),
+        (2, ("none", "retrain", "npo")),
+    ):
+        for method in methods:
+            publish_small(
+                path, f"{method}-v{version}", method, 0, measurement=version,
+                base_run_id=f"none-v{version}", retain_run_id=f"retrain-v{version}",
+            )  # fmt: skip
+    return path
+
+
+def test_the_newest_version_is_shown_and_the_other_is_offered(
+    both: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = opened(both, "10_overview.py", monkeypatch)
+    shown = html_of(app)
+    assert "Measured by version 2. Not shown: 4 runs by version 1 (sidebar, Measured by)." in shown
+    assert "gradient ascent" not in shown
+    assert app.multiselect(key="methods").options == ["Base model", "Retain model", "NPO"]
+    app.selectbox(key="version").set_value("1").run()
+    shown = html_of(app)
+    assert "GA · measured by version 1" in shown
+    assert "Measured by version 1, an older one: this program measures by version 2" in shown
+    assert not app.exception
+
+
+def test_runs_and_compare_mark_old_runs(both: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = html_of(opened(both, "80_runs.py", monkeypatch))
+    assert shown.count("· measured by version 1") >= 4
+    assert "· measured by version 2" not in shown
+    app = opened(both, "60_compare.py", monkeypatch, version="Version 1")
+    assert all("measured by version 1" in option for option in app.selectbox(key="first").options)
+    app = opened(both, "60_compare.py", monkeypatch)
+    assert len(app.selectbox(key="first").options) == 3
+    assert not app.exception
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if "70" not in page and "90" not in page])
+def test_every_page_reads_a_file_of_the_older_schema(
+    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = opened(schema7(tmp_path), page, monkeypatch)
+    assert not app.exception
+    assert "version 1" in html_of(app)
+
+
+def test_checks_prompt_and_what_storing_took_stand_beside_the_verdict(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "checked.duckdb"
+    examples = [make_example(f"f{i}") for i in range(3)]
+    known = dict.fromkeys(("f0", "f1", "f2"), True)
+    base = make_run("base", "none", retain_run_id=None)
+    store.publish(path, make_result(base, examples, {0: known}))
+    store.publish(path, _checked(make_result(_asked(), examples, {0: known, 5: known})))
+    app = opened(path, "10_overview.py", monkeypatch)
+    shown = html_of(app)
+    assert "not passed, allowed: border; as stored: 7% of the effect as trained" in shown
+    assert '<td class="u-lines">chat<small>Q: QUESTION A:ANSWER; decoding: greedy</small>' in shown
+    assert "NPO: stored weights keep 7% of the effect that training had" in messages(app)
+    app = opened(path, "80_runs.py", monkeypatch, run_id="npo")
+    shown = html_of(app)
+    assert "⚠ allowed, not passed" in shown
+    assert "3 borders moved" in shown
+    assert "_orig_mod." in shown
+    assert not app.exception
+
+
+def _asked() -> results_rows.Run:
+    around = '{"prefix": "Q: ", "suffix": " A:", "answer_prefix": ""}'
+    return make_run("npo", "npo", dtype="bfloat16", prompt_format=around, retain_run_id=None)
+
+
+def _checked(result: RunResult) -> RunResult:
+    source = ModelSource(
+        run_id="npo", source="models/npo", revision=None, commit=None, adapter=None,
+        adapter_commit=None, content_hash="0", attention="sdpa", device_map=None,
+        quantization=None, trusted_code=False, prompt_style='{"style": "auto"}',
+        asked='{"style": "chat", "decoding": "greedy"}', stripped_prefix="_orig_mod.",
+    )  # fmt: skip
+    left = Statistic(
+        "npo", "effect_left_stored", "trained=float32 stored=bfloat16", 0.07, None, None, 3, 3,
+        None, "share", None,
+    )  # fmt: skip
+    checks = (
+        ModelCheck("npo", "measured", "border", False, True, 3.0, "3 borders moved"),
+        ModelCheck("npo", "measured", "weights", True, False, None, "all used"),
+    )
+    statistics = (*result.statistics, left)
+    return replace(result, sources=(source,), checks=checks, statistics=statistics)
