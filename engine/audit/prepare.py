@@ -15,8 +15,8 @@ from typing import Any
 
 from engine import plugins
 from engine.audit import names as naming
-from engine.models import adapter_loading, checkpoints, compatibility, gguf, hub
 from engine.models import checkpoint_files as files
+from engine.models import checkpoints, compatibility, gguf, hub
 from engine.models.checkpoints import Place
 from engine.models.lm import FORMAT_FILE
 from engine.plans import plan as plans
@@ -162,7 +162,7 @@ def _candidate(given: str, loading: LoadingSpec, base: Candidate | None = None) 
 
 def _check_adapter(folder: Path, given: str, base: Candidate) -> None:
     """Refuse an adapter of another model; the path that it names is never opened."""
-    found = adapter_loading.base_named(folder, base.spec.source, base.folder)
+    found = compatibility.base_named(folder, base.spec.source, base.folder)
     both = hub.is_repository(found.named or "") and hub.is_repository(base.spec.source)
     if both and found.agrees is False:
         raise AuditError(

@@ -53,6 +53,10 @@ class UnusableCheckpointError(ModelLoadError):
     """A checkpoint that is not complete, or not as it says."""
 
 
+class WeightMismatchError(UnusableCheckpointError):
+    """Weights that are not those of the model: missing, unknown, of another shape, not finite."""
+
+
 class RefusedCheckpointError(ModelLoadError):
     """A checkpoint that could run code, or reach out of its folder."""
 

@@ -12,8 +12,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine.models import adapter_loading, gguf, hub, weights
 from engine.models import checkpoint_files as files
+from engine.models import gguf, hub
 from engine.models.checkpoint_files import UnusableCheckpointError
 from engine.models.hub import Progress, Repository
 from engine.models.lm import FORMAT_FILE, LM, NOTE_FILE, quieten
@@ -212,6 +212,8 @@ def load(folder: Path, device: str) -> LM:
 
 def load_noted(note: Note, device: str) -> LM:
     """The model of a note, checked as if it had not been when it was fetched; see `load`."""
+    from engine.models import adapter_loading, weights  # torch takes seconds
+
     loading, source = LoadingSpec(**note.loading), note.spec["source"]
     base = Path(note.model.folder)
     adapter = None if note.adapter is None else Path(note.adapter.folder)

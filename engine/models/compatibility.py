@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from engine.models import checkpoint_files as files
+from engine.models import hub
 from engine.models.lm import FORMAT_FILE
+from engine.models.load_report import BaseNamed
 from engine.models.loading import ModelLoadError
 from engine.specs import LoadingSpec
 from engine.text.prompts import Unit
@@ -223,3 +225,36 @@ def require(
             f"{base[0]} and {other[0]} cannot be compared {unit} by {unit}, they differ in: "
             f"{'; '.join(found)}{HINT if by_words else ''}"
         )
+
+
+def base_named(folder: Path, given: str, base: Path) -> BaseNamed:
+    """Whether the base that an adapter names is the one that it is put on, as names can say it.
+
+    The path that it names is never opened.
+
+    Args:
+        folder: of the adapter.
+        given: the base as it was given, a repository or a path.
+        base: folder or file of the base.
+    """
+    said = files.table(folder / files.ADAPTER, str(folder)).get("base_model_name_or_path")
+    if not isinstance(said, str) or not said.strip():
+        return BaseNamed(None, given, None, "the adapter names no base")
+    if said == given or _is_path_of(said, base):
+        return BaseNamed(said, given, True, "the same name")
+    origin = files.table(base / "config.json", given).get("_name_or_path") if base.is_dir() else ""
+    if isinstance(origin, str) and origin and (said == origin or _last(said) == _last(origin)):
+        return BaseNamed(said, given, True, "the base's config.json names the same origin")
+    if _last(said) == _last(given):
+        both = hub.is_repository(said) and hub.is_repository(given)
+        where = "another owner" if both else "another place"
+        return BaseNamed(said, given, True, f"the same last part of the name, of {where}")
+    return BaseNamed(said, given, False, f"it names {said}, the base given is {given}")
+
+
+def _is_path_of(said: str, base: Path) -> bool:
+    return Path(said).is_absolute() and Path(said) in (base, base.resolve())
+
+
+def _last(name: str) -> str:
+    return name.rstrip("/").rpartition("/")[2].casefold()

@@ -18,17 +18,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from engine.models import gguf_header, gguf_tokenizer, weights
-from engine.models.checkpoint_files import UnusableCheckpointError
+from engine.models import gguf_header, gguf_tokenizer
+from engine.models.checkpoint_files import UnusableCheckpointError, WeightMismatchError
 from engine.models.gguf_header import Header, TensorPlace
 from engine.models.load_report import LoadReport, named
-from engine.models.weights import WeightMismatchError
 from engine.specs import LoadingSpec
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # importing torch takes seconds; what only reads headers does without
+    from torch import Tensor
     from transformers import PretrainedConfig, PreTrainedModel
 
 SUFFIX = ".gguf"
@@ -261,6 +259,7 @@ def _rope(own: dict[str, Any], header: Header, path: Path) -> dict[str, Any]:
 
 def tensor(path: Path, place: TensorPlace) -> Tensor:
     """A tensor as float32, dequantized by gguf's own formulas."""
+    import torch
     from gguf import GGMLQuantizationType, dequantize
 
     shape = gguf_header.byte_shape(place)
@@ -282,6 +281,8 @@ def load(
     """
     from transformers import AutoConfig
 
+    from engine.models import weights
+
     if loading.quantization != "none":
         raise UnusableCheckpointError(
             f"{where}: is quantized already; load it with quantization none"
@@ -292,7 +293,7 @@ def load(
     dtype = "float32" if loading.dtype == "auto" else loading.dtype
     chosen = weights.chosen(loading, device)
     model, info = weights.from_tensors(config, states, dtype, chosen, small_files(path))
-    weights.refuse(where, info["missing_keys"], info)
+    weights.refuse(where, set(info["missing_keys"]), info)
     weights.refuse_infinite(model, where)
     notes = [f"dequantized from {quantization(header)} to {dtype}"]
     if any(place.name == ROPE_FACTORS for place in header.tensors):

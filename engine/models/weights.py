@@ -18,7 +18,7 @@ from torch import Tensor
 
 from engine.models import adapters
 from engine.models import checkpoint_files as files
-from engine.models.checkpoint_files import UnusableCheckpointError
+from engine.models.checkpoint_files import UnusableCheckpointError, WeightMismatchError
 from engine.models.load_report import LoadReport, named
 from engine.specs import LoadingSpec
 
@@ -34,10 +34,6 @@ WRAPPERS = (  # parts of a name that a wrapper puts there, with the dot
     "base_model.model.",  # peft
 )
 Shapes = dict[str, tuple[int, ...]]
-
-
-class WeightMismatchError(UnusableCheckpointError):
-    """Weights that are not those of the model: missing, unknown, of another shape, not finite."""
 
 
 def load(
@@ -76,7 +72,7 @@ def load(
             **settings,
         )
     stripped = {strip(name, wrappers) for name in names}
-    refuse(where, info["missing_keys"] | _hidden(model, stripped), info)
+    refuse(where, set(info["missing_keys"]) | _hidden(model, stripped), info)
     refuse_infinite(model, where)
     report = LoadReport(
         tensors=len(names),

@@ -95,7 +95,7 @@ def test_a_folder_that_is_no_model_is_one_line(run: Run, tmp_path: Path) -> None
     (tmp_path / "config.json").write_text('{"model_type": "llama"}', encoding="utf-8")
     status, _, err = run("probe", "--model", tmp_path, "--prompt", "Why?")
     assert status == 2
-    assert "cannot be loaded as a model" in err
+    assert "no model.safetensors there, so no weights to load" in err
     assert err.count("\n") == 1
 
 

@@ -13,10 +13,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
-from engine.models import adapter_loading, adapters, checkpoints, lm, loading
+from engine.models import adapter_loading, adapters, checkpoints, compatibility, lm, loading
 from engine.models import checkpoint_files as files
-from engine.models.checkpoint_files import UnusableCheckpointError
-from engine.models.weights import WeightMismatchError
+from engine.models.checkpoint_files import UnusableCheckpointError, WeightMismatchError
 from engine.specs import CheckpointSpec, LoadingSpec
 from engine.text.prompts import PromptFormat
 from tests.support.tiny_models import tiny_tokenizer
@@ -256,6 +255,6 @@ def test_the_base_that_an_adapter_names_is_compared(
     (base / "config.json").write_text(json.dumps({"_name_or_path": "me/origin"}))
     name = None if said is None else said.format(base=base)
     (adapter / files.ADAPTER).write_text(json.dumps({"base_model_name_or_path": name}))
-    found = adapter_loading.base_named(adapter, str(base), base)
+    found = compatibility.base_named(adapter, str(base), base)
     assert (found.agrees, found.given) == (agrees, str(base))
     assert found.named == (name or None)

@@ -16,9 +16,9 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, GgufConfig, LlamaConfig, LlamaForCausalLM
 
 from engine.models import checkpoint_files as files
-from engine.models import checkpoints, gguf, lm, loading
-from engine.models.checkpoint_files import UnusableCheckpointError
-from engine.models.weights import WeightMismatchError
+from engine.models import checkpoints, gguf, gguf_tokenizer, lm, loading
+from engine.models.checkpoint_files import UnusableCheckpointError, WeightMismatchError
+from engine.models.gguf_header import Header
 from engine.specs import CheckpointSpec, LoadingSpec
 from tests.support import gguf_files
 from tests.support.tiny_models import tiny_lm
@@ -230,3 +230,25 @@ def test_smollm2_is_named_read_and_asked_as_its_file_says() -> None:
         out = loaded.model.generate(torch.tensor([prompt.ids]), max_new_tokens=8, do_sample=False)
     answer = loaded.tokenizer.decode(out[0, len(prompt.ids) :], skip_special_tokens=True)
     assert "Paris" in answer
+
+
+def test_pieces_are_put_together_the_best_score_first_and_bos_is_the_default() -> None:
+    tokens = "<unk> <s> </s> ▁ O s l o ▁O lo slo ▁Oslo sl <0x41>".split()
+    scores = [0.0, 0, 0, -9, -9, -9, -9, -9, -1, -2, -3, -4, -5, 0]
+    metadata = {
+        "tokenizer.ggml.model": "llama",
+        "tokenizer.ggml.tokens": tokens,
+        "tokenizer.ggml.scores": scores,
+        "tokenizer.ggml.token_type": [2, 3, 3, *[1] * 10, 6],
+        "tokenizer.ggml.bos_token_id": 1,
+        "tokenizer.ggml.eos_token_id": 2,
+    }
+    found = gguf_tokenizer.build(Header(metadata, ()), Path("x.gguf"))
+    assert found("Oslo")["input_ids"] == [1, 11]
+    assert found("lo A")["input_ids"] == [1, 3, 9, 3, 13]  # A is a byte: no piece has it
+    assert found("sl</s>")["input_ids"] == [1, 3, 12, 2]
+    bare = {**metadata, "tokenizer.ggml.add_bos_token": False}
+    bare["tokenizer.ggml.add_space_prefix"] = False
+    alone = gguf_tokenizer.build(Header(bare, ()), Path("x.gguf"))
+    assert alone("lo Oslo")["input_ids"] == [9, 11]
+    assert alone.decode([9, 11]) == "lo Oslo"

@@ -12,8 +12,11 @@ from torch import Tensor
 
 from engine.models import checkpoint_files as files
 from engine.models import checkpoints, lm, loading
-from engine.models.checkpoint_files import RefusedCheckpointError, UnusableCheckpointError
-from engine.models.weights import WeightMismatchError
+from engine.models.checkpoint_files import (
+    RefusedCheckpointError,
+    UnusableCheckpointError,
+    WeightMismatchError,
+)
 from engine.specs import CheckpointSpec, LoadingSpec
 from tests.support.tiny_models import tiny_lm
 
