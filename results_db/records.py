@@ -266,8 +266,10 @@ class Attribution:
     token_ids: tuple[int, ...]
     tokens: tuple[str, ...]
     token_classes: tuple[TokenClass, ...]
-    scores: tuple[float | None, ...]  # nats per answer token; None: not deleted
+    scores: tuple[float | None, ...]  # nats per answer token; None: no score
     is_key: tuple[bool | None, ...]  # None where KeyTokens are undefined
+    steps: int | None = None  # points of the path; integrated gradients only
+    reason: str | None = None  # why there are no scores
 
     def __post_init__(self) -> None:
         """Check that the lists are parallel and the scores finite."""
@@ -287,6 +289,8 @@ class Attribution:
         _require(len(lengths) == 1, row, f"lists of different lengths {sorted(lengths)}")
         for score in self.scores:
             _finite(score, row, "a score")
+        scored = any(score is not None for score in self.scores)
+        _require(self.reason is None or not scored, row, "scores, and a reason why there are none")
 
 
 @dataclass(frozen=True)

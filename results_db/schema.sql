@@ -262,7 +262,9 @@ CREATE TABLE attribution (
     tokens VARCHAR[] NOT NULL,
     token_classes VARCHAR[] NOT NULL,
     scores FLOAT[] NOT NULL,
-    is_key BOOLEAN[] NOT NULL
+    is_key BOOLEAN[] NOT NULL,
+    steps INTEGER CHECK (steps > 0),
+    reason VARCHAR
 );
 COMMENT ON TABLE attribution IS 'One answer attributed to its prompt by one method; lists have one entry a token, in the order of the encoded prompt; in a run by words (spec, probe.unit) one a word of the question, in nats per answer word. The view token_score has one row a token.';
 COMMENT ON COLUMN attribution.run_id IS 'The run.';
@@ -278,8 +280,10 @@ COMMENT ON COLUMN attribution.path IS 'How it was computed: plain or shared (pre
 COMMENT ON COLUMN attribution.token_ids IS 'Ids of the tokens in the vocabulary of the model; in a run by words (spec, probe.unit), the place of each word in the question.';
 COMMENT ON COLUMN attribution.tokens IS 'Texts of the tokens.';
 COMMENT ON COLUMN attribution.token_classes IS 'template, keyword, content, function or punctuation.';
-COMMENT ON COLUMN attribution.scores IS 'Contributions, nats per answer token (by words: per answer word); above 0 the token supports the answer; NULL when it was not deleted.';
+COMMENT ON COLUMN attribution.scores IS 'Contributions, nats per answer token (by words: per answer word); above 0 the token supports the answer; NULL when it was not deleted or not moved, all NULL where `reason` says why.';
 COMMENT ON COLUMN attribution.is_key IS 'Whether each is a KeyToken, settled on the base model; all NULL where KeyTokens are undefined.';
+COMMENT ON COLUMN attribution.steps IS 'Points of the Gauss-Legendre rule on the path of integrated gradients, a count; NULL for methods without a path.';
+COMMENT ON COLUMN attribution.reason IS 'Why there are no scores; NULL where there are.';
 
 CREATE VIEW token_score AS
     SELECT run_id, step, example_id, method, target, answer_tokens,

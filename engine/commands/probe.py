@@ -49,6 +49,9 @@ def show_probe(result: ProbeResult, *, as_json: bool) -> None:
     for model in result.models:
         grade = f"  (scores: grade {model.grade})" if model.grade else ""
         console.out.print(f"{model.name}: {model.own_answer}{grade}", markup=False)
+        if model.reason is not None:
+            said = f"{model.name}: no scores, {result.attribution} {model.reason}"
+            console.out.print(said, markup=False)
     console.out.print(
         f"attributed answer: {result.answer}  (nats per token, > 0 supports it)", markup=False
     )
