@@ -291,7 +291,7 @@ class Attribution:
     token_ids: tuple[int, ...]
     tokens: tuple[str, ...]
     token_classes: tuple[TokenClass, ...]
-    scores: tuple[float | None, ...]  # nats per answer token; None: not deleted
+    scores: tuple[float | None, ...]  # nats per answer token; None: no score
     is_key: tuple[bool | None, ...]  # None where KeyTokens are undefined
     steps: int | None = None  # of the path of integrated gradients; None: another method
     reason: str | None = None  # why no token has a score; None where they have

@@ -49,7 +49,7 @@ def rows(asked: Asked, answer: Document) -> pd.DataFrame:
     result = answer["result"]
     scored = [
         _line(asked, result, place, model["scores"], model["logprob"]).assign(
-            word=pd.Series(answer["token_words"], dtype=object)
+            reason=model.get("reason"), word=pd.Series(answer["token_words"], dtype=object)
         )
         for place, model in enumerate(result["models"])
     ]
@@ -57,7 +57,7 @@ def rows(asked: Asked, answer: Document) -> pd.DataFrame:
     difference = before.assign(
         run_id="difference", method="difference", label="After − before",
         score=after["score"] - before["score"], logprob=after["logprob"] - before["logprob"],
-        grade=None,
+        grade=None, reason=before["reason"].iloc[0] or after["reason"].iloc[0],
     )  # fmt: skip
     return pd.concat([before, after, difference, *scored[2:]], ignore_index=True)
 

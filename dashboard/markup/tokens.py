@@ -125,11 +125,13 @@ def _line(rows: pd.DataFrame, limit: float, widths: dict[int, float]) -> Strip:
     first = rows.iloc[0]
     style = theme.method(str(first["method"]))
     grade = f" · grade {first['grade']}" if formats.present(first["grade"]) else ""
+    reason = first.get("reason")
+    unscored = f" · no scores: {reason}" if formats.present(reason) else ""
     return Strip(
         label=str(first["label"]),
         color=style.color,
         symbol=style.symbol,
-        logprob=f"log p {formats.number(first['logprob'])} nats per token{grade}",
+        logprob=f"log p {formats.number(first['logprob'])} nats per token{grade}{unscored}",
         cells=tuple(_cell(row, limit, widths) for row in rows.to_dict("records")),
     )
 

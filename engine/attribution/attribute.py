@@ -30,15 +30,15 @@ class AttributedAnswer:
 
 @dataclass(frozen=True)
 class TokenScores:
-    """Contribution of every prompt token to one part of one answer."""
+    """Contribution of every prompt token to one part of one answer, or why there is none."""
 
     answer_tokens: AnswerTokens
-    scores: tuple[
-        float | None, ...
-    ]  # nats per answer token, one a prompt token; None: not deletable
+    scores: tuple[float | None, ...]  # nats per answer token, one a prompt token; None: no score
     logprob: float  # mean over the attributed answer tokens, nats
     completeness_gap: float | None  # nats: sum of scores − (LP at the prompt − LP at the baseline)
     path: str  # how it was computed: plain or shared
+    steps: int | None = None  # points of the path of integrated gradients; None: there is no path
+    reason: str | None = None  # why no token has a score
 
 
 class AttributionMethod(Protocol):
@@ -148,4 +148,6 @@ def _row(
         token_classes=token_classes(prompt, example.keywords),
         scores=scores.scores,
         is_key=is_key if is_key is not None else (None,) * len(prompt.ids),
+        steps=scores.steps,
+        reason=scores.reason,
     )

@@ -49,7 +49,7 @@ def plain_prompts(
     base_scores: BaseScores,
     method_name: str,
 ) -> dict[str, Plain]:
-    """What is known of each example's plain prompt, where both models were attributed.
+    """What is known of each example's plain prompt, where both models have scores.
 
     Args:
         examples: that emphasis was tried on.
@@ -60,7 +60,9 @@ def plain_prompts(
     """
     wanted = (method_name, "gold", PART)
     scores = {
-        r.example_id: r.scores for r in rows if (r.method, r.target, r.answer_tokens) == wanted
+        r.example_id: r.scores
+        for r in rows
+        if (r.method, r.target, r.answer_tokens) == wanted and r.reason is None
     }
     return {
         example.example_id: Plain(
@@ -109,7 +111,7 @@ def emphasised_focus(
     tokens_per_batch: int,
     unit: Unit = "token",
 ) -> list[EmphasisedFocus]:
-    """One row an attempt whose plain prompt is known.
+    """One row an attempt whose plain prompt is known and whose own prompt has scores.
 
     Args:
         lm: the weights to measure.
@@ -137,6 +139,7 @@ def emphasised_focus(
             _sums(read(prompt), of.key_words, parts[0][-1].scores),
         )
         for (attempt, of, _), prompt, parts in zip(known, prompts, found, strict=True)
+        if parts[0][-1].reason is None
     ]
 
 

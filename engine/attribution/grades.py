@@ -54,6 +54,7 @@ class Subject:
     answer_ids: Ids
     attributed: tuple[int, ...]  # positions in the answer whose mean is explained
     completeness_gap: float | None
+    reason: str | None = None  # why there are no scores
 
     @property
     def eligible(self) -> list[int]:
@@ -147,6 +148,7 @@ def _subject(lm: LM, row: Attribution, question: str) -> Subject:
         answer_ids,
         lm.novel_positions(question, row.answer) if novel else tuple(range(len(answer_ids))),
         row.completeness_gap,
+        row.reason,
     )
 
 
@@ -189,6 +191,8 @@ def partner(method: str) -> str:
 
 def _trials(subject: Subject, spec: GradedSpec, seed: int, replacement: int) -> Trials:
     eligible = subject.eligible
+    if not eligible:
+        return Trials(subject.prompt_ids, [], None, [])
     replaced = subject.replaced(replacement) if subject.key.method == DELETION else []
     count = sum(bool(key) for key in subject.is_key) or spec.top
     if len(eligible) <= count:
@@ -213,6 +217,10 @@ def _measures(
     whole, rest = means[0], means[1:]
     replaced, deleted = rest[: len(tried.replaced)], rest[len(tried.replaced) :]
     gap = subject.completeness_gap
+    if subject.reason is not None:
+        said = f"{subject.key.method} {subject.reason}"
+        unknown: dict[Measure, Found] = dict.fromkeys(UNITS, (None, said))
+        return unknown | {"completeness_gap": (gap, said if gap is None else None)}
     return {
         "completeness_gap": (gap, None if gap is not None else "the method claims no completeness"),
         "rank_agreement": _rank_agreement(subject, by_key),
@@ -229,6 +237,8 @@ def _rank_agreement(subject: Subject, by_key: Mapping[Key, Subject]) -> Found:
     )
     if other is None:
         return None, f"{name} was not run on this prompt and answer"
+    if other.reason is not None:
+        return None, f"{name} {other.reason}"
     both = sorted(set(subject.eligible) & set(other.eligible))
     return _ranked([subject.scores[i] or 0.0 for i in both], [other.scores[i] or 0.0 for i in both])
 

@@ -32,11 +32,13 @@ class Part:
 
 @dataclass(frozen=True)
 class PartScores:
-    """Contributions to one part."""
+    """Contributions to one part, or why there are none."""
 
-    contributions: tuple[float, ...]  # (P,), nats per answer token; 0 where nothing moved
+    contributions: tuple[float, ...] | None  # (P,), nats per answer token; 0 where nothing moved
     logprob: float  # nats per answer token
     completeness_gap: float | None  # nats per answer token; None: the method has none
+    steps: int | None = None  # points of the path that were evaluated; None: there is no path
+    reason: str | None = None  # why there are no contributions
 
 
 Compute = Callable[[Sequence[Part], int], Sequence[PartScores]]
@@ -49,7 +51,7 @@ def by_parts(
     tokens_per_batch: int,
     compute: Compute,
     *,
-    copies: int = 1,
+    scored: Callable[[Prompt], tuple[bool, ...]],
 ) -> list[list[list[TokenScores]]]:
     """Scores by prompt, answer and part of the answer.
 
@@ -57,22 +59,19 @@ def by_parts(
         lm: the model, in eval mode.
         prompts: encoded questions.
         answers: to each prompt.
-        tokens_per_batch: bound on parts times copies times the longest of them.
+        tokens_per_batch: bound on parts times the longest of them; `compute` is given it too.
         compute: scores of some parts, given the token budget.
-        copies: rows that a part takes up.
+        scored: which tokens of a prompt get a score.
 
     Raises:
         LogprobError: if a prompt with its answer is longer than the model's context.
     """
     asked = [
-        [
-            [Part(Pair(p.ids, a.ids), p.deletable, positions) for _, positions in a.parts()]
-            for a in of
-        ]
+        [[Part(Pair(p.ids, a.ids), scored(p), positions) for _, positions in a.parts()] for a in of]
         for p, of in zip(prompts, answers, strict=True)
     ]
     distinct = list(dict.fromkeys(part for of in asked for parts in of for part in parts))
-    found = _computed(lm, distinct, tokens_per_batch, compute, copies)
+    found = _computed(lm, distinct, tokens_per_batch, compute)
     return [
         [
             [
@@ -86,7 +85,7 @@ def by_parts(
 
 
 def _computed(
-    lm: LM, parts: Sequence[Part], tokens_per_batch: int, compute: Compute, copies: int
+    lm: LM, parts: Sequence[Part], tokens_per_batch: int, compute: Compute
 ) -> dict[Part, PartScores]:
     check_context(lm, [part.pair for part in parts])
     ordered = [parts[row] for row in by_length([part.pair for part in parts])]
@@ -94,7 +93,7 @@ def _computed(
     found: dict[Part, PartScores] = {}
 
     def step(first: int, budget: int) -> int:
-        batch = ordered[first : first + fitting(pairs[first:], budget, copies)]
+        batch = ordered[first : first + fitting(pairs[first:], budget)]
         found.update(zip(batch, compute(batch, budget), strict=True))
         return len(batch)
 
@@ -103,11 +102,19 @@ def _computed(
 
 
 def _token_scores(answer_tokens: AnswerTokens, part: Part, scores: PartScores) -> TokenScores:
+    found = scores.contributions or (None,) * len(part.moved)
     by_token = tuple(
-        score if moved else None
-        for score, moved in zip(scores.contributions, part.moved, strict=True)
+        score if moved else None for score, moved in zip(found, part.moved, strict=True)
     )
-    return TokenScores(answer_tokens, by_token, scores.logprob, scores.completeness_gap, "plain")
+    return TokenScores(
+        answer_tokens,
+        by_token,
+        scores.logprob,
+        scores.completeness_gap,
+        "plain",
+        scores.steps,
+        scores.reason,
+    )
 
 
 def mean_logprobs(lm: LM, parts: Sequence[Part], embeddings: Tensor) -> Tensor:

@@ -22,6 +22,8 @@ def base_keys(
 ) -> dict[str, tuple[bool, ...]]:
     """KeyTokens by example id: of the base model's rows, gold answer, where that model is correct.
 
+    A row that has a reason instead of scores has none.
+
     Args:
         rows: of one attribution method, on the model before unlearning.
         correct: ids of the examples that it answers correctly; the others have no KeyTokens.
@@ -35,7 +37,10 @@ def base_keys(
             row.scores, [c != "template" for c in row.token_classes], alpha, beta, normalisation
         )
         for row in rows
-        if row.target == "gold" and row.answer_tokens == answer_tokens and row.example_id in correct
+        if row.target == "gold"
+        and row.answer_tokens == answer_tokens
+        and row.example_id in correct
+        and row.reason is None
     }
 
 

@@ -65,6 +65,8 @@ def show_probe(result: ProbeResult, *, as_json: bool) -> None:
     for model in result.models:
         grade = f"  (scores: grade {model.grade})" if model.grade else ""
         console.say(escaped(f"{model.name}: {model.own_answer}{grade}", keep=""))
+        if model.reason is not None:
+            console.say(f"{model.name}: no scores, {result.attribution} {model.reason}")
     answer = escaped(result.answer, keep="")
     console.say(f"attributed answer: {answer}  (nats per token, > 0 supports it)")
     console.show_table("", ("position", "token", "class", "key", *names), result.table())

@@ -67,6 +67,8 @@ class ProbedModel:
     completeness_gap: float | None
     grade: str | None  # A to C, by the rule of results_db/definitions/trust.sql
     checks: tuple[Check, ...]
+    steps: int | None  # points of the path of integrated gradients
+    reason: str | None  # why there are no scores
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ class ProbeResult:
     attribution: str
     tokens: tuple[str, ...]
     token_classes: tuple[str, ...]
-    is_key: tuple[bool, ...]  # KeyTokens of the first model
+    is_key: tuple[bool | None, ...]  # KeyTokens of the first model; None where it has no scores
     models: tuple[ProbedModel, ...]
 
     def as_document(self) -> dict[str, object]:
@@ -198,10 +200,7 @@ def ask(
         target, text, first.encode_answer(text), first.novel_positions(question, text)
     )
     scored = [_score(method, model.lm, prompt, attributed, tokens_per_batch) for model in models]
-    rule = KeyTokenSpec()
-    is_key = key_tokens.key_tokens(
-        scored[0].scores, prompt, rule.alpha, rule.beta, rule.normalisation
-    )
+    is_key = _key_tokens(prompt, scored[0])
     checked = [
         _checks(
             model.lm,
@@ -223,10 +222,22 @@ def ask(
         token_classes=token_classes(prompt, ()),
         is_key=is_key,
         models=tuple(
-            ProbedModel(model.name, said, s.logprob, s.scores, s.completeness_gap, *checks)
+            ProbedModel(
+                *(model.name, said, s.logprob, s.scores, s.completeness_gap, *checks),
+                steps=s.steps,
+                reason=s.reason,
+            )
             for model, said, s, checks in zip(models, own, scored, checked, strict=True)
         ),
     )
+
+
+def _key_tokens(prompt: Prompt, scored: TokenScores) -> tuple[bool | None, ...]:
+    """KeyTokens by the default rule; all None where there are no scores."""
+    if scored.reason is not None:
+        return (None,) * len(prompt.ids)
+    rule = KeyTokenSpec()
+    return key_tokens.key_tokens(scored.scores, prompt, rule.alpha, rule.beta, rule.normalisation)
 
 
 def shared_prompt(models: Sequence[LoadedModel], question: str) -> Prompt:
@@ -266,7 +277,7 @@ def _checks(
     prompt: Prompt,
     answer: AttributedAnswer,
     scored: tuple[str, TokenScores],
-    is_key: tuple[bool, ...],
+    is_key: tuple[bool | None, ...],
     *,
     tokens_per_batch: int,
 ) -> tuple[str | None, tuple[Check, ...]]:
@@ -305,7 +316,7 @@ def _subject(
     answer: AttributedAnswer,
     method_name: str,
     scores: TokenScores,
-    is_key: tuple[bool, ...],
+    is_key: tuple[bool | None, ...],
 ) -> grades.Subject:
     return grades.Subject(
         key=grades.Key("", 0, TYPED, method_name, answer.kind, scores.answer_tokens),
@@ -316,4 +327,5 @@ def _subject(
         answer_ids=answer.ids,
         attributed=dict(answer.parts())[scores.answer_tokens],
         completeness_gap=scores.completeness_gap,
+        reason=scores.reason,
     )

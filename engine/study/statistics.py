@@ -235,7 +235,7 @@ def _statistic(
             groups.append(examples[after.example_id].group)
     if not values:
         reason = (
-            f"undefined on each of {len(pairings)} examples: too few tokens, or all scores equal"
+            f"undefined on each of {len(pairings)} examples: too few tokens, or all equal or none"
         )
         return Statistic(
             run_id, measure.name, scope, None, None, None, 0, 0, None, measure.definition, reason

@@ -29,6 +29,7 @@ WITH final AS MATERIALIZED (  -- of the affected runs and of their base models, 
     FROM attribution
     JOIN final ON final.run_id = attribution.run_id AND final.step = attribution.step
     LEFT JOIN key_token_rules('affected') AS rule ON rule.run_id = final.rule_run_id
+    WHERE attribution.reason IS NULL
 ), token AS (
     SELECT rowid AS row, unnest(token_classes) AS token_class, unnest(scores)::DOUBLE AS score,
         unnest(is_key) AS is_key, greatest(coalesce(score, 0), 0) AS gain

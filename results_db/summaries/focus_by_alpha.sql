@@ -22,7 +22,8 @@ WITH rule AS MATERIALIZED (
     FROM key_token_rules('affected')
 ), final AS MATERIALIZED (
     SELECT attribution.rowid AS row, attribution.run_id, example_id, method, target, answer_tokens
-    FROM attribution JOIN checkpoint USING (run_id, step) WHERE is_final
+    FROM attribution JOIN checkpoint USING (run_id, step)
+    WHERE is_final AND attribution.reason IS NULL
 ), place AS MATERIALIZED (  -- attributions by number, since to compare their names takes long
     SELECT own.row, base.row AS base_row, key.row AS key_row, own.run_id, split, "group",
         own.method, own.target, own.answer_tokens,

@@ -139,6 +139,13 @@ def test_table_has_one_row_a_token_and_one_column_a_run() -> None:
     assert list(table["GA"]) == [0.0, 0.0]
 
 
+def test_the_reason_stands_beside_a_run_without_scores() -> None:
+    plain = rows(("<s>", "template", None, None), ("x", "content", None, None))
+    assert "no scores" not in tokens.strips(plain)
+    drawn = tokens.strips(plain.assign(reason="did not converge: 1 < 2"))
+    assert "nats per token · no scores: did not converge: 1 &lt; 2" in drawn
+
+
 def test_a_grade_stands_beside_the_run_where_there_is_one() -> None:
     plain = rows(("x", "content", 0.2, False))
     assert "grade" not in tokens.strips(plain)

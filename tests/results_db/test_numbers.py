@@ -540,6 +540,38 @@ def test_on_the_model_that_settled_them_all_key_tokens_are_kept(
     }
 
 
+def test_a_row_without_scores_loses_no_key_tokens_and_no_focus(tmp_path: Path) -> None:
+    base = [attribution("base", name, [None, 1, 0, 2, 0, 0], step=0) for name in ("f1", "f2")]
+    reason = "did not converge"
+    own = [
+        attribution("ga", "f1", [None, 1, 0, 2, 0, 0]),
+        replace(attribution("ga", "f2", [None] * 6), steps=512, reason=reason),
+    ]
+    path = publish_all(
+        tmp_path / "none.duckdb",
+        [
+            make_result(make_run("base", "none"), EXAMPLES, {0: knows("")}, attributions=base),
+            make_result(make_run("ga"), EXAMPLES, {0: knows(""), FINAL: knows("")},
+                        attributions=own),
+        ],
+    )  # fmt: skip
+    with reading(path) as connection:
+        focus = connection.execute("SELECT example_id FROM example_focus WHERE run_id = 'ga'")
+        assert focus.fetchall() == [("f1",)]
+        stored = connection.execute("SELECT steps, reason FROM attribution ORDER BY steps")
+        assert stored.fetchall() == [(512, reason), *[(None, None)] * 3]
+    (forget,) = (
+        read.query(path, "focus", **RUNS, **KIND, minimum_nats=0.05)
+        .query("run_id == 'ga' and split == 'forget'")
+        .to_dict("records")
+    )
+    assert (forget["n"], forget["undefined"]) == (1, 0)
+    rows = read.query(
+        path, "prompt_tokens", benchmark="people", model="tiny", example_id="f2", **KIND
+    )
+    assert rows.groupby("run_id")["reason"].first().to_dict() == {"base": None, "ga": reason}
+
+
 def test_class_contribution(home: Path) -> None:
     rows = read.query(home, "class_contribution", **RUNS, **KIND)
     of_ga = rows[(rows["run_id"] == "ga") & (rows["split"] == "forget")].set_index("token_class")

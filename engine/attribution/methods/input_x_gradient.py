@@ -3,7 +3,8 @@
 A token's score is the dot product of its embedding and the gradient there: to first order, what the
 answer would lose if that embedding were scaled to zero. One forward and one backward pass a prompt.
 Source: Shrikumar et al. 2016, arXiv:1605.01713, section 2 (gradient × input).
-Differs: nothing is claimed about the sum of the scores, so there is no completeness gap.
+Differs: nothing is claimed about the sum of the scores, so there is no completeness gap. Nothing
+moves, so the template's tokens have scores too; BOS has none.
 """
 
 from __future__ import annotations
@@ -37,7 +38,11 @@ class Method:
         def compute(parts: Sequence[Part], budget: int) -> list[PartScores]:
             return _products(lm, parts)
 
-        return by_parts(lm, prompts, answers, tokens_per_batch, compute)
+        return by_parts(lm, prompts, answers, tokens_per_batch, compute, scored=_deletable)
+
+
+def _deletable(prompt: Prompt) -> tuple[bool, ...]:
+    return prompt.deletable
 
 
 def _products(lm: LM, parts: Sequence[Part]) -> list[PartScores]:
