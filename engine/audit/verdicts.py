@@ -59,6 +59,7 @@ class Verdict:
     groups: int
     utility: float | None  # the worst ratio to the base model
     verdict: str
+    flag: str | None = None  # what is odd about the run, as query run_flags says it
 
 
 @dataclass(frozen=True)
@@ -128,12 +129,15 @@ def _verdicts(
     rows = read.query(
         path, "verdict", benchmark=benchmark, models=[], methods=list(methods), **asdict(thresholds)
     )
+    odd = read.query(path, "run_flags", benchmark=benchmark, models=[], methods=list(methods))
+    flags = {str(row.run_id): str(row.flag) for row in odd[odd["flag"].notna()].itertuples()}
     return [
         Verdict(
             run_id=str(row.run_id), model=str(row.model), benchmark=benchmark,
             method=str(row.method), effect=_number(row.effect), low=_number(row.effect_low),
             high=_number(row.effect_high), n=int(row.n), groups=int(row.groups),
             utility=_number(row.utility), verdict=str(row.verdict),
+            flag=flags.get(str(row.run_id)),
         )
         for row in rows.itertuples()
     ]  # fmt: skip

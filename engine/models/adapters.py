@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from engine.models import formats
 from engine.models.lm import LM
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def switched_off(model: PreTrainedModel) -> Iterator[None]:
 
 @torch.no_grad()
 def weights(model: PreTrainedModel) -> dict[str, Tensor]:
-    """The model's weights by the names it has without adapters, these added in."""
+    """The model's weights by the names it has without adapters, these added in, in float32."""
     plain = {
         name.replace(".base_layer.", "."): weight
         for name, weight in model.state_dict().items()
@@ -76,15 +77,20 @@ def weights(model: PreTrainedModel) -> dict[str, Tensor]:
     }
     for name, layer in layers(model):
         weight = plain[f"{name}.weight"]
-        plain[f"{name}.weight"] = weight + layer.get_delta_weight(NAME).to(weight.dtype)
+        plain[f"{name}.weight"] = weight + layer.get_delta_weight(NAME)  # widens half precision
     return plain
 
 
 @torch.no_grad()
 def fold(model: PreTrainedModel) -> None:
-    """Add the adapters to the weights, in place, and take them off; all weights can be trained."""
+    """Add the adapters to the weights, in place, and take them off; all weights can be trained.
+
+    A model that carries adapters is in float32 afterwards: half precision would round them away.
+    """
+    if attached(model):
+        formats.hold_in_float32(model.parameters())
     for name, layer in list(layers(model)):
-        layer.base_layer.weight.add_(layer.get_delta_weight(NAME).to(layer.base_layer.weight.dtype))
+        layer.base_layer.weight.add_(layer.get_delta_weight(NAME))
         parent, _, child = name.rpartition(".")
         setattr(model.get_submodule(parent), child, layer.base_layer)
     model.requires_grad_(True)

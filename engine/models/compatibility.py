@@ -30,6 +30,10 @@ SHAPES = (
 READ = ("normalizer", "pre_tokenizer", "added_tokens", "model")  # parts that decide on token ids
 
 
+DTYPE_HINT = (
+    "; --dtype float32 holds the weights of both as they are stored, a narrower one would round "
+    "away what was unlearned"
+)
 HINT = "; tokenizers and templates may differ with --unit word"
 
 
@@ -58,7 +62,7 @@ class Nature:
         """
         found = [] if unit == "word" else self._read_otherwise(other, loading)
         if loading.dtype == "auto" and self.dtype != other.dtype:
-            found.append(f"dtype ({self.dtype} and {other.dtype}; --dtype loads both alike)")
+            found.append(f"dtype ({self.dtype} and {other.dtype}{DTYPE_HINT})")
         # a vocabulary is as large as its tokenizer says
         ignored = {"vocab_size"} if unit == "word" else set()
         return [

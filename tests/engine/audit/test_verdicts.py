@@ -18,7 +18,7 @@ from tests.support.results_rows import BUILD, failed_run, publish_all, small_stu
 from tests.support.verdicts import study
 
 Check = Callable[..., tuple[int, str, str]]
-KEYS = "run_id model benchmark method effect low high n groups utility verdict".split()
+KEYS = "run_id model benchmark method effect low high n groups utility verdict flag".split()
 
 
 @pytest.fixture
