@@ -60,6 +60,7 @@ class Verdict:
     utility: float | None  # the worst ratio to the base model
     verdict: str
     allowed_checks: tuple[str, ...] = ()  # that its model, or the base model, failed
+    flag: str | None = None  # what is odd about the run, as query run_flags says it
 
 
 @dataclass(frozen=True)
@@ -133,6 +134,8 @@ def _verdicts(
         path, "verdict", benchmark=benchmark, models=[], methods=list(methods), **asdict(thresholds)
     )
     allowed = _allowed_checks(path, benchmark)
+    odd = read.query(path, "run_flags", benchmark=benchmark, models=[], methods=list(methods))
+    flags = {str(row.run_id): str(row.flag) for row in odd[odd["flag"].notna()].itertuples()}
     return [
         Verdict(
             run_id=str(row.run_id), model=str(row.model), benchmark=benchmark,
@@ -140,6 +143,7 @@ def _verdicts(
             high=_number(row.effect_high), n=int(row.n), groups=int(row.groups),
             utility=_number(row.utility), verdict=str(row.verdict),
             allowed_checks=allowed.get(str(row.run_id), ()),
+            flag=flags.get(str(row.run_id)),
         )
         for row in rows.itertuples()
     ]  # fmt: skip

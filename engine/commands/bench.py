@@ -138,3 +138,38 @@ def statistics(
         console.show_json([asdict(one) for one in found])
     else:
         simulating.show(found)
+
+
+@bench.command()
+def storage(
+    model: Annotated[str, typer.Option("--model", help="A GGUF file or a folder.")],
+    rates: Annotated[
+        list[float] | None, typer.Option("--rate", help="Learning rate; may be repeated.")
+    ] = None,
+    steps: Annotated[
+        list[int] | None, typer.Option("--steps", min=1, help="To store after; may be repeated.")
+    ] = None,
+    facts: Annotated[int, typer.Option("--facts", min=1, help="Capitals to unlearn.")] = 12,
+    start: Annotated[
+        str, typer.Option("--start", help="Format that the start is rounded to.")
+    ] = "bfloat16",
+    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")] = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document only.")] = False,
+) -> None:
+    """Share of an unlearning's effect that each storage format leaves, all weights and LoRA."""
+    from engine import console
+    from engine.bench import storage as measuring
+    from engine.models import devices
+
+    lm = measuring.load(model, devices.resolve(device), start)
+    known = measuring.known_facts(lm, facts)
+    console.err.print(f"{len(known)} facts that the model knows are unlearned")
+    found = []
+    for case in measuring.cases(rates or measuring.RATES, steps or measuring.STEPS):
+        for one in measuring.measured(lm, known, case):
+            found.append(one)
+            console.err.print(f"{one.weights} {one.learning_rate:g} × {one.steps}: measured")
+    if as_json:
+        console.show_json(measuring.documents(found))
+    else:
+        measuring.show(found)

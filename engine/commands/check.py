@@ -26,7 +26,8 @@ def show(checked: Checked, *, as_json: bool) -> None:
     if as_json:
         console.show_json([asdict(one) for one in checked.verdicts])
         return
-    columns = ("run", "benchmark", "model", "method", "effect", "n", "groups", "utility", "verdict")
+    columns = ("run", "benchmark", "model", "method", "effect", "n", "groups", "utility", "verdict",
+               "flag")  # fmt: skip
     console.show_table("", columns, [_line(one) for one in checked.verdicts])
 
 
@@ -36,7 +37,7 @@ def _line(one: Verdict) -> tuple[object, ...]:
     effect = None if one.effect is None else f"{one.effect:.2f}{interval}"
     utility = None if one.utility is None else f"{one.utility:.2f}"
     place = (one.run_id, one.benchmark, one.model, one.method)
-    return (*place, effect, one.n, one.groups, utility, one.verdict)
+    return (*place, effect, one.n, one.groups, utility, one.verdict, one.flag)
 
 
 def check(

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from engine.models import formats
 from engine.models.lm import LM
 
 if TYPE_CHECKING:
@@ -70,52 +71,46 @@ def switched_off(model: PreTrainedModel) -> Iterator[None]:
 
 
 @torch.no_grad()
-def weights(model: PreTrainedModel, dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
-    """The model's weights by the names it has without adapters, these added in.
-
-    Args:
-        model: stays as it is.
-        dtype: of the sum, which is rounded once to that of the weight.
-    """
+def weights(model: PreTrainedModel) -> dict[str, Tensor]:
+    """The model's weights by the names it has without adapters, these added in, in float32."""
     plain = {
         name.replace(".base_layer.", "."): weight
         for name, weight in model.state_dict().items()
         if ".lora_" not in name
     }
     for name, layer in layers(model):
-        plain[f"{name}.weight"] = _folded(layer, dtype)
+        plain[f"{name}.weight"] = _folded(layer)
     return plain
 
 
 @torch.no_grad()
-def fold(model: PreTrainedModel, dtype: torch.dtype = torch.float32) -> None:
+def fold(model: PreTrainedModel) -> None:
     """Add the adapters to the weights, in place, and take them off; all weights can be trained.
 
-    Args:
-        model: changed in place; each weight keeps its number type.
-        dtype: of the sum, which is rounded once to that of the weight.
+    A model that carries adapters is in float32 afterwards: half precision would round them away.
     """
+    if attached(model):
+        formats.hold_in_float32(model.parameters())
     for name, layer in list(layers(model)):
-        layer.base_layer.weight.copy_(_folded(layer, dtype))
+        layer.base_layer.weight.copy_(_folded(layer))
         parent, _, child = name.rpartition(".")
         setattr(model.get_submodule(parent), child, layer.base_layer)
     model.requires_grad_(True)
 
 
-def _folded(layer: Any, dtype: torch.dtype) -> Tensor:  # noqa: ANN401 - a layer of peft
-    """W + (alpha / rank) B A, rounded to the type of W; transposed as the layer keeps its weight.
+def _folded(layer: Any) -> Tensor:  # noqa: ANN401 - a layer of peft
+    """W + (alpha / rank) B A in float32; transposed as the layer keeps its weight.
 
     Not by peft's get_delta_weight, which rounds the product to the adapter's type first.
     """
-    weight: Tensor = layer.base_layer.weight
     if NAME in layer.lora_embedding_A:
         down, up, transposed = layer.lora_embedding_A[NAME], layer.lora_embedding_B[NAME], True
     else:
         down, up = layer.lora_A[NAME].weight, layer.lora_B[NAME].weight
         transposed = bool(layer.fan_in_fan_out)
-    product = up.to(dtype) @ down.to(dtype) * layer.scaling[NAME]
-    total = weight.to(dtype) + (product.T if transposed else product)
-    return total.to(weight.dtype)
+    product = up.float() @ down.float() * layer.scaling[NAME]
+    total: Tensor = layer.base_layer.weight.float() + (product.T if transposed else product)
+    return total
 
 
 def untie(model: PreTrainedModel) -> bool:

@@ -41,6 +41,10 @@ PROBES = (  # what questions and answers are like, in scripts and signs
     "[INST] Question: Who is it? [/INST] Answer: None of us. <b>No</b>",
 )
 
+DTYPE_HINT = (
+    "; --dtype float32 holds the weights of both as they are stored, a narrower one would round "
+    "away what was unlearned"
+)
 HINT = "; tokenizers and templates may differ with --unit word"
 
 
@@ -69,7 +73,7 @@ class Nature:
         """
         found = [] if unit == "word" else self._read_otherwise(other, loading)
         if loading.dtype == "auto" and self.dtype != other.dtype:
-            found.append(f"dtype ({self.dtype} and {other.dtype}; --dtype loads both alike)")
+            found.append(f"dtype ({self.dtype} and {other.dtype}{DTYPE_HINT})")
         # a vocabulary is as large as its tokenizer says
         alike = unit == "word" or self.reads_alike(other)
         ignored = {"vocab_size"} if alike else set()

@@ -12,6 +12,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
+from torch import Tensor
+
 from engine import plugins
 from engine.attribution import attribute, by_word, grades, key_tokens
 from engine.attribution import emphasised_focus as restored
@@ -55,6 +57,7 @@ from results_db.records import (
 PROBED: tuple[Split, ...] = ("forget", "retain", "general")
 Keys = dict[tuple[str, str, str], tuple[bool, ...]]
 # (attribution method, answer tokens, example id) -> KeyToken mask of the base model
+Pushed = dict[tuple[int, ...], Tensor]  # norms by token: see gradient_shares.gradients
 BY_TOKEN = "measured by token, and this run is read by words (probe.unit)"
 
 
@@ -108,6 +111,16 @@ class Measurement:
         self.step = step
         self.evaluate()
 
+    def answers(self, step: int) -> list[Answer]:
+        """The plain answers of a step."""
+        return [answer for answer in self.rows.answers if answer.step == step]
+
+    def answer_again(self) -> None:
+        """Answer anew, in the place of this step's answers: the weights were stored since."""
+        self.rows.answers = [row for row in self.rows.answers if row.step != self.step]
+        self.rows.utilities = [row for row in self.rows.utilities if row.step != self.step]
+        self.evaluate()
+
     def correct(self, split: Split) -> float:
         """Fraction of a split's questions that were answered correctly at this step, in [0, 1].
 
@@ -125,9 +138,14 @@ class Measurement:
             )
         return sum(of_split) / len(of_split)
 
-    def measure(self, *, is_final: bool, objective: Objective | None = None) -> None:
-        """The rest of what is measured at a step; contributions at the last one alone."""
-        self.look_into(objective, is_final=is_final)
+    def measure(self, *, is_final: bool, pushed: Pushed | None = None) -> None:
+        """The rest of what is measured at a step; contributions at the last one alone.
+
+        Args:
+            is_final: whether it is the last step.
+            pushed: from `pushed`, of the weights as trained; None if no loss was minimised.
+        """
+        self.look_into(pushed, is_final=is_final)
         if is_final:
             self.attribute()
         self.recover(is_final=is_final)
@@ -168,29 +186,35 @@ class Measurement:
                 task = plugins.settings(plugins.load("tasks", name).Task, settings, name)
                 self.rows.utilities += task.measure(subject)
 
-    def look_into(self, objective: Objective | None, *, is_final: bool) -> None:
-        """How likely each class of answer token is, and how hard the objective pushes it."""
+    def pushed(self, objective: Objective | None) -> Pushed | None:
+        """How hard the loss pushes each answer token; None without a loss, and by words."""
+        if objective is None or self.probe.unit == "word":
+            return None
+        with self.timed("look into the loss", 0, 1):
+            return gradient_shares.gradients(self.lm, objective)
+
+    def look_into(self, pushed: Pushed | None, *, is_final: bool) -> None:
+        """How likely each class of answer token is, and how hard the loss pushed it."""
         if self.probe.unit == "word":
             if is_final:
                 left_out = statistics.left_out(self.spec.run_id, "answer token classes", BY_TOKEN)
                 self.rows.statistics.append(left_out)
             return
         with self.timed("look into the loss", 0, 1):
-            pushed = {} if objective is None else gradient_shares.gradients(self.lm, objective)
             self.rows.answer_classes += gradient_shares.rows(
                 self.lm,
                 probed(self.benchmark, self.probe, self.spec.seed, PROBED),
                 self.place,
                 self.probe.tokens_per_batch,
-                pushed,
+                pushed or {},
             )
             self.rows.text_classes += gradient_shares.text_rows(
-                self.lm, self.benchmark, self.place, pushed
+                self.lm, self.benchmark, self.place, pushed or {}
             )
         if is_final and self.step > 0:
-            minimised = objective is not None
+            minimised, texts = pushed is not None, len(pushed or {})
             self.rows.statistics.append(
-                statistics.pushed_texts(self.spec.run_id, len(pushed), minimised=minimised)
+                statistics.pushed_texts(self.spec.run_id, texts, minimised=minimised)
             )
 
     def attribute(self) -> None:

@@ -18,18 +18,18 @@ from engine.models.lm import save, weight_hash
 from engine.models.loading import load
 from engine.specs import ExistingModel, ModelSpec, RunSpec
 from engine.study import base_models as training
-from engine.study import cache, provenance, saved_run, statistics
+from engine.study import cache, provenance, saved_run, statistics, storing
 from engine.study.jobs import Report, RunJob, TrainJob, now
-from engine.study.measure import Measurement, Rows
+from engine.study.measure import Measurement, Pushed, Rows
 from engine.unlearning import stopping
 from engine.unlearning.loop import (
-    Objective,
     Outcome,
     UnlearningError,
     context,
     is_out_of_memory,
     measured_steps,
 )
+from engine.unlearning.optimizer import Optimizer
 from engine.unlearning.training_state import TrainingState
 from results_db.records import (
     Axis,
@@ -94,6 +94,7 @@ class _Execution:
         asked = self.benchmark.questions("forget", "retain", "general")
         examined = load_examined(job.folder, device, [(one.prompt, one.answer) for one in asked])
         self.lm, self.checks = examined.lm, examined.checks
+        self.loaded_in = self.lm.model.dtype
         self.base_weights = self.weights_before()
         known = (job.base_run_id, job.base_scores)
         self.measurement = Measurement(self.spec, self.lm, self.benchmark, known, report)
@@ -124,6 +125,7 @@ class _Execution:
         """Measure, unlearn and measure, to the last planned step or where a rule stops it."""
         if self.spec.checkpoint is not None:  # unlearned elsewhere: it is only measured
             self.measurement.answer(0)
+            self.compare_with_base()
             self.measure("step", 0.0, is_final=True)
             return
         family = plugins.load("unlearning_methods", self.spec.method)
@@ -140,15 +142,47 @@ class _Execution:
             if is_final or outcome.step in planned:
                 outcome = self.answer(outcome)
                 is_final = is_final or outcome.stopped is not None
-                self.measure(
-                    outcome.axis, outcome.axis_value, is_final=is_final, objective=outcome.objective
-                )
+                pushed = self.measurement.pushed(outcome.objective)
+                if is_final:
+                    self.store(method.optimizer)
+                self.measure(outcome.axis, outcome.axis_value, is_final=is_final, pushed=pushed)
             if is_final:
                 self.note_stop(outcome)
-                adapters.fold(self.lm.model)  # the method does it after its own last step alone
                 break
             if outcome.state is not None and outcome.step % self.job.save_every == 0:
                 self.keep(outcome.state())
+
+    def store(self, optimizer: Optimizer) -> None:
+        """Make the trained model the one that is stored and served, and measure that instead.
+
+        Its answers are asked for again where the two can differ; those of the trained model stay
+        as statistics.
+        """
+        if self.is_quantized:
+            return
+        run_id, examples = self.spec.run_id, self.benchmark.examples
+        adapted = adapters.attached(self.lm.model)
+        way = storing.storing(optimizer, self.loaded_in, self.spec.seed, adapted=adapted)
+        with self.measurement.timed("store", 0, 1):
+            adapters.fold(self.lm.model)
+            change = storing.store(self.lm.model, self.base_weights, way)
+        trained = self.measurement.answers(self.step)
+        if way.changes:
+            self.measurement.answer_again()
+        now_stored = self.measurement.answers(self.step)
+        answers = storing.Conditions(self.measurement.answers(0), trained, now_stored)
+        self.rows.statistics += [
+            *storing.weight_statistics(run_id, change, way),
+            *storing.effect_statistics(run_id, answers, examples, way),
+            *storing.correct_statistics(run_id, trained, examples, way),
+        ]
+
+    def compare_with_base(self) -> None:
+        """Say in how many weights a checkpoint made elsewhere differs from the base model."""
+        weights = self.lm.model.state_dict()
+        if not self.is_quantized and have_same_shapes(self.base_weights, weights):
+            change = storing.compare(self.lm.model, self.base_weights)
+            self.rows.statistics += storing.weight_statistics(self.spec.run_id, change, None)
 
     @property
     def rule(self) -> str:
@@ -208,11 +242,11 @@ class _Execution:
         return outcome
 
     def measure(
-        self, axis: Axis, axis_value: float, *, is_final: bool, objective: Objective | None = None
+        self, axis: Axis, axis_value: float, *, is_final: bool, pushed: Pushed | None = None
     ) -> None:
         """The weights as they are now, and what is measured on them beside answers."""
         self.rows.checkpoints.append(self.checkpoint(axis, axis_value, is_final=is_final))
-        self.measurement.measure(is_final=is_final, objective=objective)
+        self.measurement.measure(is_final=is_final, pushed=pushed)
 
     def checkpoint(self, axis: Axis, axis_value: float, *, is_final: bool) -> Checkpoint:
         """The weights as they are; the final ones of a changed model are kept in the cache."""
@@ -322,7 +356,7 @@ def have_same_shapes(before: dict[str, Tensor], after: dict[str, Tensor]) -> boo
 def relative_change(before: dict[str, Tensor], after: dict[str, Tensor]) -> float:
     """‖after − before‖ / ‖before‖ over all weights, L2; 0 for equal ones."""
     pairs = [(after[name].to(weight.device), weight) for name, weight in before.items()]
-    difference = sum(float((new - old).double().square().sum()) for new, old in pairs)
+    difference = sum(float((new.double() - old.double()).square().sum()) for new, old in pairs)
     size = sum(float(w.double().square().sum()) for w in before.values())
     return math.sqrt(difference / size)
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from engine.benchmarks.benchmark import Benchmark, Text
-from engine.models import adapters
+from engine.models import adapters, formats
 from engine.models.lm import LM
 from engine.unlearning import batches, losses, stopping, training_state
 from engine.unlearning.batches import Batch, TrainingSequence
@@ -105,7 +105,7 @@ class Outcome:
 def begin(
     policy: LM, context: Context, optimizer: Optimizer, penalise: Penalise = "all"
 ) -> Context:
-    """Make the policy, in place, what will be trained: its precision, its adapters.
+    """Make the policy, in place, what will be trained: float32 weights, or adapters on it.
 
     To be called before anything is kept of the start model, so that this is kept alike.
 
@@ -121,10 +121,9 @@ def begin(
     Raises:
         UnlearningError: if no forget answer has a fact word.
     """
-    if optimizer.precision == "bfloat16":
-        for parameter in policy.model.parameters():  # no buffers: positions need their float32
-            parameter.data = parameter.data.to(torch.bfloat16)
-    if optimizer.lora_rank:
+    if optimizer.precision == "float32" or not optimizer.lora_rank:
+        formats.hold_in_float32(policy.model.parameters())
+    if optimizer.lora_rank:  # a frozen model stays as it is loaded, products being in bfloat16
         adapters.attach(
             policy.model,
             optimizer.lora_rank,
@@ -132,6 +131,7 @@ def begin(
             optimizer.lora_targets,
             context.seed,
         )
+        formats.hold_in_float32(p for p in policy.model.parameters() if p.requires_grad)
     return context if penalise == "all" else _on_facts(context)
 
 
@@ -157,7 +157,8 @@ def gradient_steps(
     Args:
         loss: of one forget and one retain batch; a scalar. Over several batches of a step its mean
             is minimised: with means over sequences, 8 batches of 1 are 1 batch of 8.
-        policy: changed in place; its adapters, if any, are folded into it after the last step.
+        policy: changed in place; its adapters, if any, are folded into it after the last step, and
+            its weights are float32 then.
         context: the sets to draw from; the same seed draws the same batches.
         optimizer: rate, steps, batch size.
         trainable: the parameters to change; all that are not frozen if None.

@@ -74,7 +74,8 @@ COLUMNS: dict[str, tuple[dict[str, Parameter], str]] = {
     "run_variants": ({}, "run_id variant"),
     "run_flags": (
         RUNS,
-        "run_id model method weight_change same_answers one_token n stopped flag",
+        "run_id model method weight_change same_answers one_token n stopped effect_left"
+        " over_half_step flag",
     ),
     "losses": ({"run_id": "ga"}, "run_id step loss gradient_norm learning_rate"),
     "overview": (
@@ -687,6 +688,18 @@ def test_runs_that_changed_nothing_or_repeat_themselves_are_flagged(tmp_path: Pa
     still = make_result(make_run("still"), examples, correct)
     unchanged = tuple(replace(c, weight_change=0.0) for c in still.checkpoints)
     results.append(replace(still, checkpoints=unchanged))
+    for run_id, (left, stored) in {
+        "undone": (0.09, 0.2), "differs": (1.3, 2.0), "whole": (0.97, 2.0), "unmoved": (None, 0.01),
+    }.items():  # fmt: skip
+        result = make_result(make_run(run_id), examples, correct)
+        answers = (replace(result.answers[0], text="In Bern."), *result.answers[1:])
+        figures = tuple(
+            Statistic(run_id, name, "w", value, None, None, 4, 2, None, "d",
+                      "too small" if value is None else None)
+            for name, value in (("effect_left_stored", left), ("effect_stored", stored),
+                                ("weight_change_over_half_step", 0.3))
+        )  # fmt: skip
+        results.append(replace(result, answers=answers, statistics=figures))
     rows = read.query(publish_all(tmp_path / "flags.duckdb", results), "run_flags", **RUNS)
     found = {row.run_id: row for row in rows.itertuples()}
     flags = {
@@ -698,7 +711,13 @@ def test_runs_that_changed_nothing_or_repeat_themselves_are_flagged(tmp_path: Pa
         "noise": "one token, repeated",
         "fine": None,
         "still": "weights unchanged",
+        "undone": "storing undid the unlearning",
+        "differs": "stored and trained differ",
+        "whole": None,
+        "unmoved": "forget answers unmoved",
     }
+    assert (found["undone"].effect_left, found["undone"].over_half_step) == (0.09, 0.3)
+    assert isnan(found["unmoved"].effect_left) and isnan(found["same"].over_half_step)
     assert (found["noise"].one_token, found["noise"].same_answers) == (0.75, 0.0)
     assert (found["fine"].one_token, found["fine"].same_answers) == (0.0, 0.5)
 

@@ -4,7 +4,7 @@
 over optimizer steps.
 Source: Ilharco et al. 2023, arXiv:2212.04089, section 3 (negation); as in Shi et al. 2024,
 arXiv:2407.06460 (MUSE).
-Differs: the arithmetic is in the weights' own precision (MUSE: bf16).
+Differs: the arithmetic is in float32 (MUSE: bf16).
 """
 
 from __future__ import annotations
@@ -43,8 +43,10 @@ class Method:
 
     def steps(self, policy: LM, context: Context) -> Iterator[Outcome]:
         """Yield at each α."""
+        from engine.models import formats
         from engine.unlearning.loop import Outcome
 
+        formats.hold_in_float32(policy.model.parameters())
         start = {name: weight.clone() for name, weight in policy.model.state_dict().items()}
         tuned = policy.clone()
         for _ in self.tuning(tuned, context):

@@ -19,7 +19,7 @@ from tests.support.verdicts import study
 
 Check = Callable[..., tuple[int, str, str]]
 KEYS = "run_id model benchmark method effect low high n groups utility verdict".split()
-KEYS.append("allowed_checks")
+KEYS += ["allowed_checks", "flag"]
 
 
 @pytest.fixture

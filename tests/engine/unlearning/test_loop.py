@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from engine import plugins
 from engine.models import adapters, lm, loading
 from engine.models.lm import LM, weight_hash
 from engine.unlearning import batches, losses
 from engine.unlearning.loop import begin, gradient_steps, reference_nll
-from engine.unlearning.optimizer import Optimizer
+from engine.unlearning.optimizer import Optimizer, Stored
 from tests.support import tiny_models
 from tests.support.tiny_models import ARCHITECTURES, tiny_lm
 from tests.support.training import (
@@ -123,10 +124,110 @@ def test_low_precision_starts_near_the_full_one(name: str, precision: str) -> No
     assert all(torch.isfinite(weight).all() for weight in low[0].model.parameters())
 
 
-def test_bfloat16_weights_keep_the_positions_in_float32() -> None:
-    policy, _ = run("ga", replace(QUICK, precision="bfloat16"))
-    assert {weight.dtype for weight in policy.model.parameters()} == {torch.bfloat16}
+def in_bfloat16() -> LM:
+    """A model as a hub ships it: its weights lie on bfloat16's grid."""
+    policy = tiny_lm().clone()
+    for parameter in policy.model.parameters():  # no buffers: positions need their float32
+        parameter.data = parameter.data.bfloat16()
+    return policy
+
+
+@pytest.mark.parametrize("optimizer", [QUICK, LORA], ids=["full", "lora"])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("name", METHODS)
+def test_a_bfloat16_model_is_trained_in_float32(
+    name: str, precision: str, optimizer: Optimizer
+) -> None:
+    policy = in_bfloat16()
+    quick = replace(optimizer, precision=precision, max_steps=2)  # type: ignore[arg-type]
+    for outcome in method_of(name, quick).steps(policy, make_context(policy)):  # type: ignore[attr-defined]
+        trained = [weight for weight in policy.model.parameters() if weight.requires_grad]
+        assert {weight.dtype for weight in trained} == {torch.float32}
+        if outcome.state is not None:
+            states = outcome.state().optimizer["state"].values()
+            assert {kept["exp_avg_sq"].dtype for kept in states} == {torch.float32}
+    assert {weight.dtype for weight in policy.model.parameters()} == {torch.float32}
     assert {buffer.dtype for buffer in policy.model.buffers()} == {torch.float32}
+
+
+def moved(precision: str, *, in_half: bool = False) -> torch.Tensor:
+    """How far five small steps of gradient ascent move each weight of a bfloat16 model.
+
+    Args:
+        precision: of the optimizer.
+        in_half: train weights and AdamW's states in bfloat16 by a plain loop instead.
+    """
+    policy, start = in_bfloat16(), in_bfloat16()
+    optimizer = Optimizer(1e-5, 5, 6, 0, 0.0, precision=precision)  # type: ignore[arg-type]
+    context = make_context(policy)
+    if in_half:
+        adam = torch.optim.AdamW(policy.model.parameters(), lr=1e-5, weight_decay=0.0)
+        batch = batches.collate(context.forget, range(6), policy.device)
+        for _ in range(5):
+            adam.zero_grad()
+            (-losses.mean_nll(policy.model, batch)).backward()
+            torch.nn.utils.clip_grad_norm_(policy.model.parameters(), 1.0)
+            adam.step()
+    else:
+        list(method_of("ga", optimizer).steps(policy, context))  # type: ignore[attr-defined]
+    pairs = zip(policy.model.parameters(), start.model.parameters(), strict=True)
+    return torch.cat([(one.float() - other.float()).detach().flatten() for one, other in pairs])
+
+
+def test_bfloat16_products_move_weights_like_float32_and_not_like_bfloat16_weights() -> None:
+    full, low, half = moved("float32"), moved("bfloat16"), moved("float32", in_half=True)
+    moving = full != 0  # all but the embeddings of tokens that no text has
+    cosine = torch.nn.functional.cosine_similarity
+    assert cosine(full, low, dim=0) > 0.97
+    assert low.norm() == pytest.approx(full.norm().item(), rel=0.02)
+    assert (half[moving] != 0).double().mean() < 0.05, "most bfloat16 weights stand still"
+    assert cosine(full, half, dim=0) < 0.5
+
+
+def test_adapters_are_folded_in_float32() -> None:
+    policy = in_bfloat16()
+    begin(policy, make_context(policy), replace(LORA, precision="bfloat16"))
+    name, layer = next(adapters.layers(policy.model))
+    torch.nn.init.constant_(layer.lora_B["default"].weight, 1e-4)
+    start = layer.base_layer.weight.double().clone()
+    product = layer.lora_B["default"].weight.double() @ layer.lora_A["default"].weight.double()
+    by_hand = start + product * LORA.lora_alpha / LORA.lora_rank
+    kept = adapters.weights(policy.model)[f"{name}.weight"]
+    adapters.fold(policy.model)
+    folded = policy.model.get_submodule(name).weight
+    for found in (kept, folded):
+        assert found.dtype == torch.float32
+        assert (found.double() - by_hand).abs().max() < 1e-7
+    assert not torch.equal(by_hand.bfloat16().double(), by_hand), "bfloat16 would not hold it"
+
+
+@pytest.mark.parametrize(
+    ("settings", "start", "stored"),
+    [
+        ({}, "float32", "float32"),
+        ({}, "bfloat16", "bfloat16"),
+        ({"precision": "bfloat16"}, "float32", "bfloat16"),
+        ({"precision": "autocast"}, "float32", "float32"),
+        ({"precision": "bfloat16", "store": "float32"}, "bfloat16", "float32"),
+        ({"store": "float16"}, "bfloat16", "float16"),
+    ],
+)
+def test_weights_are_stored_as_asked_or_as_the_start_model(
+    settings: dict[str, str], start: Stored, stored: str
+) -> None:
+    assert Optimizer(**settings).stored(start) == stored  # type: ignore[arg-type]
+
+
+def test_stochastic_rounding_is_to_bfloat16_alone() -> None:
+    with pytest.raises(ValueError, match="rounding is stochastic and store auto: set store"):
+        Optimizer(rounding="stochastic")
+    assert Optimizer(store="bfloat16", rounding="stochastic").stored("float32") == "bfloat16"
+
+
+def test_settings_of_storing_leave_old_run_ids_alone() -> None:
+    assert {"store", "rounding"}.isdisjoint(plugins.spelled_out(Optimizer()))
+    chosen = plugins.spelled_out(Optimizer(store="bfloat16", rounding="stochastic"))
+    assert (chosen["store"], chosen["rounding"]) == ("bfloat16", "stochastic")
 
 
 @pytest.mark.parametrize("name", ["npo", "idk_dpo"])

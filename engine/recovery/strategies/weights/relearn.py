@@ -56,11 +56,12 @@ class Strategy:
     def _taught(self, lm: LM, source: Source, groups: frozenset[str]) -> LM:
         import torch
 
-        from engine.models import adapters
+        from engine.models import adapters, formats
         from engine.unlearning import batches, losses
 
         student = lm.clone()
         adapters.fold(student.model)
+        formats.hold_in_float32(student.model.parameters())
         texts = [t for t in source.benchmark.unlearning_texts("forget") if t.group in groups]
         sequences = [batches.encode(student, text) for text in texts]
         drawn = batches.endless(sequences, self.batch_size, source.seed, student.device)
