@@ -119,7 +119,7 @@ def merged(wrapped: Any) -> PreTrainedModel:  # noqa: ANN401 - peft's own
     """The model with the adapter added in float32; each weight keeps its number type."""
     from peft.tuners.tuners_utils import BaseTunerLayer
 
-    stored = {}
+    stored: dict[int, tuple[Any, torch.dtype]] = {}
     for layer in wrapped.modules():
         if isinstance(layer, BaseTunerLayer):
             bare = layer.get_base_layer()

@@ -129,7 +129,8 @@ def untie(model: PreTrainedModel) -> bool:
     bare = [getattr(end, "base_layer", end) for end in ends]
     shared = getattr(bare[0], "weight", None)
     is_adapted = any(end is not one for end, one in zip(ends, bare, strict=True))
-    if shared is None or shared is not getattr(bare[1], "weight", None) or not is_adapted:
+    is_shared = shared is getattr(bare[1], "weight", None)
+    if not isinstance(shared, Tensor) or not is_shared or not is_adapted:
         return False
     own = torch.nn.Parameter(shared.detach().clone(), requires_grad=shared.requires_grad)
     bare[0].weight = own

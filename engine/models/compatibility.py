@@ -188,7 +188,8 @@ def _as_saved_today(tokenizer: dict[str, Any], where: str) -> dict[str, Any]:
     from tokenizers import Tokenizer
 
     try:
-        found = Tokenizer.from_str(json.dumps(tokenizer))
+        # without what has no part in token ids, such as a trainer's truncation
+        found = Tokenizer.from_str(json.dumps({part: tokenizer.get(part) for part in READ}))
     except Exception as error:  # the library raises Exception itself
         reason = str(error).splitlines()[0]
         raise ModelLoadError(f"{where}: tokenizer.json cannot be read: {reason}") from error

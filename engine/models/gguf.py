@@ -106,13 +106,13 @@ def quantization(header: Header) -> str:
     from gguf import GGMLQuantizationType, LlamaFileType
 
     try:
-        recipe = LlamaFileType(header.metadata["general.file_type"]).name
+        recipe = str(LlamaFileType(header.metadata["general.file_type"]).name)
         return recipe.removeprefix("MOSTLY_").removeprefix("ALL_")
     except (KeyError, ValueError):
         sizes: dict[int, int] = {}
         for place in header.tensors:
             sizes[place.kind] = sizes.get(place.kind, 0) + prod(place.shape)
-        return GGMLQuantizationType(max(sizes, key=lambda kind: sizes[kind])).name
+        return str(GGMLQuantizationType(max(sizes, key=lambda kind: sizes[kind])).name)
 
 
 def small_files(path: Path) -> Path:
