@@ -92,6 +92,22 @@ def compact(path: str | Path, to: str | Path) -> None:
         _copy(source, path, to, [])
 
 
+def copy_to_read(path: str | Path, folder: Path) -> Path:
+    """Write what a file of an older schema holds to a new file in a folder, to ask it often.
+
+    Each question about the old file itself would compute all summaries again.
+
+    Returns:
+        The copy. It is not checked, as `upgrade` does: use it and drop it.
+    """
+    copy = folder / Path(path).name
+    with reading(path) as source:
+        version = schema_of(source)
+        seen_schema(source)
+        _copy(source, copy, older.changed_tables(version, SCHEMA_VERSION))
+    return copy
+
+
 @dataclass(frozen=True)
 class Upgraded:
     """What an upgrade did."""

@@ -6,13 +6,14 @@ import os
 import pickle
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Literal
 
 import pandas as pd
 import streamlit as st
 
 from dashboard.look import formats
-from results_db import guard, read
+from results_db import guard, read, transfer
 
 # of pandas' own strings those of Arrow take twice as long to label, filter and walk through
 pd.set_option("mode.string_storage", "python")
@@ -120,11 +121,34 @@ def _read(
     path: str, name: str, parameters: tuple[tuple[str, Parameter], ...], version: str
 ) -> bytes:
     """The rows as bytes: whoever asks first gets them as all others do, equal to the last bit."""
-    del version  # part of the key only
+    file = _readable(path, version)
     values = {key: list(v) if isinstance(v, tuple) else v for key, v in parameters}
     version_of = values.pop("measurement", None)
     chosen = version_of if isinstance(version_of, int) else None
-    return pickle.dumps(read.query(Path(path), name, measurement=chosen, **values))
+    return pickle.dumps(read.query(file, name, measurement=chosen, **values))
+
+
+def _readable(path: str, version: str) -> Path:
+    """The results file, or a copy of it as this version writes it where its schema is older."""
+    if not _is_older(path, version):
+        return Path(path)
+    folder = _folder_of_copy(path, version)
+    return Path(folder.name) / Path(path).name
+
+
+@st.cache_data(max_entries=1, show_spinner=False)
+def _is_older(path: str, version: str) -> bool:
+    del version  # part of the key only
+    return bool(read.is_of_older_schema(Path(path)))
+
+
+@st.cache_resource(max_entries=1, show_spinner="Reading an older results file, once")
+def _folder_of_copy(path: str, version: str) -> TemporaryDirectory[str]:
+    """A folder with the copy in it, that goes with the process."""
+    del version  # part of the key only
+    folder = TemporaryDirectory(prefix="unpact-")
+    transfer.copy_to_read(path, Path(folder.name))
+    return folder
 
 
 @st.cache_data(max_entries=1, show_spinner=False)

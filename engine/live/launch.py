@@ -70,8 +70,8 @@ def _bring_up_to_date(path: Path) -> None:
             return
         if read.is_of_older_schema(path):
             print(
-                f"{path} is of an older schema: every page computes its summaries anew, which "
-                "may be slow; `unpact db upgrade` writes a file that keeps them",
+                f"{path} is of an older schema: pages read a copy that is made once; "
+                "`unpact db upgrade` writes one that stays",
                 flush=True,
             )
             return

@@ -25,10 +25,12 @@ def planned_only(path: Path) -> Path:
     return path
 
 
-def opened(database: Path, page: str, monkeypatch: pytest.MonkeyPatch, **query: str) -> AppTest:
-    """A page after its script has run."""
+def opened(
+    database: Path, page: str, monkeypatch: pytest.MonkeyPatch, *, seconds: float = 60, **query: str
+) -> AppTest:
+    """A page after its script has run, in at most so many seconds."""
     monkeypatch.setenv("UNPACT_DB", str(database))
-    app = AppTest.from_file(str(APP), default_timeout=60)
+    app = AppTest.from_file(str(APP), default_timeout=seconds)
     for name, value in query.items():
         app.query_params[name] = value
     app.run()
