@@ -19,7 +19,7 @@ from engine.text.prompts import Prompt
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-ROW_TOKENS = 32  # of a prompt that is read for a check: enough to see a wrong mask, and fast
+ROW_TOKENS = 20  # of a prompt that is read for a check: enough to see a wrong mask, and fast
 MOST_ASKED = 400  # questions whose reading is compared
 OWN_QUESTIONS = (  # numbers, lists and quotes: where readings of tokenizers part
     ("What is the capital of Norway?", "Oslo"),
