@@ -8,13 +8,14 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
-from engine.text.prompts import Unit
+from engine.text.prompts import Bos, Unit
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 Attention = Literal["auto", "eager", "sdpa", "flash_attention_2"]
 DeviceMap = Literal["none", "auto", "balanced", "balanced_low_0", "sequential"]
 Quantization = Literal["none", "int8", "nf4"]
 PromptStyle = Literal["auto", "saved", "chat", "inst", "plain"]
+Decoding = Literal["greedy", "as_configured"]
 
 
 class Strict(BaseModel):
@@ -34,6 +35,7 @@ class PromptSpec(Strict):
     style: PromptStyle = "auto"
     system: str | None = None  # a system message, for `chat`
     arguments: dict[str, str | int | float | bool] = {}  # of the chat template, for `chat`
+    bos: Bos | None = None  # put in front; None: as the tokenizer or the saved format does
 
 
 class LoadingSpec(Strict):
@@ -44,6 +46,7 @@ class LoadingSpec(Strict):
     device_map: DeviceMap = "none"  # how accelerate spreads one model over several GPUs
     quantization: Quantization = "none"  # by bitsandbytes, while loading
     trust_remote_code: bool = False  # run Python files that come with the weights
+    decoding: Decoding = "greedy"  # as_configured: with the penalties of generation_config, greedy
     prompt: PromptSpec = PromptSpec()
 
 

@@ -13,6 +13,7 @@ from engine import console
 from engine.commands.options import Database, Json, database_path
 from engine.specs import (
     Attention,
+    Decoding,
     DeviceMap,
     Dtype,
     LoadingSpec,
@@ -20,7 +21,7 @@ from engine.specs import (
     PromptStyle,
     Quantization,
 )
-from engine.text.prompts import Unit
+from engine.text.prompts import Bos, Unit
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -97,6 +98,16 @@ def audit(  # noqa: PLR0917 - Typer reads its options from the signature
         list[str] | None,
         typer.Option("--template", help="Argument of the chat template: key=value."),
     ] = None,
+    bos: Annotated[
+        Bos | None,
+        typer.Option("--bos", help="Put in front. Default: what the tokenizer or template does."),
+    ] = None,
+    decoding: Annotated[
+        Decoding,
+        typer.Option(
+            "--decoding", help="as_configured: with the penalties of generation_config; greedy."
+        ),
+    ] = "greedy",
     trust_remote_code: Annotated[
         bool,
         typer.Option("--trust-remote-code", help="Run Python files that come with the weights."),
@@ -114,7 +125,10 @@ def audit(  # noqa: PLR0917 - Typer reads its options from the signature
         device_map=device_map,
         quantization=quantization,
         trust_remote_code=trust_remote_code,
-        prompt=PromptSpec(style=prompt, system=system, arguments=_arguments(template or [])),
+        decoding=decoding,
+        prompt=PromptSpec(
+            style=prompt, system=system, arguments=_arguments(template or []), bos=bos
+        ),
     )
     budget = None if disk_budget is None else bytes_of(disk_budget)
     request = auditing.Request(
@@ -206,26 +220,40 @@ def _show(prepared: Audit, path: Path, *, as_json: bool) -> None:
         min_utility=MIN_UTILITY,
     )
     rows = rows[rows["run_id"].isin(list(prepared.sources))]
-    show_verdicts(rows, prepared.sources, as_json=as_json)
+    formats = {
+        run_id: read.query(path, "model_loading", run_id=run_id)["prompt_format"].iloc[0]
+        for run_id in rows["run_id"]
+    }
+    show_verdicts(rows, prepared.sources, formats, as_json=as_json)
 
 
-def show_verdicts(rows: pd.DataFrame, sources: dict[str, str], *, as_json: bool) -> None:
+def show_verdicts(
+    rows: pd.DataFrame, sources: dict[str, str], formats: dict[str, str], *, as_json: bool
+) -> None:
     """The verdict on each checkpoint, with its evidence; JSON has every column of the query.
 
     Args:
         rows: of the query `verdict`, of these runs.
         sources: name of the checkpoint of each run, by run id.
+        formats: `prompt_format` of each run, by run id.
         as_json: print the rows instead.
     """
-    rows = rows.assign(checkpoint=rows["run_id"].map(sources))
+    from results_db import asked
+
+    rows = rows.assign(
+        checkpoint=rows["run_id"].map(sources),
+        asked=[asked.style_of(formats.get(run_id)) for run_id in rows["run_id"]],
+        doubt=[asked.doubt_of(formats.get(run_id)) for run_id in rows["run_id"]],
+    )
     if as_json:
         console.show_rows(rows, as_json=True)
         return
-    columns = ("", "method", "net effect", "n", "groups", "utility", "verdict")
+    columns = ("", "method", "asked", "net effect", "n", "groups", "utility", "verdict")
     cells = [
         (
             number,
             row.method,
+            row.asked,
             _interval(row.effect, row.effect_low, row.effect_high),
             row.n,
             row.groups,
@@ -239,6 +267,8 @@ def show_verdicts(rows: pd.DataFrame, sources: dict[str, str], *, as_json: bool)
     )
     for number, row in enumerate(rows.itertuples(), 1):
         console.say(f"{number}  {row.checkpoint}{f': {row.evidence}' if row.evidence else ''}")
+        if row.doubt:
+            console.say(f"{number}  {row.checkpoint}: {row.doubt}")
     for name in sorted(sources[run_id] for run_id in sources.keys() - set(rows["run_id"])):
         console.say(f"-  {name}: no verdict: its run failed, or nothing of it can be judged")
 

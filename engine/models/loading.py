@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 import json
 
+from engine.models.asked import announce
 from engine.models.lm import quieten
 from engine.text import prompts
 from engine.text.prompts import PromptFormat
@@ -46,7 +47,9 @@ def load(folder: Path, device: str = "cpu") -> LM:
     except Exception as error:  # safetensors and tokenizers raise types of their own
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ModelLoadError(f"{folder}: cannot be loaded as a model: {reason}") from error
-    return LM(model.to(device).eval(), tokenizer, _read_format(folder, tokenizer))
+    lm = LM(model.to(device).eval(), tokenizer, _read_format(folder, tokenizer))
+    announce(lm, str(folder))
+    return lm
 
 
 def _read_format(folder: Path, tokenizer: PreTrainedTokenizerFast) -> PromptFormat:
@@ -54,5 +57,4 @@ def _read_format(folder: Path, tokenizer: PreTrainedTokenizerFast) -> PromptForm
     path = folder / FORMAT_FILE
     if path.is_file():
         return PromptFormat(**json.loads(path.read_text(encoding="utf-8")))
-    plain = PromptFormat(prefix="Question: ", suffix="\nAnswer:", answer_prefix=" ")
-    return prompts.chat_format(tokenizer) or plain
+    return prompts.chat_format(tokenizer) or prompts.plain_format(tokenizer)

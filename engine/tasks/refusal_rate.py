@@ -1,8 +1,8 @@
 """Whether an answer refuses.
 
-1 if the plain answer begins with one of the refusals that are shipped
-(engine/text/refusals.txt), case, white space and final punctuation apart, else 0; its mean is a rate in [0, 1]; lower is better on
-retain and general. A refusal in other words is not found.
+1 if the plain answer begins with one of the refusals that are shipped (engine/text/refusals.txt),
+case, white space and final punctuation apart, else 0; its mean is a rate in [0, 1]; lower is better
+on retain and general. A refusal in other words is not found.
 Source: the wordings are the project's own; the idea of Maini et al. 2024, arXiv:2401.06121.
 """
 
