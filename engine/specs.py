@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
-from engine.text.prompts import Unit
+from engine.text.prompts import Bos, Unit
 from results_db import records
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
@@ -20,6 +20,7 @@ Allowable = Literal["cache", "border", "end", "bos", "adapter", "tokenizer"]  # 
 TokenizerReading = Literal["agreed", "auto", "fast"]
 
 MEASUREMENT = records.MEASUREMENT  # raised whenever a number that a run stores would change
+Decoding = Literal["greedy", "as_configured"]
 
 
 class Strict(BaseModel):
@@ -39,6 +40,7 @@ class PromptSpec(Strict):
     style: PromptStyle = "auto"
     system: str | None = None  # a system message, for `chat`
     arguments: dict[str, str | int | float | bool] = {}  # of the chat template, for `chat`
+    bos: Bos | None = None  # put in front; None: as the tokenizer or the saved format does
 
 
 class LoadingSpec(Strict):
@@ -52,6 +54,7 @@ class LoadingSpec(Strict):
     tokenizer: TokenizerReading = "agreed"  # by AutoTokenizer, or tokenizer.json as it is; agreed:
     # refused unless both read the questions alike
     allow: tuple[Allowable, ...] = ()  # checks that a model may fail and is measured nevertheless
+    decoding: Decoding = "greedy"  # as_configured: with the penalties of generation_config, greedy
     prompt: PromptSpec = PromptSpec()
 
     @property

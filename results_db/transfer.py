@@ -104,7 +104,7 @@ def copy_to_read(path: str | Path, folder: Path) -> Path:
     with reading(path) as source:
         version = schema_of(source)
         seen_schema(source)
-        _copy(source, copy, older.changed_tables(version, SCHEMA_VERSION))
+        _copy(source, path, copy, older.changed_tables(version, SCHEMA_VERSION))
     return copy
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from engine.models.lm import LM
+from engine.text.answers import EncodedPair
 from engine.text.prompts import Prompt, Unit, by_words, token_classes
 from results_db.records import AnswerTokens, Attribution, Example, Target
 
@@ -19,6 +20,22 @@ class AttributedAnswer:
     text: str
     ids: tuple[int, ...]
     novel: tuple[int, ...]  # positions of tokens whose word the question does not have
+    encoded: EncodedPair | None = field(default=None, compare=False)  # None: by ids alone
+
+    @property
+    def moved(self) -> int:
+        """Tokens at the prompt's end that do not stand before this answer."""
+        return 0 if self.encoded is None else self.encoded.moved
+
+    def words(self, positions: Sequence[int]) -> int:
+        """How many words the tokens at these positions are parts of.
+
+        Raises:
+            ValueError: if only ids are known.
+        """
+        if self.encoded is None:
+            raise ValueError(f"{self.text!r}: words of an answer that is given as ids alone")
+        return self.encoded.words(positions)
 
     def parts(self) -> list[tuple[AnswerTokens, tuple[int, ...]]]:
         """What is averaged over: all positions, and the novel ones if there are any."""
@@ -73,16 +90,80 @@ class Origin:
     method: str
 
 
-def question(lm: LM, example: Example, answers: Mapping[Target, str]) -> Question:
-    """Encode an example; a blank answer (a collapsed model gives them) is left out."""
+def question(
+    lm: LM, example: Example, answers: Mapping[Target, str], said: Sequence[int] = ()
+) -> Question:
+    """Encode an example; a blank answer (a collapsed model gives them) is left out.
+
+    Args:
+        lm: the model.
+        example: a question.
+        answers: texts to attribute.
+        said: ids that the model generated as its own answer; (): those of its text.
+    """
+    prompt = lm.encode_prompt(example.prompt)
     attributed = [
-        AttributedAnswer(
-            kind, text, lm.encode_answer(text), lm.novel_positions(example.prompt, text)
-        )
+        answer(lm, prompt, kind, text, said if kind == "own_generation" else ())
         for kind, text in answers.items()
         if text.strip()
     ]
-    return Question(example, lm.encode_prompt(example.prompt), tuple(attributed))
+    return Question(example, prompt, tuple(attributed))
+
+
+def answer(
+    lm: LM, prompt: Prompt, kind: Target, text: str, said: Sequence[int] = ()
+) -> AttributedAnswer:
+    """An answer to a question, by its text, or by the ids that a model generated."""
+    encoded = lm.generated(prompt, said) if said else lm.encode_pair(prompt.question, text)
+    return AttributedAnswer(
+        kind, text, encoded.answer_ids, encoded.novel_to(prompt.question), encoded
+    )
+
+
+def scored(
+    lm: LM,
+    method: AttributionMethod,
+    asked: Sequence[tuple[Prompt, Sequence[AttributedAnswer]]],
+    tokens_per_batch: int,
+    unit: Unit = "token",
+) -> list[list[list[TokenScores]]]:
+    """Scores by question and answer, as `AttributionMethod.attribute` gives them.
+
+    Tokens at a prompt's end that an answer's encoding does not share (see answers.py) are not read
+    before that answer, and have no score.
+
+    Args:
+        lm: the weights to measure.
+        method: of attribution.
+        asked: prompts, each with its answers.
+        tokens_per_batch: see `logprobs.answer_logprobs`.
+        unit: what the method's scores are about.
+    """
+    borders = [
+        (place, moved)
+        for place, (_, answers) in enumerate(asked)
+        for moved in dict.fromkeys([one.moved for one in answers] or [0])
+    ]
+    found = method.attribute(
+        lm,
+        [asked[place][0].first(len(asked[place][0].ids) - moved) for place, moved in borders],
+        [[one for one in asked[place][1] if one.moved == moved] for place, moved in borders],
+        tokens_per_batch,
+    )
+    rest = {border: iter(of) for border, of in zip(borders, found, strict=True)}
+    return [
+        [
+            [_padded(part, one.moved, unit) for part in next(rest[place, one.moved])]
+            for one in answers
+        ]
+        for place, (_, answers) in enumerate(asked)
+    ]
+
+
+def _padded(scores: TokenScores, missing: int, unit: Unit) -> TokenScores:
+    if unit == "word" or not missing:
+        return scores
+    return replace(scores, scores=(*scores.scores, *[None] * missing))
 
 
 def attributions(
@@ -108,13 +189,11 @@ def attributions(
     Raises:
         ValueError: if an example's KeyTokens were made by another tokenizer.
     """
-    scored = method.attribute(
-        lm, [q.prompt for q in questions], [q.answers for q in questions], tokens_per_batch
-    )
+    found = scored(lm, method, [(q.prompt, q.answers) for q in questions], tokens_per_batch, unit)
     return [
-        _row(origin, asked, answer, scores, (keys or {}).get(asked.example.example_id), unit)
-        for asked, of_question in zip(questions, scored, strict=True)
-        for answer, of_answer in zip(asked.answers, of_question, strict=True)
+        _row(origin, asked, of, scores, (keys or {}).get(asked.example.example_id), unit)
+        for asked, of_question in zip(questions, found, strict=True)
+        for of, of_answer in zip(asked.answers, of_question, strict=True)
         for scores in of_answer
     ]
 

@@ -39,7 +39,7 @@ class ByWord:
         return [
             [
                 [
-                    _by_word(lm, prompt, answer, positions, part)
+                    _by_word(prompt, answer, positions, part)
                     for (_, positions), part in zip(answer.parts(), of_answer, strict=True)
                 ]
                 for answer, of_answer in zip(of_prompt, scored, strict=True)
@@ -54,9 +54,9 @@ def has_words(answer: str) -> bool:
 
 
 def _by_word(
-    lm: LM, prompt: Prompt, answer: AttributedAnswer, positions: Sequence[int], part: TokenScores
+    prompt: Prompt, answer: AttributedAnswer, positions: Sequence[int], part: TokenScores
 ) -> TokenScores:
-    words = lm.answer_words(answer.text, positions)
+    words = answer.words(positions)
     if not words:
         raise ValueError(f"{answer.text!r}: no word among its {part.answer_tokens} tokens")
     scale = len(positions) / words  # from a mean over tokens to one over words

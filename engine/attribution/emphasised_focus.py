@@ -13,7 +13,7 @@ import random
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 
-from engine.attribution.attribute import AttributedAnswer, AttributionMethod
+from engine.attribution.attribute import AttributedAnswer, AttributionMethod, scored
 from engine.attribution.base_scores import BaseScores
 from engine.models.lm import LM
 from engine.text.prompts import Prompt, Unit, by_words
@@ -127,8 +127,11 @@ def emphasised_focus(
     name, scorer = method
     known = [(a, plain[a.example_id], a.prompt) for a in attempts if a.example_id in plain]
     prompts = [lm.encode_prompt(prompt or "") for _, _, prompt in known]
-    answers = [[_answer(lm, of.example)] for _, of, _ in known]
-    found = scorer.attribute(lm, prompts, answers, tokens_per_batch)
+    asked = [
+        (prompt, [_answer(lm, of.example, prompt)])
+        for (_, of, _), prompt in zip(known, prompts, strict=True)
+    ]
+    found = scored(lm, scorer, asked, tokens_per_batch, unit)
     read = by_words if unit == "word" else _as_it_is
     return [
         _row(
@@ -143,11 +146,11 @@ def emphasised_focus(
     ]
 
 
-def _answer(lm: LM, example: Example) -> AttributedAnswer:
+def _answer(lm: LM, example: Example, prompt: Prompt) -> AttributedAnswer:
     """The gold answer; novel is what the plain prompt does not have, as on the plain prompt."""
-    text = example.answer
-    novel = lm.novel_positions(example.prompt, text)
-    return AttributedAnswer("gold", text, lm.encode_answer(text), novel)
+    encoded = lm.encode_pair(prompt.question, example.answer)
+    novel = encoded.novel_to(example.prompt)
+    return AttributedAnswer("gold", example.answer, encoded.answer_ids, novel, encoded)
 
 
 def _as_it_is(prompt: Prompt) -> Prompt:

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from engine.attribution.agreement import rank_correlation
+from engine.attribution.attribute import answer
 from engine.inference.logprobs import Pair, answer_logprobs
 from engine.models.lm import LM
 from engine.specs import GradedSpec
@@ -92,12 +93,33 @@ class Trials:
 
 
 def subjects(
-    lm: LM, rows: Sequence[Attribution], examples: Sequence[Example], spec: GradedSpec, seed: int
+    lm: LM,
+    rows: Sequence[Attribution],
+    examples: Sequence[Example],
+    spec: GradedSpec,
+    seed: int,
+    said: Mapping[str, Ids] | None = None,
 ) -> list[Subject]:
-    """The attributions of the prompts that are graded: so many of forget and of retain, by seed."""
-    chosen = _chosen(rows, examples, spec, seed)
+    """The attributions of the prompts that are graded: so many of forget and of retain, by seed.
+
+    Args:
+        lm: the weights that the rows are about.
+        rows: attributions.
+        examples: of the benchmark.
+        spec: how many are graded.
+        seed: of the draw.
+        said: ids that the model generated, by example id, where its own answers were attributed.
+    """
+    chosen, own = _chosen(rows, examples, spec, seed), said or {}
     return [
-        _subject(lm, row, chosen[row.example_id].prompt) for row in rows if row.example_id in chosen
+        _subject(
+            lm,
+            row,
+            chosen[row.example_id].prompt,
+            own.get(row.example_id, ()) if row.target == "own_generation" else (),
+        )
+        for row in rows
+        if row.example_id in chosen
     ]
 
 
@@ -136,17 +158,17 @@ def _chosen(
     return chosen
 
 
-def _subject(lm: LM, row: Attribution, question: str) -> Subject:
-    answer_ids = lm.encode_answer(row.answer)
-    novel = row.answer_tokens == "novel"
+def _subject(lm: LM, row: Attribution, question: str, said: Ids) -> Subject:
+    answered = answer(lm, lm.encode_prompt(question), row.target, row.answer, said)
+    read = len(row.token_ids) - answered.moved  # what stands before this answer
     return Subject(
         Key(row.run_id, row.step, row.example_id, row.method, row.target, row.answer_tokens),
-        row.token_ids,
-        row.scores,
-        tuple(token_class != "template" for token_class in row.token_classes),
-        row.is_key,
-        answer_ids,
-        lm.novel_positions(question, row.answer) if novel else tuple(range(len(answer_ids))),
+        row.token_ids[:read],
+        row.scores[:read],
+        tuple(token_class != "template" for token_class in row.token_classes[:read]),
+        row.is_key[:read],
+        answered.ids,
+        dict(answered.parts())[row.answer_tokens],
         row.completeness_gap,
         row.reason,
     )
@@ -167,7 +189,7 @@ def grades(
     Raises:
         LogprobError: if a prompt with its answer is longer than the model's context.
     """
-    replacement = lm.encode_answer(spec.replacement)[-1] if asked else 0
+    replacement = lm.last_token(spec.replacement) if asked else 0
     trials = [_trials(subject, spec, seed, replacement) for subject in asked]
     pairs = [
         [Pair(prompt, subject.answer_ids) for prompt in of_subject.prompts]

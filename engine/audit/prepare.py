@@ -22,7 +22,7 @@ from engine.models.lm import FORMAT_FILE
 from engine.plans import plan as plans
 from engine.plans import reading
 from engine.plans.plan import Plan
-from engine.specs import CheckpointSpec, LoadingSpec, PromptSpec, UnlearnedSpec
+from engine.specs import CheckpointSpec, LoadingSpec, UnlearnedSpec
 from engine.text.prompts import Unit
 
 PROBE = Path(__file__).parent / "probe.toml"
@@ -217,7 +217,7 @@ def _resolved(every: Sequence[Candidate], loading: LoadingSpec, unit: Unit) -> L
     if prompt.style == "chat" and "date_string" in template:
         arguments = {"date_string": DATE, **prompt.arguments}
         system = SYSTEM if prompt.system is None else prompt.system
-        prompt = PromptSpec(style="chat", system=system, arguments=arguments)
+        prompt = prompt.model_copy(update={"system": system, "arguments": arguments})
     return loading.model_copy(update={"prompt": prompt})
 
 

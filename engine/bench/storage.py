@@ -92,9 +92,9 @@ def _from_gguf(path: Path, device: str) -> LM:
     """Load a GGUF file, dequantized."""
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
-    from engine.models.checkpoints import PLAIN
     from engine.models.lm import quieten
     from engine.text import prompts
+    from engine.text.prompts import PLAIN
 
     if not path.is_file():
         raise ModelLoadError(f"{path}: no such file")

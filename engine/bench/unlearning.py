@@ -79,9 +79,11 @@ def context(lm: LM) -> Context:
 
 
 def _sequence(lm: LM, seed: int) -> TrainingSequence:
-    prompt = shapes.question(lm, PROMPT_TOKENS, seed).ids
-    answer = (*shapes.answer(lm, ANSWER_TOKENS - 1, seed).ids, lm.tokenizer.eos_token_id)
-    return TrainingSequence((*prompt, *answer), (*[IGNORE] * len(prompt), *answer))
+    asked = shapes.question(lm, PROMPT_TOKENS, seed)
+    prompt = asked.ids
+    answer = (*shapes.answer(lm, ANSWER_TOKENS - 1, seed).ids, lm.end_id)
+    labels = (*[IGNORE] * len(prompt), *answer)
+    return TrainingSequence((*prompt, *answer), labels, asked.question)
 
 
 def outcomes(name: str, model: str, device: str) -> Iterator[Outcome]:

@@ -20,6 +20,7 @@ from engine.commands.options import (
 )
 from engine.specs import (
     Attention,
+    Decoding,
     DeviceMap,
     Dtype,
     LoadingSpec,
@@ -27,7 +28,7 @@ from engine.specs import (
     PromptStyle,
     Quantization,
 )
-from engine.text.prompts import Unit
+from engine.text.prompts import Bos, Unit
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -104,6 +105,16 @@ def audit(  # noqa: PLR0917 - Typer reads its options from the signature
         list[str] | None,
         typer.Option("--template", help="Argument of the chat template: key=value."),
     ] = None,
+    bos: Annotated[
+        Bos | None,
+        typer.Option("--bos", help="Put in front. Default: what the tokenizer or template does."),
+    ] = None,
+    decoding: Annotated[
+        Decoding,
+        typer.Option(
+            "--decoding", help="as_configured: with the penalties of generation_config; greedy."
+        ),
+    ] = "greedy",
     trust_remote_code: Annotated[
         bool,
         typer.Option("--trust-remote-code", help="Run Python files that come with the weights."),
@@ -125,7 +136,10 @@ def audit(  # noqa: PLR0917 - Typer reads its options from the signature
         trust_remote_code=trust_remote_code,
         tokenizer=tokenizer,
         allow=allowed_checks(allow),
-        prompt=PromptSpec(style=prompt, system=system, arguments=_arguments(template or [])),
+        decoding=decoding,
+        prompt=PromptSpec(
+            style=prompt, system=system, arguments=_arguments(template or []), bos=bos
+        ),
     )
     budget = None if disk_budget is None else bytes_of(disk_budget)
     request = auditing.Request(
@@ -221,35 +235,51 @@ def _show(prepared: Audit, path: Path, *, as_json: bool) -> None:
     checks = read.query(
         path, "checks_of_runs", benchmark=benchmark, models=[prepared.model], methods=[]
     )
-    show_verdicts(rows, prepared.sources, checks[checks["allowed"].astype(bool)], as_json=as_json)
+    formats = {
+        run_id: read.query(path, "model_loading", run_id=run_id)["prompt_format"].iloc[0]
+        for run_id in rows["run_id"]
+    }
+    allowed = checks[checks["allowed"].astype(bool)]
+    show_verdicts(rows, prepared.sources, formats, allowed, as_json=as_json)
 
 
 def show_verdicts(
-    rows: pd.DataFrame, sources: dict[str, str], allowed: pd.DataFrame, *, as_json: bool
+    rows: pd.DataFrame,
+    sources: dict[str, str],
+    formats: dict[str, str],
+    allowed: pd.DataFrame,
+    *,
+    as_json: bool,
 ) -> None:
     """The verdict on each checkpoint, with its evidence; JSON has every column of the query.
 
     Args:
         rows: of the query `verdict`, of these runs.
         sources: name of the checkpoint of each run, by run id.
+        formats: `prompt_format` of each run, by run id.
         allowed: of the query `checks_of_runs`: those that models failed and were allowed to.
         as_json: print the rows instead.
     """
+    from results_db import asked
+
     by_run: dict[str, list[str]] = {}
     for row in allowed.itertuples():
         by_run.setdefault(str(row.run_id), []).append(f"{row.check} ({row.subject})")
     rows = rows.assign(
         checkpoint=rows["run_id"].map(sources),
+        asked=[asked.style_of(formats.get(run_id)) for run_id in rows["run_id"]],
+        doubt=[asked.doubt_of(formats.get(run_id)) for run_id in rows["run_id"]],
         allowed_checks=[", ".join(by_run.get(run_id, [])) for run_id in rows["run_id"]],
     )
     if as_json:
         console.show_rows(rows, as_json=True)
         return
-    columns = ("", "method", "net effect", "n", "groups", "utility", "verdict")
+    columns = ("", "method", "asked", "net effect", "n", "groups", "utility", "verdict")
     cells = [
         (
             number,
             row.method,
+            row.asked,
             _interval(row.effect, row.effect_low, row.effect_high),
             row.n,
             row.groups,
@@ -263,6 +293,8 @@ def show_verdicts(
     )
     for number, row in enumerate(rows.itertuples(), 1):
         console.say(f"{number}  {row.checkpoint}{f': {row.evidence}' if row.evidence else ''}")
+        if row.doubt:
+            console.say(f"{number}  {row.checkpoint}: {row.doubt}")
     for row in allowed[allowed["subject"] == "measured"].itertuples():
         of = sources.get(row.run_id, f"the model before unlearning ({row.run_id})")
         console.say(f"!  {of} fails the check {row.check}, which was allowed: {row.note}")

@@ -47,7 +47,7 @@ def _in_parts(patient: Patient) -> tuple[Tensor, Tensor]:
     kept = {"past_key_values": DynamicCache(), "use_cache": True}
     (first,) = patient.logprobs([row[:cut]], **kept)
     (second,) = patient.logprobs([row[cut:]], **kept)
-    kept["past_key_values"].crop(cut - len(row))  # type: ignore[attr-defined]
+    kept["past_key_values"].crop(cut - len(row))
     (again,) = patient.logprobs([row[cut:]], **kept)
     return torch.cat([first, second]), again
 

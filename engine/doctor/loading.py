@@ -15,10 +15,10 @@ from engine.doctor.check import Check, with_allowed
 from engine.doctor.examine import examine, failing_at_once
 from engine.models import checkpoint_files as files
 from engine.models.adapter_loading import AdapterMismatchError
+from engine.models.checkpoint_files import WeightMismatchError
 from engine.models.checkpoints import Note, read_note
 from engine.models.lm import LM, NOTE_FILE
 from engine.models.loading import load
-from engine.models.weights import WeightMismatchError
 from engine.specs import LoadingSpec
 
 REMEMBERED = 16  # models whose checks are known in this process

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from engine.inference.processors import Processors
+
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
@@ -49,12 +51,17 @@ PLAIN = Steering()
 
 @dataclass(frozen=True)
 class Job:
-    """A prompt to answer, and a gold answer whose log-probabilities are wanted."""
+    """A prompt to answer, and a gold answer whose log-probabilities are wanted.
+
+    `scored`: the job that gives them instead, where the gold answer stands behind other ids than
+    those that are answered, as it does where the border between the two had to move.
+    """
 
     prompt_ids: tuple[int, ...]
     gold_ids: tuple[int, ...] = ()  # (): none are wanted
     steering: Steering = PLAIN
     sampling: Sampling | None = None  # None: greedy
+    scored: Job | None = None
 
     @property
     def kind(self) -> tuple[object, ...]:
@@ -94,7 +101,16 @@ def complete(
     found: dict[Job, Completion] = {}
     for batch in _batches(list(dict.fromkeys(jobs)), max_new_tokens, tokens_per_batch):
         found.update(zip(batch, _complete(lm, batch, max_new_tokens), strict=True))
-    return [found[job] for job in jobs]
+    apart = [job.scored for job in jobs if job.scored is not None]
+    if not apart:
+        return [found[job] for job in jobs]
+    scored = dict(zip(apart, complete(lm, apart, 0, tokens_per_batch), strict=True))
+    return [
+        found[job]
+        if job.scored is None
+        else Completion(found[job].ids, scored[job.scored].logprobs)
+        for job in jobs
+    ]
 
 
 def _batches(
@@ -116,7 +132,7 @@ def _complete(lm: LM, batch: Sequence[Job], max_new_tokens: int) -> list[Complet
     gold = [job.gold_ids for job in batch]
     logits = reader.answer_logits(gold)  # (B, longest gold answer + 1, V)
     logprobs = _gold_logprobs(logits, gold)
-    said = _Said(lm.tokenizer.eos_token_id, batch, max_new_tokens)
+    said = _Said(lm, batch, max_new_tokens)
     said.follow_gold(logits)
     rows = said.waiting()
     reader.keep(rows)
@@ -245,9 +261,10 @@ class _Stream:
 class _Said:
     """The answers of a batch, as far as they go."""
 
-    def __init__(self, end: int, batch: Sequence[Job], most: int) -> None:
+    def __init__(self, lm: LM, batch: Sequence[Job], most: int) -> None:
         """Nothing is said yet."""
-        self.end, self.batch, self.most = end, batch, most
+        self.ends, self.batch, self.most = lm.end_ids, batch, most
+        self.processors = Processors.of(lm, len(batch[0].prompt_ids)) if most else Processors(())
         self.ids: list[list[int]] = [[] for _ in batch]
         self.done = [most == 0] * len(batch)
         self.draws = [random.Random(job.sampling.seed) if job.sampling else None for job in batch]
@@ -256,13 +273,18 @@ class _Said:
         """Settle the rows whose greedy answer is the gold one, from logits (B, A + 1, V) along it.
 
         Each of these tokens is the likeliest one after those before it, so generating says the
-        same.
+        same, unless logits are processed or the gold answer holds an end.
         """
+        if self.processors:
+            return
         greedy = logits.argmax(-1).tolist()
         for row, job in enumerate(self.batch):
-            ended = [*job.gold_ids, self.end][: self.most]
-            if job.gold_ids and job.sampling is None and greedy[row][: len(ended)] == ended:
-                self.ids[row], self.done[row] = list(job.gold_ids[: self.most]), True
+            said, after = greedy[row][: len(job.gold_ids)], greedy[row][len(job.gold_ids) :][:1]
+            ended = len(job.gold_ids) >= self.most or self.ends.issuperset(after)
+            wanted = list(job.gold_ids[: self.most])
+            plain = job.gold_ids and job.sampling is None and self.ends.isdisjoint(wanted)
+            if plain and ended and said[: self.most] == wanted:
+                self.ids[row], self.done[row] = wanted, True
 
     def waiting(self) -> list[int]:
         """Rows that have not ended."""
@@ -279,17 +301,25 @@ class _Said:
         for row, token in zip(rows, tokens, strict=True):
             if self.done[row]:
                 continue
-            if token != self.end:
+            if token not in self.ends:
                 self.ids[row].append(token)
-            self.done[row] = token == self.end or len(self.ids[row]) == self.most
+            self.done[row] = token in self.ends or len(self.ids[row]) == self.most
         return [row for row in rows if not self.done[row]]
 
     def last(self, rows: Sequence[int], device: torch.device) -> Tensor:
         """(R, 1), the last token of each row."""
         return torch.tensor([[(self.ids[row] or [PADDING])[-1]] for row in rows], device=device)
 
+    def _read(self, rows: Sequence[int], device: torch.device) -> Tensor:
+        """(R, T), prompt and answer so far; a row that has ended is filled up with PADDING."""
+        read = [[*self.batch[row].prompt_ids, *self.ids[row]] for row in rows]
+        width = max(map(len, read))
+        return torch.tensor([[*ids, *[PADDING] * (width - len(ids))] for ids in read]).to(device)
+
     def _chosen(self, rows: Sequence[int], logits: Tensor) -> list[int]:
         """The likeliest token of each row, or (sampling) the one under its uniform number."""
+        if self.processors:
+            logits = self.processors.on(self._read(rows, logits.device), logits)
         sampling = self.batch[rows[0]].sampling
         if sampling is None:
             likeliest: list[int] = logits.argmax(-1).tolist()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -19,6 +19,7 @@ from engine.inference.pairs import check_context
 from engine.inference.steering import ModifiedPrompt
 from engine.models.lm import LM
 from engine.specs import ProbeSpec
+from engine.text.answers import EncodedPair
 from results_db.records import Answer, CorrectRule, Example
 
 
@@ -28,15 +29,17 @@ class Asked:
 
     example: Example
     pair: Pair
-    steering: Steering = PLAIN
-    sampling: Sampling | None = None  # None: the likeliest answer
-    options: tuple[str, ...] = ()  # between which the model chooses; (): it says what it will
+    job: Job  # what is computed where an answer is generated
+    options: tuple[tuple[str, Scored], ...] = ()
+    # text and encoding of each, between which the model chooses; (): it says what it will
 
-    @property
-    def job(self) -> Job:
-        """What is computed where an answer is generated."""
-        pair = self.pair
-        return Job(pair.prompt_ids, pair.answer_ids, self.steering, self.sampling)
+
+@dataclass(frozen=True)
+class Scored:
+    """An answer behind its prompt, and what is done while the model reads that."""
+
+    pair: Pair
+    steering: Steering
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,12 @@ class Outcome:
     rouge_l_recall: float
     logprob: float  # of the gold answer, nats per token
     guess_rate: float
-    generated_tokens: int
+    ids: tuple[int, ...]  # that were generated; (): an option was chosen
+
+    @property
+    def generated_tokens(self) -> int:
+        """How many."""
+        return len(self.ids)
 
 
 def encode(
@@ -61,19 +69,48 @@ def encode(
         EmphasisError: if the model cannot be steered so.
     """
     modified = modified or ModifiedPrompt(example.prompt)
-    prompt = lm.encode_prompt(modified.question)
-    begun = lm.encode_answer(modified.answer_start) if modified.answer_start else ()
     options = example.options if example.correct_rule == "multiple_choice" else modified.options
-    pair = Pair((*prompt.ids, *begun), lm.encode_answer(example.answer))
-    return Asked(example, pair, steering.of(lm, modified, prompt), sampling, options)
+    encoded = lm.encode_pair(modified.question, example.answer, modified.answer_start)
+    choices = tuple((option, _scored_option(lm, modified, option)) for option in options)
+    pair = Pair(encoded.prompt_ids, encoded.answer_ids)
+    return Asked(example, pair, job(lm, modified, encoded, sampling), choices)
+
+
+def _scored_option(lm: LM, modified: ModifiedPrompt, option: str) -> Scored:
+    encoded = lm.encode_pair(modified.question, option, modified.answer_start)
+    steered = steering.of(lm, modified, encoded.prompt)
+    return Scored(Pair(encoded.prompt_ids, encoded.answer_ids), steered)
+
+
+def job(
+    lm: LM, modified: ModifiedPrompt, encoded: EncodedPair, sampling: Sampling | None = None
+) -> Job:
+    """What is computed where a prompt is answered and a gold answer to it scored.
+
+    Args:
+        lm: the model.
+        modified: the prompt, and what is done while the model reads it.
+        encoded: of both.
+        sampling: of the answer; None: greedy.
+
+    Raises:
+        EmphasisError: if the model cannot be steered so.
+    """
+    steered = steering.of(lm, modified, encoded.prompt)
+    gold = Job(encoded.prompt_ids, encoded.answer_ids, steered)
+    if not encoded.moved:
+        return replace(gold, sampling=sampling)
+    whole = lm.encode_prompt(modified.question, modified.answer_start)
+    return Job(whole.ids, (), steering.of(lm, modified, whole), sampling, gold)
 
 
 def fits(lm: LM, asked: Asked, probe: ProbeSpec) -> bool:
     """Whether the model can read the prompt with the gold answer, and with an answer of its own."""
-    answers = [len(asked.pair.answer_ids), *(len(lm.encode_answer(o)) for o in asked.options)]
-    longest = max(*answers, probe.max_new_tokens)
+    pairs = [asked.pair, *(option.pair for _, option in asked.options)]
+    longest = max(len(pair.prompt_ids) + len(pair.answer_ids) for pair in pairs)
+    answered = len(asked.job.prompt_ids) + probe.max_new_tokens
     context: int = lm.model.config.max_position_embeddings
-    return len(asked.pair.prompt_ids) + longest <= context
+    return max(longest, answered) <= context
 
 
 def outcomes(
@@ -142,7 +179,7 @@ def _judged(
         rouge_l_recall=rouge_l_recall(example.answer, said.text),
         logprob=logprob,
         guess_rate=chance(rule, said.text, example.facts, pool),
-        generated_tokens=len(said.ids),
+        ids=said.ids,
     )
 
 
@@ -152,44 +189,38 @@ def _choices(lm: LM, asked: Sequence[Asked], tokens_per_batch: int) -> list[Outc
     Nothing is generated. Of options that are equally likely, the first by the alphabet is taken. A
     sampled choice is drawn from the softmax of LP(x, option) / temperature.
     """
-    pairs = [
-        (Pair(item.pair.prompt_ids, lm.encode_answer(option)), item.steering)
-        for item in asked
-        for option in item.options
-    ]
-    scored = iter(_scored(lm, pairs, tokens_per_batch))
+    wanted = [scored for item in asked for _, scored in item.options]
+    scored = iter(_scored(lm, wanted, tokens_per_batch))
     found = []
     for item in asked:
-        options = {option: next(scored).mean().item() for option in item.options}
+        options = {option: next(scored).mean().item() for option, _ in item.options}
         found.append(_chosen(item, options))
     return found
 
 
-def _scored(lm: LM, pairs: Sequence[tuple[Pair, Steering]], tokens_per_batch: int) -> list[Tensor]:
+def _scored(lm: LM, wanted: Sequence[Scored], tokens_per_batch: int) -> list[Tensor]:
     """Log-probabilities of answers: plain ones share what their prompts begin with."""
-    plain = [pair for pair, steered in pairs if steered == PLAIN]
+    plain = [one.pair for one in wanted if one.steering == PLAIN]
     found = dict(zip(plain, answer_logprobs(lm, plain, tokens_per_batch), strict=True))
-    jobs = list(dict.fromkeys(Job(p.prompt_ids, p.answer_ids, s) for p, s in pairs if s != PLAIN))
+    steered = list(dict.fromkeys(one for one in wanted if one.steering != PLAIN))
+    jobs = [Job(one.pair.prompt_ids, one.pair.answer_ids, one.steering) for one in steered]
     done = complete(lm, jobs, 0, tokens_per_batch)
     _check_finite([one.logprobs for one in done])
-    under = {job: one.logprobs for job, one in zip(jobs, done, strict=True)}
-    return [
-        found[pair] if steered == PLAIN else under[Job(pair.prompt_ids, pair.answer_ids, steered)]
-        for pair, steered in pairs
-    ]
+    under = {one: each.logprobs for one, each in zip(steered, done, strict=True)}
+    return [found[one.pair] if one.steering == PLAIN else under[one] for one in wanted]
 
 
 def _chosen(item: Asked, options: dict[str, float]) -> Outcome:
     text = max(options, key=lambda option: options[option])
-    if item.sampling is not None:
-        text = _drawn(options, item.sampling)
+    if item.job.sampling is not None:
+        text = _drawn(options, item.job.sampling)
     return Outcome(
         text=text,
         correct=text == item.example.answer,
         rouge_l_recall=rouge_l_recall(item.example.answer, text),
         logprob=options[item.example.answer],
         guess_rate=1 / len(options),
-        generated_tokens=0,
+        ids=(),
     )
 
 
@@ -199,14 +230,22 @@ def _drawn(options: dict[str, float], sampling: Sampling) -> str:
     return random.Random(sampling.seed).choices(list(options), weights)[0]
 
 
+@dataclass(frozen=True)
+class Said:
+    """What a model answered to the plain questions."""
+
+    rows: list[Answer]
+    ids: dict[str, tuple[int, ...]]  # that it generated, by example id; none of a chosen option
+
+
 def answers(
     lm: LM,
     benchmark: Benchmark,
     examples: Sequence[Example],
     place: tuple[str, int],
     probe: ProbeSpec,
-) -> list[Answer]:
-    """What the model says to each plain question, and how likely the gold answer is to it.
+) -> Said:
+    """Ask every plain question, and score the gold answer to it.
 
     Args:
         lm: the weights to measure.
@@ -216,7 +255,8 @@ def answers(
         probe: length of answers and size of batches.
     """
     asked = [encode(lm, example) for example in examples]
-    return [
+    found = list(zip(examples, outcomes(lm, benchmark, asked, probe), strict=True))
+    rows = [
         Answer(
             *place,
             example_id=example.example_id,
@@ -226,5 +266,8 @@ def answers(
             logprob=outcome.logprob,
             guess_rate=outcome.guess_rate,
         )
-        for example, outcome in zip(examples, outcomes(lm, benchmark, asked, probe), strict=True)
+        for example, outcome in found
     ]
+    return Said(
+        rows, {example.example_id: outcome.ids for example, outcome in found if outcome.ids}
+    )

@@ -8,13 +8,14 @@ from dataclasses import asdict, dataclass
 from typing import Literal
 
 from engine import plugins
-from engine.inference import steering
+from engine.inference import questions, steering
 from engine.inference.generation import Job, complete, decode
 from engine.inference.pairs import Pair, check_context
 from engine.inference.steering import EmphasisError, ModifiedPrompt
 from engine.live.probe import MAX_NEW_TOKENS, TOKENS_PER_BATCH, LoadedModel, shared_prompt
 from engine.recovery.placebos import distinct, other_words
 from engine.recovery.strategies import WordStrategy
+from engine.text.answers import EncodedPair
 from engine.text.words import bare_words
 
 SEED = 0
@@ -143,24 +144,30 @@ def _answers(
     model: LoadedModel, question: str, wordings: Sequence[_Wording], answer: str | None
 ) -> tuple[Said, ...]:
     lm = model.lm
-    gold = () if answer is None else lm.encode_answer(answer)
     built = [(each.variant.arm, each.modified) for each in wordings if each.modified is not None]
-    prompts = [lm.encode_prompt(modified.question) for _, modified in built]
-    jobs = [
-        Job(prompt.ids, gold, steering.of(lm, modified, prompt))
-        for (_, modified), prompt in zip(built, prompts, strict=True)
-    ]
-    if gold:
-        check_context(lm, [Pair(job.prompt_ids, gold) for job in jobs])
-    scored = list(lm.novel_positions(question, answer)) if answer else []
-    scored = scored or list(range(len(gold)))  # as a probe scores: what is new, or all
+    jobs: list[Job] = []
+    scored: list[list[int]] = []
+    for _, modified in built:
+        if answer is None:
+            prompt = lm.encode_prompt(modified.question)
+            jobs.append(Job(prompt.ids, (), steering.of(lm, modified, prompt)))
+            scored.append([])
+            continue
+        encoded = lm.encode_pair(modified.question, answer)
+        check_context(lm, [Pair(encoded.prompt_ids, encoded.answer_ids)])
+        jobs.append(questions.job(lm, modified, encoded))
+        scored.append(_positions(encoded, question))
+    done = complete(lm, jobs, MAX_NEW_TOKENS, TOKENS_PER_BATCH)
     return tuple(
         Said(
             arm,
             decode(lm, found.ids),
-            found.logprobs[scored].double().mean().item() if gold else None,
+            found.logprobs[positions].double().mean().item() if positions else None,
         )
-        for (arm, _), found in zip(
-            built, complete(lm, jobs, MAX_NEW_TOKENS, TOKENS_PER_BATCH), strict=True
-        )
+        for (arm, _), positions, found in zip(built, scored, done, strict=True)
     )
+
+
+def _positions(encoded: EncodedPair, question: str) -> list[int]:
+    """What a probe scores of an answer: what is new, or all of it."""
+    return list(encoded.novel_to(question)) or list(range(len(encoded.answer_ids)))

@@ -7,11 +7,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from engine import plugins
-from engine.attribution import grades, key_tokens
+from engine.attribution import attribute, grades, key_tokens
 from engine.attribution.attribute import AttributedAnswer, AttributionMethod, TokenScores
 from engine.attribution.methods.integrated_gradients import BaselineError
 from engine.doctor.loading import load_examined
-from engine.inference.generation import generate
+from engine.inference.generation import Generation, generate
 from engine.inference.token_budget import default_tokens
 from engine.models import gguf
 from engine.models.lm import LM
@@ -193,12 +193,10 @@ def ask(
     method: AttributionMethod = plugins.load("attribution_methods", method_name).Method()
     prompt = shared_prompt(models, question)
     own = [own_answer(model.lm, prompt) for model in models]
-    text = own[0] if answer is None else answer
+    text = own[0].text if answer is None else answer
     target: Target = "base_generation" if answer is None else "gold"
-    first = models[0].lm
-    attributed = AttributedAnswer(
-        target, text, first.encode_answer(text), first.novel_positions(question, text)
-    )
+    said = own[0].ids if answer is None and text else ()
+    attributed = attribute.answer(models[0].lm, prompt, target, text, said)
     scored = [_score(method, model.lm, prompt, attributed, tokens_per_batch) for model in models]
     is_key = _key_tokens(prompt, scored[0])
     checked = [
@@ -223,11 +221,11 @@ def ask(
         is_key=is_key,
         models=tuple(
             ProbedModel(
-                *(model.name, said, s.logprob, s.scores, s.completeness_gap, *checks),
+                *(model.name, one.text, s.logprob, s.scores, s.completeness_gap, *checks),
                 steps=s.steps,
                 reason=s.reason,
             )
-            for model, said, s, checks in zip(models, own, scored, checked, strict=True)
+            for model, one, s, checks in zip(models, own, scored, checked, strict=True)
         ),
     )
 
@@ -254,9 +252,9 @@ def shared_prompt(models: Sequence[LoadedModel], question: str) -> Prompt:
     return prompts[0]
 
 
-def own_answer(lm: LM, prompt: Prompt) -> str:
+def own_answer(lm: LM, prompt: Prompt) -> Generation:
     """What a model says, greedily, without the template."""
-    return generate(lm, [prompt.ids], MAX_NEW_TOKENS, TOKENS_PER_BATCH)[0].text
+    return generate(lm, [prompt.ids], MAX_NEW_TOKENS, TOKENS_PER_BATCH)[0]
 
 
 def _score(
@@ -268,8 +266,7 @@ def _score(
 ) -> TokenScores:
     """Scores of the novel part of the answer, of all of it where nothing is novel."""
     budget = tokens_per_batch or default_tokens(lm)
-    parts = method.attribute(lm, [prompt], [[answer]], budget)[0][0]
-    return parts[-1]
+    return attribute.scored(lm, method, [(prompt, [answer])], budget)[0][0][-1]
 
 
 def _checks(
@@ -318,12 +315,13 @@ def _subject(
     scores: TokenScores,
     is_key: tuple[bool | None, ...],
 ) -> grades.Subject:
+    read = len(prompt.ids) - answer.moved  # what stands before this answer
     return grades.Subject(
         key=grades.Key("", 0, TYPED, method_name, answer.kind, scores.answer_tokens),
-        prompt_ids=prompt.ids,
-        scores=scores.scores,
-        in_question=prompt.in_question,
-        is_key=is_key,
+        prompt_ids=prompt.ids[:read],
+        scores=scores.scores[:read],
+        in_question=prompt.in_question[:read],
+        is_key=is_key[:read],
         answer_ids=answer.ids,
         attributed=dict(answer.parts())[scores.answer_tokens],
         completeness_gap=scores.completeness_gap,

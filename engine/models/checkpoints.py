@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.models import checkpoint_files as files
 from engine.models import gguf, hub
+from engine.models.asked import announce
 from engine.models.checkpoint_files import UnusableCheckpointError
 from engine.models.hub import Progress, Repository
 from engine.models.lm import FORMAT_FILE, LM, NOTE_FILE, quieten
@@ -25,9 +26,6 @@ from results_db.records import ModelSource
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
-
-PLAIN = PromptFormat(prefix="Question: ", suffix="\nAnswer:", answer_prefix=" ")
-INSTRUCTION = PromptFormat(prefix="[INST] ", suffix=" [/INST]", answer_prefix=" ")
 
 
 @dataclass(frozen=True)
@@ -233,8 +231,10 @@ def load_noted(note: Note, device: str) -> LM:
     except Exception as error:  # safetensors, tokenizers and peft raise types of their own
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UnusableCheckpointError(f"{source}: cannot be loaded as a model: {reason}") from error
-    asked = prompt_format(tokenizer, loading.prompt, note, source)
-    return LM(model.eval(), tokenizer, asked, report)
+    form = prompt_format(tokenizer, loading.prompt, note, source)
+    lm = LM(model.eval(), tokenizer, form, loading.decoding, report)
+    announce(lm, source)
+    return lm
 
 
 def _check_folder(folder: Path, source: str, *, trust_remote_code: bool) -> None:
@@ -287,26 +287,36 @@ def _tokenizer(folder: Path, loading: LoadingSpec) -> PreTrainedTokenizerFast:
 def prompt_format(
     tokenizer: PreTrainedTokenizerFast, spec: PromptSpec, note: Note, source: str
 ) -> PromptFormat:
-    """The text around a question that a plan asks for.
+    """The text around a question that a plan asks for, with what it puts in front.
 
     Raises:
         PromptError: if the model has no such format.
     """
+    try:
+        form = _style(tokenizer, spec, note, source)
+        return prompts.bos_as(form, spec.bos, tokenizer.bos_token)
+    except prompts.PromptError as error:
+        raise prompts.PromptError(f"{source}: {str(error).removeprefix(f'{source}: ')}") from error
+
+
+def _style(
+    tokenizer: PreTrainedTokenizerFast, spec: PromptSpec, note: Note, source: str
+) -> PromptFormat:
     saved = Path(note.model.folder) / FORMAT_FILE
     style = spec.style if spec.style != "auto" else automatic_style(saved, tokenizer)
+    if spec.system is not None and spec.style not in ("auto", "chat"):
+        raise prompts.PromptError(f"a system message needs a chat template, asked is {style}")
     if style == "inst":
-        return INSTRUCTION
+        return prompts.INSTRUCTION
     if style == "plain":
-        return PLAIN
+        return prompts.plain_format(tokenizer)
     if style == "saved":
         if not saved.is_file():
-            raise prompts.PromptError(f"{source}: no {FORMAT_FILE} there, so no saved format")
+            raise prompts.PromptError(f"no {FORMAT_FILE} there, so no saved format")
         return PromptFormat(**files.table(saved, source))
     found = prompts.chat_format(tokenizer, spec.system, spec.arguments)
     if found is None:
-        raise prompts.PromptError(
-            f"{source}: its tokenizer has no chat template; choose inst or plain"
-        )
+        raise prompts.PromptError("its tokenizer has no chat template; choose inst or plain")
     return found
 
 

@@ -1,4 +1,4 @@
-"""LM = model + tokenizer + prompt format: load, encode, generate, save."""
+"""LM = model + tokenizer + prompt format: encode, end, save."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ import copy
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from engine.models.ends import End, ends
+from engine.specs import Decoding
 from engine.text import answers, prompts
+from engine.text.answers import EncodedPair
 from engine.text.prompts import Prompt, PromptFormat
-from results_db.records import AnswerClass
 
 if TYPE_CHECKING:  # importing transformers takes seconds; commands that load no model do without
     import torch
@@ -32,6 +35,7 @@ class LM:
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerFast
     prompt_format: PromptFormat
+    decoding: Decoding = "greedy"
     report: LoadReport | None = None  # of loading; None for a model made in memory
 
     @property
@@ -40,39 +44,55 @@ class LM:
         device: torch.device = self.model.device
         return device
 
-    def encode_prompt(self, question: str) -> Prompt:
-        """The question in its template, as ids; see `prompts.encode_prompt`."""
-        return prompts.encode_prompt(self.tokenizer, self.prompt_format, question)
+    def encode_prompt(self, question: str, begun: str = "") -> Prompt:
+        """The question in its template, as ids, and an answer that is begun with some text."""
+        begun = self.prompt_format.answer_prefix + begun if begun else ""
+        return prompts.encode_prompt(self.tokenizer, self.prompt_format, question, begun)
 
-    def encode_answer(self, answer: str) -> tuple[int, ...]:
-        """The answer's ids, without an end token."""
-        return answers.encode_answer(self.tokenizer, self.prompt_format, answer)
+    def encode_pair(self, question: str, answer: str, begun: str = "") -> EncodedPair:
+        """A question and an answer to it, encoded as one text; see `answers.encode_pair`."""
+        return answers.encode_pair(self.tokenizer, self.prompt_format, question, answer, begun)
 
-    def novel_positions(self, question: str, answer: str) -> tuple[int, ...]:
-        """Positions of answer tokens whose word the question does not have."""
-        return answers.novel_positions(self.tokenizer, self.prompt_format, question, answer)
+    def encode_text(self, text: str) -> EncodedPair:
+        """A text that answers nothing; see `answers.encode_text`."""
+        return answers.encode_text(self.tokenizer, self.prompt_format, text)
 
-    def answer_words(self, answer: str, positions: Sequence[int]) -> int:
-        """How many words of an answer the tokens at these positions are parts of."""
-        return answers.answer_words(self.tokenizer, self.prompt_format, answer, positions)
+    def generated(self, prompt: Prompt, ids: Sequence[int]) -> EncodedPair:
+        """An answer by the ids that the model gave; see `answers.generated`."""
+        return answers.generated(self.tokenizer, prompt, ids)
 
     def token_id(self, text: str) -> int:
         """The id of a text that is one token; see `prompts.token_id`."""
         return prompts.token_id(self.tokenizer, text)
 
-    def fact_positions(self, answer: str, facts: Sequence[str]) -> tuple[int, ...]:
-        """Positions of answer tokens that are part of a fact."""
-        return answers.fact_positions(self.tokenizer, self.prompt_format, answer, facts)
+    def last_token(self, text: str) -> int:
+        """The id of a text's last token where it stands behind another word."""
+        ids = self.tokenizer(f"a {text}", add_special_tokens=False)["input_ids"]
+        return int(ids[-1])
 
-    def answer_classes(
-        self, answer: str, facts: Sequence[str], keywords: Sequence[str]
-    ) -> tuple[AnswerClass, ...]:
-        """The class of each answer token, the end token last."""
-        return answers.answer_classes(self.tokenizer, self.prompt_format, answer, facts, keywords)
+    @cached_property
+    def ends(self) -> tuple[End, ...]:
+        """Every token that ends an answer, the one that is trained and scored first.
+
+        Raises:
+            PromptError: if neither tokenizer nor template has one to train and score.
+        """
+        configured = getattr(self.model, "generation_config", None)
+        return ends(self.tokenizer, self.prompt_format, getattr(configured, "eos_token_id", None))
+
+    @property
+    def end_id(self) -> int:
+        """The end that is trained and scored: the template's, else the tokenizer's."""
+        return self.ends[0].id
+
+    @property
+    def end_ids(self) -> frozenset[int]:
+        """All ids that end an answer which is generated."""
+        return frozenset(end.id for end in self.ends)
 
     def clone(self) -> LM:
         """The same weights in a second model; tokenizer and format are shared."""
-        return LM(copy.deepcopy(self.model), self.tokenizer, self.prompt_format, self.report)
+        return replace(self, model=copy.deepcopy(self.model))
 
 
 def save(lm: LM, folder: Path, weights: dict[str, Tensor] | None = None) -> None:

@@ -21,6 +21,7 @@ from engine.attribution.attribute import AttributionMethod
 from engine.attribution.base_scores import BaseScores
 from engine.benchmarks.benchmark import Benchmark
 from engine.inference import questions as evaluate
+from engine.inference.questions import Said
 from engine.models.lm import LM
 from engine.recovery import attempts as recover
 from engine.recovery import placebos
@@ -103,6 +104,7 @@ class Measurement:
         self.spec, self.probe, self.lm, self.benchmark = spec, spec.probe, lm, benchmark
         self.base_run_id, self.base_scores = base
         self.report, self.rows, self.step = report, Rows(), 0
+        self.said = Said([], {})  # at this step
         known = self.base_scores or {}
         self.keys: Keys = {key: mask for key, (_, mask) in known.items() if mask is not None}
 
@@ -156,9 +158,8 @@ class Measurement:
         """Plain answers to every question, and every task."""
         questions = self.benchmark.questions("forget", "retain", "general")
         with self.timed("evaluate", 0, 1):
-            self.rows.answers += evaluate.answers(
-                self.lm, self.benchmark, questions, self.place, self.probe
-            )
+            self.said = evaluate.answers(self.lm, self.benchmark, questions, self.place, self.probe)
+            self.rows.answers += self.said.rows
             self.rows.utilities += plain_text.score(
                 self.lm,
                 self.benchmark.texts("general"),
@@ -246,7 +247,8 @@ class Measurement:
                 for target in spec.targets
                 if self.probe.unit == "token" or by_word.has_words(texts[target])
             }
-            questions.append(attribute.question(self.lm, example, wanted))
+            own = self.said.ids.get(example.example_id, ())
+            questions.append(attribute.question(self.lm, example, wanted, own))
         return attribute.attributions(
             self.lm,
             self.method(name, spec),
@@ -304,7 +306,7 @@ class Measurement:
             self.rows.grades += grades.not_graded(rows, examples, spec, seed, BY_TOKEN)
             return
         with self.timed("grade", 0, 1):
-            graded = grades.subjects(self.lm, rows, examples, spec, seed)
+            graded = grades.subjects(self.lm, rows, examples, spec, seed, self.said.ids)
             self.rows.grades += grades.grades(
                 self.lm, graded, spec, seed, self.probe.tokens_per_batch
             )

@@ -1,8 +1,8 @@
 """Negative log-likelihood of plain text, one row a text.
 
 nll(x) = −(1/T) Σ_t log p(x_t | BOS, x_<t), nats per token, in [0, ∞), lower is better. T leaves out
-the end token; a tokenizer without BOS has its first token given and not predicted. exp of the mean
-over texts is a perplexity that weighs every text the same, not that of their concatenation.
+the end token; where no BOS is put in front the first token is given and not predicted. exp of the
+mean over texts is a perplexity that weighs every text the same, not that of their concatenation.
 By words, T is the number of words: models with different tokenizers can be compared, though one
 without BOS still predicts a token less.
 Source: Jelinek et al. 1977.
@@ -41,8 +41,8 @@ def score(
     """
     from engine.inference.logprobs import Pair, answer_logprobs
 
-    ids = {example.example_id: _ids(lm, example.answer) for example in examples}
-    pairs = {text: Pair(read[:1], read[1:]) for text, read in ids.items() if len(read) > 1}
+    read = {example.example_id: lm.encode_text(example.answer) for example in examples}
+    pairs = {text: Pair(of.prompt_ids, of.answer_ids) for text, of in read.items() if of.answer_ids}
     logprobs = answer_logprobs(lm, list(pairs.values()), tokens_per_batch)
     values = {text: -logprob.mean().item() for text, logprob in zip(pairs, logprobs, strict=True)}
     if unit == "word":
@@ -56,11 +56,6 @@ def score(
         _row(place, example.example_id, values.get(example.example_id), unit)
         for example in examples
     ]
-
-
-def _ids(lm: LM, text: str) -> tuple[int, ...]:
-    bos = lm.tokenizer.bos_token_id
-    return (*([] if bos is None else [bos]), *lm.encode_answer(text))
 
 
 def _row(place: tuple[str, int], example_id: str, value: float | None, unit: Unit) -> Utility:

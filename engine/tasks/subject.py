@@ -74,7 +74,8 @@ class Subject:
     def _pair(self, example: Example, answer: str) -> Pair:
         from engine.inference.logprobs import Pair
 
-        return Pair(self.lm.encode_prompt(example.prompt).ids, self.lm.encode_answer(answer))
+        encoded = self.lm.encode_pair(example.prompt, answer)
+        return Pair(encoded.prompt_ids, encoded.answer_ids)
 
     def _fits(self, pair: Pair) -> bool:
         return len(pair.inputs) <= int(self.lm.model.config.max_position_embeddings)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from engine.benchmarks.benchmark import Text
 from engine.models.lm import LM
+from engine.text.answers import EncodedPair
 
 IGNORE = -100
 BUCKET_BATCHES = 20  # batches are cut from runs of this many, sorted by length
@@ -22,6 +23,7 @@ class TrainingSequence:
 
     ids: tuple[int, ...]
     labels: tuple[int, ...]  # IGNORE for BOS and the question
+    question: str | None = None  # without template; None: running text, or not known
 
 
 @dataclass(frozen=True)
@@ -36,11 +38,20 @@ class Batch:
 
 def encode(lm: LM, text: Text) -> TrainingSequence:
     """A question with its answer (only the answer is predicted) or a text (all of it is)."""
-    answer = (*lm.encode_answer(text.answer), lm.tokenizer.eos_token_id)
+    return following(lm, pair_of(lm, text), text.prompt)
+
+
+def pair_of(lm: LM, text: Text) -> EncodedPair:
+    """What is given of a text, and what is to be predicted, without the end token."""
     if text.prompt is None:
-        return TrainingSequence((lm.tokenizer.bos_token_id, *answer), (IGNORE, *answer))
-    prompt = lm.encode_prompt(text.prompt).ids
-    return TrainingSequence((*prompt, *answer), (*[IGNORE] * len(prompt), *answer))
+        return lm.encode_text(text.answer)
+    return lm.encode_pair(text.prompt, text.answer)
+
+
+def following(lm: LM, encoded: EncodedPair, question: str | None) -> TrainingSequence:
+    """An encoded answer behind its prompt, with the end token that is to be predicted too."""
+    prompt, answer = encoded.prompt_ids, (*encoded.answer_ids, lm.end_id)
+    return TrainingSequence((*prompt, *answer), (*[IGNORE] * len(prompt), *answer), question)
 
 
 def only(sequence: TrainingSequence, positions: Sequence[int]) -> TrainingSequence | None:
@@ -53,7 +64,7 @@ def only(sequence: TrainingSequence, positions: Sequence[int]) -> TrainingSequen
     start = next(i for i, label in enumerate(sequence.labels) if label != IGNORE)
     kept = {start + position for position in positions}
     labels = tuple(label if i in kept else IGNORE for i, label in enumerate(sequence.labels))
-    return TrainingSequence(sequence.ids, labels) if kept else None
+    return replace(sequence, labels=labels) if kept else None
 
 
 def collate(

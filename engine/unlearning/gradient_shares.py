@@ -51,15 +51,18 @@ def rows(
         tokens_per_batch: see `logprobs.answer_logprobs`.
         pushed: of `gradients`; answers that it does not have get no gradient.
     """
-    end = lm.tokenizer.eos_token_id
-    pairs = [
-        Pair(lm.encode_prompt(e.prompt).ids, (*lm.encode_answer(e.answer), end)) for e in examples
-    ]
+    encoded = [lm.encode_pair(e.prompt, e.answer) for e in examples]
+    pairs = [Pair(one.prompt_ids, (*one.answer_ids, lm.end_id)) for one in encoded]
     logprobs = answer_logprobs(lm, pairs, tokens_per_batch)
     return [
         row
-        for example, pair, logprob in zip(examples, pairs, logprobs, strict=True)
-        for row in _of_example(lm, example, place, logprob, pushed.get(_key(pair)))
+        for example, of, pair, logprob in zip(examples, encoded, pairs, logprobs, strict=True)
+        for row in _of_example(
+            (*place, example.example_id),
+            of.classes(example.facts, example.keywords),
+            logprob,
+            pushed.get(_key(pair)),
+        )
     ]
 
 
@@ -68,15 +71,16 @@ def _key(pair: Pair) -> tuple[int, ...]:
 
 
 def _of_example(
-    lm: LM, example: Example, place: tuple[str, int], logprob: Tensor, gradient: Tensor | None
+    place: tuple[str, int, str],
+    classes: Sequence[AnswerClass],
+    logprob: Tensor,
+    gradient: Tensor | None,
 ) -> Iterator[AnswerTokenClass]:
-    classes = lm.answer_classes(example.answer, example.facts, example.keywords)
     for name in ANSWER_CLASSES:
         mask = torch.tensor([found == name for found in classes])
         if mask.any():
             yield AnswerTokenClass(
                 *place,
-                example_id=example.example_id,
                 answer_class=name,
                 tokens=int(mask.sum()),
                 logprob=logprob[mask].double().sum().item(),
@@ -100,9 +104,10 @@ def text_rows(
     texts, facts = benchmark.unlearning_texts("forget"), benchmark.unlearning_facts("forget")
     found: list[TextTokenClass] = []
     for number, (text, of_text) in enumerate(zip(texts, facts, strict=True)):
-        gradient = pushed.get(batches.encode(lm, text).ids)
+        encoded = batches.pair_of(lm, text)
+        gradient = pushed.get(batches.following(lm, encoded, text.prompt).ids)
         if gradient is not None:
-            classes = lm.answer_classes(text.answer, of_text, benchmark.keywords_of(text.group))
+            classes = encoded.classes(of_text, benchmark.keywords_of(text.group))
             found += _of_text((*place, number), classes, gradient)
     return found
 

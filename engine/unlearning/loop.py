@@ -60,7 +60,7 @@ def context(lm: LM, benchmark: Benchmark, seed: int) -> Context:
     )
     texts, facts = benchmark.unlearning_texts("forget"), benchmark.unlearning_facts("forget")
     factual = [
-        batches.only(sequence, lm.fact_positions(text.answer, of_text))
+        batches.only(sequence, batches.pair_of(lm, text).facts(of_text))
         for sequence, text, of_text in zip(forget, texts, facts, strict=True)
     ]
     general, plain = (

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from engine.models.lm import LM
 from engine.text.refusals import wordings
-from engine.unlearning.batches import IGNORE, TrainingSequence
+from engine.unlearning import batches
+from engine.unlearning.batches import TrainingSequence
 
 
 class RefusalError(ValueError):
@@ -25,22 +26,11 @@ def refused(lm: LM, sequences: Sequence[TrainingSequence], seed: int) -> list[Tr
     Raises:
         RefusalError: for running text, which asks nothing.
     """
-    rng, end = random.Random(seed), lm.tokenizer.eos_token_id
-    answers = [(*lm.encode_answer(text), end) for text in wordings()]
-    return [_answered(prompt_ids(sequence), rng.choice(answers)) for sequence in sequences]
+    rng = random.Random(seed)
+    return [_refused(lm, sequence.question, rng.choice(wordings())) for sequence in sequences]
 
 
-def prompt_ids(sequence: TrainingSequence) -> tuple[int, ...]:
-    """What stands before the answer.
-
-    Raises:
-        RefusalError: if that is no more than the beginning of the text.
-    """
-    length = next(i for i, label in enumerate(sequence.labels) if label != IGNORE)
-    if length < 2:
+def _refused(lm: LM, question: str | None, refusal: str) -> TrainingSequence:
+    if question is None:
         raise RefusalError("a refusal needs a question; this benchmark has documents unlearned")
-    return sequence.ids[:length]
-
-
-def _answered(prompt: tuple[int, ...], answer: tuple[int, ...]) -> TrainingSequence:
-    return TrainingSequence((*prompt, *answer), (*[IGNORE] * len(prompt), *answer))
+    return batches.following(lm, lm.encode_pair(question, refusal), question)

@@ -23,6 +23,7 @@ from engine.models.lm import LM
 from engine.study.base_models import build_tokenizer
 from engine.text.prompts import PromptFormat
 from results_db.records import Example, Split
+from tests.support.encoded import answer_ids
 
 KNOWN, HIDDEN, UNKNOWN = 12.0, 6.0, 8.0  # logits of a town, of a suppressed one, of "unknown"
 NEXT = 40.0  # of what must follow
@@ -141,7 +142,7 @@ def base(of: Benchmark) -> LM:
             plant_follows(lm, [(f" {example.facts[0]}", ".", NEXT)])
         plant_follows(lm, [(".", "<|eos|>", NEXT)])
         for text in of.texts("general"):
-            ids = (1, *lm.encode_answer(text.answer))
+            ids = (1, *answer_ids(lm, text.answer))
             for first, second in pairwise(ids):
                 lm.model.follows[first, second] = max(5.0, float(lm.model.follows[first, second]))
     return lm
@@ -151,7 +152,7 @@ def recall(lm: LM, examples: Iterable[Example], strength: float) -> None:
     """Set how strongly each example's name recalls its answer, in place."""
     with torch.no_grad():
         for example in examples:
-            (name,), (town, *_) = example.keywords, lm.encode_answer(example.answer)
+            (name,), (town, *_) = example.keywords, answer_ids(lm, example.answer)
             lm.model.recalls[lm.token_id(f" {name}"), town] = strength
 
 

@@ -22,6 +22,7 @@ from engine.inference.logprobs import LogprobError, NonFiniteLogitsError, Pair, 
 from engine.models.lm import LM
 from engine.text.prompts import Prompt, PromptError
 from results_db.records import Example
+from tests.support.encoded import answer_ids, novel_positions
 from tests.support.tiny_models import ARCHITECTURES, CONTEXT, tiny_lm
 
 METHODS = plugins.names("attribution_methods")
@@ -40,7 +41,7 @@ def asked(lm: LM) -> tuple[list[Prompt], list[list[AttributedAnswer]]]:
     answers = [
         [
             AttributedAnswer(
-                "gold", text, lm.encode_answer(text), lm.novel_positions(question, text)
+                "gold", text, answer_ids(lm, text), novel_positions(lm, question, text)
             )
             for text in TEXTS
         ]
@@ -118,7 +119,7 @@ def test_repeated_tokens_keep_their_own_scores() -> None:
     lm = tiny_lm()
     prompts, answers = asked(lm)
     ids = prompts[1].ids
-    places = [i for i, token in enumerate(ids) if token == lm.encode_answer("best")[0]]
+    places = [i for i, token in enumerate(ids) if token == answer_ids(lm, "best")[0]]
     assert len(places) == 3
     for name in METHODS:
         scores = method_of(name).attribute(lm, prompts, answers, 400)[1][0][0].scores
@@ -167,7 +168,7 @@ def test_all_of_an_answer_is_the_mean_of_its_tokens(name: str) -> None:
     lm, method = tiny_lm(), method_of(name)
     if name == "integrated_gradients":  # all parts with the same steps
         method = integrated_gradients.Method(floor=100.0)
-    prompt, answer = lm.encode_prompt(QUESTIONS[0]), lm.encode_answer(TEXTS[0])
+    prompt, answer = lm.encode_prompt(QUESTIONS[0]), answer_ids(lm, TEXTS[0])
     parts = [AttributedAnswer("gold", "", answer, (k,)) for k in range(len(answer))]
     scored = method.attribute(lm, [prompt], [parts], 700)[0]
     for i in range(1, len(prompt.ids)):

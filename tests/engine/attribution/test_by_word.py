@@ -26,6 +26,7 @@ from engine.text.words import bare_words
 from results_db import read
 from results_db.records import Attribution, Example
 from results_db.verify import verify
+from tests.support.encoded import answer_ids, novel_positions
 from tests.support.program import PLAN, TinyStudy, unpact
 from tests.support.tiny_models import tiny_lm
 
@@ -88,7 +89,7 @@ def test_entries_are_the_words_of_the_question_whatever_the_tokenizer() -> None:
 def test_a_words_score_is_what_the_answer_loses_without_it_per_answer_word() -> None:
     model = with_other_tokenizer(tiny_lm(), 20)
     everything, novel = rows_of(model)
-    prompt, answer = model.encode_prompt(QUESTION), model.encode_answer(ANSWER)
+    prompt, answer = model.encode_prompt(QUESTION), answer_ids(model, ANSWER)
     word = bare_words(QUESTION).index("Bellweather")
     without = [i for i, w in zip(prompt.ids, prompt.words, strict=True) if w != word]
     with torch.no_grad():
@@ -100,7 +101,7 @@ def test_a_words_score_is_what_the_answer_loses_without_it_per_answer_word() -> 
     difference = lost[0] - lost[1]
     assert everything.scores[word] == pytest.approx(difference.sum().item() / 5, abs=1e-4)
     assert everything.logprob == pytest.approx(lost[0].sum().item() / 5, abs=1e-4)
-    positions = list(model.novel_positions(QUESTION, ANSWER))  # of "in" and "Quillport"
+    positions = list(novel_positions(model, QUESTION, ANSWER))  # of "in" and "Quillport"
     assert novel.scores[word] == pytest.approx(difference[positions].sum().item() / 2, abs=1e-4)
 
 

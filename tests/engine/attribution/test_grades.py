@@ -19,6 +19,7 @@ from engine.live.probe import LoadedModel, ask
 from engine.models.lm import LM
 from engine.specs import GradedSpec
 from results_db.records import Attribution, Example, Grade
+from tests.support.encoded import answer_ids, novel_positions
 from tests.support.tiny_models import tiny_lm
 
 QUESTION, ANSWER = "Where was Anna Bellweather born?", "Anna was born in Quillport."
@@ -50,7 +51,7 @@ def graded(lm: LM, rows: list[Attribution], spec: GradedSpec = SPEC) -> list[Gra
 
 
 def logprob(lm: LM, prompt_ids: tuple[int, ...], positions: list[int]) -> float:
-    answer = lm.encode_answer(ANSWER)
+    answer = answer_ids(lm, ANSWER)
     with torch.no_grad():
         logits = lm.model(torch.tensor([[*prompt_ids, *answer]])).logits[0].log_softmax(-1)
     start = len(prompt_ids) - 1
@@ -66,7 +67,7 @@ def test_every_check_equals_a_loop_of_single_forwards() -> None:
         (g.method, g.measure): g for g in graded(lm, rows) if g.answer_tokens == "novel"
     }  # fmt: skip
     inside = [i for i, c in enumerate(row.token_classes) if c != "template"]
-    positions = list(lm.novel_positions(QUESTION, ANSWER))
+    positions = list(novel_positions(lm, QUESTION, ANSWER))
     ids, scores = row.token_ids, [row.scores[i] or 0.0 for i in inside]
 
     def lost(*gone: int) -> float:
@@ -76,7 +77,7 @@ def test_every_check_equals_a_loop_of_single_forwards() -> None:
     ranks = stats.spearmanr(scores, [other.scores[i] for i in inside]).statistic
     for name in METHODS:
         assert found[name, "rank_agreement"].value == pytest.approx(ranks)
-    best = lm.encode_answer("best")[-1]
+    best = answer_ids(lm, "best")[-1]
     replaced = [
         logprob(lm, ids, positions) - logprob(lm, (*ids[:i], best, *ids[i + 1 :]), positions)
         for i in inside

@@ -11,6 +11,7 @@ import torch
 from engine.inference.generation import PLAIN, Completion, Job, Sampling, Steering, complete
 from engine.inference.logprobs import Pair, answer_logprobs
 from engine.models.lm import LM
+from tests.support.encoded import answer_ids
 from tests.support.tiny_models import ARCHITECTURES, tiny_lm
 
 QUESTIONS = (
@@ -29,7 +30,7 @@ def prompts(lm: LM) -> list[tuple[int, ...]]:
 
 
 def golds(lm: LM) -> list[tuple[int, ...]]:
-    return [lm.encode_answer("In Quillport" + " of all" * (i % 3)) for i in range(9)]
+    return [answer_ids(lm, "In Quillport" + " of all" * (i % 3)) for i in range(9)]
 
 
 def jobs(lm: LM, steerings: Sequence[Steering] | None = None) -> list[Job]:

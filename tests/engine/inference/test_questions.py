@@ -18,6 +18,7 @@ from engine.models.lm import LM
 from engine.specs import ProbeSpec
 from engine.tasks import plain_text
 from results_db.records import Example
+from tests.support.encoded import answer_ids
 from tests.support.tiny_models import ARCHITECTURES, CONTEXT, VOCABULARY, tiny_lm
 
 PROBE = ProbeSpec(max_new_tokens=6, tokens_per_batch=512)
@@ -41,10 +42,10 @@ def text_example(text: str) -> Example:
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_answers_are_those_of_each_question_alone(architecture: str) -> None:
     lm = tiny_lm(architecture)
-    rows = questions.answers(lm, BENCHMARK, QUESTIONS, PLACE, PROBE)
+    rows = questions.answers(lm, BENCHMARK, QUESTIONS, PLACE, PROBE).rows
     for row, example in zip(rows, QUESTIONS, strict=True):
         ids = lm.encode_prompt(example.prompt).ids
-        logprobs = answer_logprobs(lm, [Pair(ids, lm.encode_answer(example.answer))], 512)[0]
+        logprobs = answer_logprobs(lm, [Pair(ids, answer_ids(lm, example.answer))], 512)[0]
         assert (row.run_id, row.step, row.example_id) == (*PLACE, example.example_id)
         assert row.text == generate(lm, [ids], 6, 512)[0].text
         assert row.logprob == pytest.approx(logprobs.mean().item(), abs=1e-5)
@@ -56,18 +57,18 @@ def test_answers_are_judged_by_fact_pool_and_reference() -> None:
     said = generate(lm, [lm.encode_prompt(example.prompt).ids], 6, 512)[0].text
     word = said.split()[0].strip("\"'.,?!")
     right = replace(example, facts=(word,), answer=said)
-    row = questions.answers(lm, BENCHMARK, [right], PLACE, PROBE)[0]
+    row = questions.answers(lm, BENCHMARK, [right], PLACE, PROBE).rows[0]
     assert row.correct
     assert row.guess_rate == 0.0
     pool = replace(BENCHMARK, examples=(right, replace(example, example_id="b", facts=("x",))))
     wrong = replace(example, facts=("y",))
-    row = questions.answers(lm, pool, [wrong], PLACE, PROBE)[0]
+    row = questions.answers(lm, pool, [wrong], PLACE, PROBE).rows[0]
     assert not row.correct
     assert row.guess_rate == 1 / 2  # of the values `word` and "x"
 
 
 def test_a_uniform_model_finds_each_token_equally_likely() -> None:
-    rows = questions.answers(uniform_lm(), BENCHMARK, QUESTIONS[:3], PLACE, PROBE)
+    rows = questions.answers(uniform_lm(), BENCHMARK, QUESTIONS[:3], PLACE, PROBE).rows
     assert [row.logprob for row in rows] == pytest.approx([-math.log(VOCABULARY)] * 3)
 
 
@@ -79,7 +80,7 @@ def test_weights_that_diverged_are_named() -> None:
 
 
 def test_no_questions_no_answers() -> None:
-    assert questions.answers(tiny_lm(), BENCHMARK, [], PLACE, PROBE) == []
+    assert questions.answers(tiny_lm(), BENCHMARK, [], PLACE, PROBE).rows == []
 
 
 def test_plain_text_gives_one_row_a_text_with_unit_and_direction() -> None:
@@ -97,7 +98,7 @@ def test_plain_text_is_the_mean_nll_of_all_its_tokens(architecture: str) -> None
     lm = tiny_lm(architecture)
     rows = plain_text.score(lm, TEXTS, PLACE, 512)
     for row, example in zip(rows, TEXTS, strict=True):
-        ids = torch.tensor([[lm.tokenizer.bos_token_id, *lm.encode_answer(example.answer)]])
+        ids = torch.tensor([[lm.tokenizer.bos_token_id, *answer_ids(lm, example.answer)]])
         with torch.no_grad():
             loss = lm.model(ids, labels=ids).loss.item()  # the library's own: mean over predicted
         assert row.value == pytest.approx(loss, abs=1e-5)
@@ -114,13 +115,13 @@ def test_without_a_bos_token_the_first_token_is_given() -> None:
         tokenizer_object=tiny_lm().tokenizer.backend_tokenizer, eos_token="<|eos|>"
     )
     lm = LM(tiny_lm().model, tokenizer, tiny_lm().prompt_format)
-    ids = lm.encode_answer(TEXTS[0].answer)
+    ids = answer_ids(lm, TEXTS[0].answer)
     row, alone = plain_text.score(
         lm, [TEXTS[0], replace(text_example("."), example_id="one")], PLACE, 512
     )
     expected = -answer_logprobs(lm, [Pair(ids[:1], ids[1:])], 512)[0].mean().item()
     assert row.value == pytest.approx(expected, abs=1e-5)
-    few = len(lm.encode_answer("."))
+    few = len(answer_ids(lm, "."))
     assert (alone.value is None) == (few == 1)
 
 

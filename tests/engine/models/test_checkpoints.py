@@ -14,6 +14,7 @@ from engine.models import checkpoint_files as files
 from engine.models import checkpoints, lm, loading
 from engine.models.checkpoint_files import RefusedCheckpointError, UnusableCheckpointError
 from engine.specs import CheckpointSpec, LoadingSpec, PromptSpec
+from engine.text import prompts
 from engine.text.prompts import PromptError
 from tests.support.tiny_models import tiny_lm
 
@@ -56,7 +57,7 @@ def test_a_folder_is_loaded_with_its_own_weights_and_tokenizer(model: Path) -> N
     question = "Where was Anna Bellweather born?"
     expected = tiny_lm("qwen2").tokenizer(question)["input_ids"]
     assert loaded.tokenizer(question)["input_ids"] == expected  # qwen2: the saved pre-tokenizer
-    assert loaded.prompt_format == checkpoints.PLAIN
+    assert loaded.prompt_format == prompts.plain_format(loaded.tokenizer)
 
 
 def test_dtype_attention_and_device_map_are_as_asked_and_recorded(model: Path) -> None:
@@ -235,3 +236,18 @@ def test_what_is_no_model_is_said(tmp_path: Path, model: Path) -> None:
     (model / "model.safetensors").unlink()
     with pytest.raises(UnusableCheckpointError, match=r"no model\.safetensors there"):
         fetched(model)
+
+
+def test_a_system_message_without_a_chat_template_is_refused(model: Path) -> None:
+    note = fetched(model, LoadingSpec(prompt=PromptSpec(style="plain", system="Be brief.")))
+    with pytest.raises(PromptError, match="a system message needs a chat template, asked is plain"):
+        loading.load(note)
+
+
+def test_a_plan_chooses_bos_and_decoding(model: Path) -> None:
+    prompt = PromptSpec(style="plain", bos="force")
+    loaded = loading.load(fetched(model, LoadingSpec(prompt=prompt, decoding="as_configured")))
+    assert loaded.encode_prompt("Who?").ids[0] == loaded.tokenizer.bos_token_id
+    assert loaded.decoding == "as_configured"
+    plain = loading.load(fetched(model, LoadingSpec(prompt=PromptSpec(style="plain"))))
+    assert plain.encode_prompt("Who?").ids == loaded.encode_prompt("Who?").ids[1:]

@@ -18,7 +18,7 @@ from transformers import AutoModelForCausalLM, GgufConfig, LlamaConfig, LlamaFor
 from engine.models import checkpoint_files as files
 from engine.models import checkpoints, gguf, gguf_tokenizer, lm, loading
 from engine.models.checkpoint_files import UnusableCheckpointError, WeightMismatchError
-from engine.models.gguf_header import Header
+from engine.models.gguf.header import Header
 from engine.specs import CheckpointSpec, LoadingSpec
 from tests.support import gguf_files
 from tests.support.tiny_models import tiny_lm

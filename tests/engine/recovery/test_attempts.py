@@ -25,6 +25,7 @@ from engine.recovery.strategies import RUNGS, WordStrategy
 from engine.specs import ProbeSpec
 from engine.text.words import bare_words, is_function_word
 from results_db.records import EMPHASIS_ARMS, Arm, Example
+from tests.support.encoded import answer_ids
 from tests.support.tiny_models import CONTEXT, tiny_lm
 
 NAMES = [name for name in plugins.names("recovery_strategies") if recover.uses_key_tokens(name)]
@@ -309,7 +310,7 @@ def test_outcomes_are_those_of_the_prompt_asked_alone() -> None:
         assert (row.run_id, row.step, row.reason) == ("run", 3, attempt.reason)
         if row.prompt is not None:
             ids = lm.encode_prompt(row.prompt).ids
-            pair = Pair(ids, lm.encode_answer(attempt.example.answer))
+            pair = Pair(ids, answer_ids(lm, attempt.example.answer))
             said = generate(lm, [ids], 6, 512)[0]
             assert (row.text, row.generated_tokens) == (said.text, len(said.ids))
             expected = answer_logprobs(lm, [pair], 512)[0].mean().item()

@@ -15,6 +15,7 @@ from engine.inference.logprobs import Pair, answer_logprobs
 from engine.models.loading import load
 from engine.specs import ProbeSpec
 from results_db.verify import verify
+from tests.support.encoded import answer_ids
 from tests.support.program import ROOT, TinyStudy, unpact
 
 PLAN = ROOT / "tests" / "fixtures" / "families.toml"
@@ -107,7 +108,7 @@ def test_a_stored_choice_is_the_likeliest_option(families: TinyStudy) -> None:
         example = examples[str(example_id)]
         prompt = lm.encode_prompt(example.prompt).ids
         scores = {
-            option: answer_logprobs(lm, [Pair(prompt, lm.encode_answer(option))], 512)[0].mean()
+            option: answer_logprobs(lm, [Pair(prompt, answer_ids(lm, option))], 512)[0].mean()
             for option in (example.answer, *example.wrong_answers)
         }
         assert scores[str(text)] == max(scores.values())
@@ -129,7 +130,7 @@ def test_a_prompt_with_an_option_that_is_too_long_does_not_fit(families: TinyStu
     lm = load(Path(str(path[0][0])))
     example = made("bios-mc").questions("forget")[0]
     asked = questions.encode(lm, example)
-    longest = max(len(lm.encode_answer(option)) for option in example.options)
+    longest = max(len(answer_ids(lm, option)) for option in example.options)
     lm.model.config.max_position_embeddings = len(asked.pair.prompt_ids) + longest
     assert questions.fits(lm, asked, ProbeSpec(max_new_tokens=1))
     lm.model.config.max_position_embeddings -= 1

@@ -18,6 +18,7 @@ from engine.plans import reading
 from engine.study import cache
 from results_db import read, store
 from results_db.verify import verify
+from tests.support.encoded import answer_ids
 from tests.support.program import PLAN, TinyStudy, unpact
 
 
@@ -60,7 +61,7 @@ def test_stored_leave_one_out_equals_a_float64_loop(tiny_study: TinyStudy) -> No
     for path, question, answer, scores in found:
         lm = load(Path(str(path)))
         lm.model.double()
-        ids, wanted = lm.encode_prompt(str(question)).ids, lm.encode_answer(str(answer))
+        ids, wanted = lm.encode_prompt(str(question)).ids, answer_ids(lm, str(answer))
         whole = mean_logprob(lm.model, ids, wanted)
         expected = [
             None if i == 0 else whole - mean_logprob(lm.model, ids[:i] + ids[i + 1 :], wanted)
@@ -93,7 +94,7 @@ def test_stored_answers_are_what_the_saved_weights_say(tiny_study: TinyStudy) ->
     for _, question, text, gold, logprob in found:
         ids = lm.encode_prompt(str(question)).ids
         assert generate(lm, [ids], 14, 512)[0].text == text
-        scored = answer_logprobs(lm, [Pair(ids, lm.encode_answer(str(gold)))], 512)[0]
+        scored = answer_logprobs(lm, [Pair(ids, answer_ids(lm, str(gold)))], 512)[0]
         assert scored.mean().item() == pytest.approx(logprob, abs=1e-4)
 
 

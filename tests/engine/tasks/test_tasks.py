@@ -25,6 +25,7 @@ from engine.text.refusals import wordings
 from results_db import read
 from results_db.records import Answer, AnswerTokenClass, Example, Split, Utility
 from results_db.verify import verify
+from tests.support.encoded import answer_ids
 from tests.support.program import PLAN, TinyStudy
 from tests.support.results_rows import (
     FINAL,
@@ -75,7 +76,7 @@ def values(name: str, metric: str | None = None) -> dict[str | None, float | Non
 def logits_of(architecture: str, example: Example, answer: str) -> tuple[torch.Tensor, list[int]]:
     """(A, V) in double precision, from one unpadded pass; and the answer's ids."""
     lm = tiny_lm(architecture)
-    prompt, ids = list(lm.encode_prompt(example.prompt).ids), list(lm.encode_answer(answer))
+    prompt, ids = list(lm.encode_prompt(example.prompt).ids), list(answer_ids(lm, answer))
     with torch.no_grad():
         logits = lm.model(torch.tensor([prompt + ids])).logits[0].double()
     return logits[len(prompt) - 1 : -1], ids
@@ -89,7 +90,7 @@ def logprobs_of(example: Example, answer: str, architecture: str = "llama") -> n
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_token_measures_are_those_of_one_row_in_double_precision(architecture: str) -> None:
     lm = tiny_lm(architecture)
-    pairs = [Pair(lm.encode_prompt(e.prompt).ids, lm.encode_answer(e.answer)) for e in EXAMPLES]
+    pairs = [Pair(lm.encode_prompt(e.prompt).ids, answer_ids(lm, e.answer)) for e in EXAMPLES]
     for example, found in zip(EXAMPLES, token_measures(lm, pairs, 64), strict=True):
         logits, ids = logits_of(architecture, example, example.answer)
         logprobs = logits.log_softmax(-1)
@@ -107,7 +108,7 @@ def continued(example: Example, told: int) -> Pair:
     """An answer of some tokens of the gold one, and four that the tiny model says itself."""
     lm = tiny_lm()
     prompt = lm.encode_prompt(example.prompt).ids
-    ids = list(lm.encode_answer(example.answer)[:told])
+    ids = list(answer_ids(lm, example.answer)[:told])
     for _ in range(4):
         with torch.no_grad():
             ids.append(int(lm.model(torch.tensor([[*prompt, *ids]])).logits[0, -1].argmax()))
@@ -116,7 +117,7 @@ def continued(example: Example, told: int) -> Pair:
 
 def test_memorization_is_that_of_a_plain_loop() -> None:
     on, lm = subject(), tiny_lm()
-    gold = [Pair(lm.encode_prompt(e.prompt).ids, lm.encode_answer(e.answer)) for e in EXAMPLES[:2]]
+    gold = [Pair(lm.encode_prompt(e.prompt).ids, answer_ids(lm, e.answer)) for e in EXAMPLES[:2]]
     for pairs in ([continued(e, told) for e, told in zip(EXAMPLES, (0, 3), strict=False)], gold):
         measures = token_measures(lm, pairs, 64)
         vars(on)["gold_tokens"] = dict(zip(("f1", "f2"), measures, strict=True))

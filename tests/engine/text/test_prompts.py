@@ -16,6 +16,7 @@ from engine.models.loading import load
 from engine.text import answers, prompts, words
 from engine.text.prompts import PromptError, PromptFormat
 from results_db.records import TOKEN_CLASSES
+from tests.support.encoded import answer_ids, novel_positions
 from tests.support.tiny_models import tiny_lm, tiny_tokenizer
 
 QUESTION = "Where was Anna Bellweather born?"
@@ -111,22 +112,22 @@ def test_keywords_win_over_function_words(lm: LM) -> None:
 
 def test_novel_positions_are_the_words_that_the_question_lacks(lm: LM) -> None:
     answer = "ANNA Bellweather was born in Zork Quillport."
-    novel = lm.novel_positions(QUESTION, answer)
-    ids = lm.encode_answer(answer)
+    novel = novel_positions(lm, QUESTION, answer)
+    ids = answer_ids(lm, answer)
     pieces = lm.tokenizer.decode([ids[position] for position in novel]).split()
     assert "".join(pieces) == "inZorkQuillport"
 
 
 def test_an_answer_that_repeats_the_question_has_no_novel_position(lm: LM) -> None:
-    assert lm.novel_positions(QUESTION, "Anna was born, Bellweather?") == ()
+    assert novel_positions(lm, QUESTION, "Anna was born, Bellweather?") == ()
 
 
 @given(answer=ANYTHING)
 @settings(max_examples=100, deadline=None)
 def test_novel_positions_lie_in_the_answer(answer: str) -> None:
-    positions = tiny_lm().novel_positions(QUESTION, answer)
+    positions = novel_positions(tiny_lm(), QUESTION, answer)
     assert list(positions) == sorted(set(positions))
-    assert all(0 <= position < len(tiny_lm().encode_answer(answer)) for position in positions)
+    assert all(0 <= position < len(answer_ids(tiny_lm(), answer)) for position in positions)
 
 
 @pytest.mark.parametrize("blank", ["", " ", "\n\t"])
@@ -134,7 +135,9 @@ def test_blank_text_is_refused(lm: LM, blank: str) -> None:
     with pytest.raises(PromptError, match="the prompt is empty"):
         lm.encode_prompt(blank)
     with pytest.raises(PromptError, match="the answer is empty"):
-        lm.encode_answer(blank)
+        lm.encode_pair(QUESTION, blank)
+    with pytest.raises(PromptError, match="the text is empty"):
+        lm.encode_text(blank)
 
 
 CHAT = (
@@ -153,7 +156,7 @@ def own_tokenizer(**changes: str) -> PreTrainedTokenizerFast:
 def test_a_chat_template_brings_the_only_bos() -> None:
     tokenizer = own_tokenizer(chat_template=CHAT)
     chat = prompts.chat_format(tokenizer)
-    assert chat == PromptFormat("<|bos|><|user|> ", "<|assistant|>", "")
+    assert chat == PromptFormat("<|bos|><|user|> ", "<|assistant|>", "", "", "none", None, "chat")
     prompt = prompts.encode_prompt(tokenizer, chat, QUESTION)
     assert prompt == tiny_lm().encode_prompt(QUESTION)
     assert prompt.ids.count(tokenizer.bos_token_id) == 1
@@ -166,7 +169,8 @@ def test_a_tokenizer_that_adds_bos_by_itself_gives_one(lm: LM) -> None:
     )
     assert tokenizer("x")["input_ids"][0] == 1  # it does add one
     assert prompts.encode_prompt(tokenizer, PromptFormat(), QUESTION) == lm.encode_prompt(QUESTION)
-    assert answers.encode_answer(tokenizer, PromptFormat(), "born") == lm.encode_answer("born")
+    pair = answers.encode_pair(tokenizer, PromptFormat(), QUESTION, "born")
+    assert pair.answer_ids == answer_ids(lm, "born")
 
 
 def test_a_chat_template_without_the_question_is_refused() -> None:
@@ -192,7 +196,7 @@ def test_an_answer_that_comes_out_as_no_token_is_refused() -> None:
     tokenizer = own_tokenizer()
     tokenizer.backend_tokenizer.normalizer = normalizers.Replace("\u200b", "")
     with pytest.raises(PromptError, match="comes out as no token"):
-        answers.encode_answer(tokenizer, PromptFormat(answer_prefix=""), "\u200b")
+        answers.encode_pair(tokenizer, PromptFormat(answer_prefix=""), QUESTION, "\u200b")
 
 
 def test_only_a_text_of_one_token_has_an_id(lm: LM) -> None:

@@ -16,6 +16,7 @@ from engine.unlearning.batches import IGNORE
 from engine.unlearning.loop import Context, Outcome, UnlearningError, context
 from engine.unlearning.optimizer import Optimizer
 from results_db.records import ANSWER_CLASSES, Example
+from tests.support.encoded import answer_ids, prompt_of
 from tests.support.tiny_models import tiny_lm
 
 QUICK = Optimizer(learning_rate=2e-3, max_steps=3, batch_size=4, warmup_steps=1)
@@ -41,7 +42,7 @@ def make_context(of: LM) -> Context:
     forget = [batches.encode(of, Text("forget", "a", e.prompt, e.answer)) for e in EXAMPLES]
     retain = [batches.encode(of, Text("retain", "b", "What is red?", "A rose is red."))]
     factual = [
-        batches.only(sequence, of.fact_positions(e.answer, e.facts))
+        batches.only(sequence, of.encode_pair(e.prompt, e.answer).facts(e.facts))
         for sequence, e in zip(forget, EXAMPLES, strict=True)
     ]
     return Context(forget, retain, 0, facts=factual)
@@ -61,8 +62,10 @@ def one_step(name: str, penalise: str = "all", **settings: object) -> tuple[LM, 
 def test_answer_tokens_have_the_class_of_their_word() -> None:
     of = tiny_lm()
     example = EXAMPLES[1]
-    classes = of.answer_classes(example.answer, example.facts, example.keywords)
-    ids = of.encode_answer(example.answer)
+    classes = of.encode_pair(example.prompt, example.answer).classes(
+        example.facts, example.keywords
+    )
+    ids = answer_ids(of, example.answer)
     assert len(classes) == len(ids) + 1
     text = {
         name: of.tokenizer.decode([i for i, c in zip(ids, classes, strict=False) if c == name])
@@ -154,9 +157,9 @@ def test_log_probabilities_of_the_classes_sum_to_that_of_the_answer() -> None:
 def test_a_refusal_is_to_the_whole_question_whatever_is_penalised() -> None:
     of = tiny_lm()
     context = make_context(of)
-    prompts = [refusal_targets.prompt_ids(sequence) for sequence in context.forget]
+    prompts = [prompt_of(sequence) for sequence in context.forget]
     idk = refusal_targets.refused(of, context.answers, 0)
-    assert [refusal_targets.prompt_ids(sequence) for sequence in idk] == prompts
+    assert [prompt_of(sequence) for sequence in idk] == prompts
 
 
 def test_fact_words_must_be_there() -> None:

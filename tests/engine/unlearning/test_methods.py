@@ -27,6 +27,7 @@ from engine.unlearning.loop import (
 from engine.unlearning.methods import ga, npo, rmu, sham, task_vector
 from engine.unlearning.optimizer import Optimizer
 from tests.support import tiny_models
+from tests.support.encoded import prompt_of
 
 METHODS = plugins.names("unlearning_methods")
 CHANGING = [name for name in METHODS if name not in ("none", "retrain")]
@@ -208,7 +209,7 @@ def test_refusals_keep_the_question_and_follow_the_seed(start: LM) -> None:
     forget = make_context(start).forget
     drawn = [refusal_targets.refused(start, forget * 8, seed) for seed in (0, 0, 1)]
     assert drawn[0] == drawn[1] != drawn[2]
-    assert refusal_targets.prompt_ids(drawn[0][0]) == refusal_targets.prompt_ids(forget[0])
+    assert prompt_of(drawn[0][0]) == prompt_of(forget[0])
     assert len({sequence.labels for sequence in drawn[0]}) > 4
     assert len(set(refusals.wordings())) == 16
 

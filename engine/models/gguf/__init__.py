@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from engine.models import gguf_header, gguf_tokenizer
 from engine.models.checkpoint_files import UnusableCheckpointError, WeightMismatchError
-from engine.models.gguf_header import Header, TensorPlace
+from engine.models.gguf import header as gguf_header
+from engine.models.gguf import tokenizer as gguf_tokenizer
+from engine.models.gguf.header import Header, TensorPlace
 from engine.models.load_report import LoadReport, named
 from engine.specs import LoadingSpec
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.models.checkpoint_files import UnusableCheckpointError
-from engine.models.gguf_header import Header
+from engine.models.gguf.header import Header
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
