@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from engine import console
-from engine.__main__ import app
+from engine.commands.program import app
 from engine.doctor.check import NAMES
 from tests.support import broken_models as broken
 from tests.support.tiny_models import tiny_lm

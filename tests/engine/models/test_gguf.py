@@ -16,8 +16,9 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, GgufConfig, LlamaConfig, LlamaForCausalLM
 
 from engine.models import checkpoint_files as files
-from engine.models import checkpoints, gguf, gguf_tokenizer, lm, loading
+from engine.models import checkpoints, gguf, lm, loading
 from engine.models.checkpoint_files import UnusableCheckpointError, WeightMismatchError
+from engine.models.gguf import tokenizer as gguf_tokenizer
 from engine.models.gguf.header import Header
 from engine.specs import CheckpointSpec, LoadingSpec
 from tests.support import gguf_files

@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from engine.models.loading import load
+from tests.support.encoded import answer_ids
 from tests.support.program import ROOT, unpact
 
 METHODS = """
@@ -59,7 +60,7 @@ def mean_logprob(folder: Path, asked: list[tuple[str, str]]) -> float:
     lm.model.double()
     found = []
     for question, answer in asked:
-        prompt, wanted = lm.encode_prompt(question).ids, lm.encode_answer(answer)
+        prompt, wanted = lm.encode_prompt(question).ids, answer_ids(lm, answer)
         with torch.no_grad():
             logits = lm.model(torch.tensor([[*prompt, *wanted]])).logits[0].double()
         lines = logits.log_softmax(-1)[len(prompt) - 1 : -1]
