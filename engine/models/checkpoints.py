@@ -12,8 +12,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from engine.models import asked, gguf, hub
 from engine.models import checkpoint_files as files
-from engine.models import gguf, hub
 from engine.models.asked import announce
 from engine.models.checkpoint_files import UnusableCheckpointError
 from engine.models.hub import Progress, Repository
@@ -346,6 +346,8 @@ def source_row(folder: Path, lm: LM, run_id: str) -> ModelSource | None:
         quantization=None if loading.quantization == "none" else loading.quantization,
         trusted_code=loading.trust_remote_code,
         prompt_style=json.dumps(loading.prompt.model_dump(mode="json"), sort_keys=True),
+        asked=json.dumps(asked.asked(lm), sort_keys=True),
+        stripped_prefix=None if lm.report is None else lm.report.stripped_prefix,
     )
 
 
