@@ -268,7 +268,7 @@ class Attribution:
     token_classes: tuple[TokenClass, ...]
     scores: tuple[float | None, ...]  # nats per answer token; None: no score
     is_key: tuple[bool | None, ...]  # None where KeyTokens are undefined
-    steps: int | None = None  # points of the path; integrated gradients only
+    steps: int | None = None  # intervals of the path; integrated gradients only
     reason: str | None = None  # why there are no scores
 
     def __post_init__(self) -> None:
