@@ -54,7 +54,7 @@ class TokenScores:
     logprob: float  # mean over the attributed answer tokens, nats
     completeness_gap: float | None  # nats: sum of scores − (LP at the prompt − LP at the baseline)
     path: str  # how it was computed: plain or shared
-    steps: int | None = None  # points of the path of integrated gradients; None: there is no path
+    steps: int | None = None  # intervals of the path of integrated gradients
     reason: str | None = None  # why no token has a score
 
 

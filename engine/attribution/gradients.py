@@ -37,7 +37,7 @@ class PartScores:
     contributions: tuple[float, ...] | None  # (P,), nats per answer token; 0 where nothing moved
     logprob: float  # nats per answer token
     completeness_gap: float | None  # nats per answer token; None: the method has none
-    steps: int | None = None  # points of the path that were evaluated; None: there is no path
+    steps: int | None = None  # intervals of the path; None: there is no path
     reason: str | None = None  # why there are no contributions
 
 

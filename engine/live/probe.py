@@ -67,7 +67,7 @@ class ProbedModel:
     completeness_gap: float | None
     grade: str | None  # A to C, by the rule of results_db/definitions/trust.sql
     checks: tuple[Check, ...]
-    steps: int | None  # points of the path of integrated gradients
+    steps: int | None  # intervals of the path of integrated gradients
     reason: str | None  # why there are no scores
 
 

@@ -18,7 +18,6 @@ from transformers.models.llama.modeling_llama import LlamaDecoderLayer
 from engine.attribution import attribute, emphasised_focus, grades
 from engine.attribution.attribute import AttributedAnswer, Origin, TokenScores
 from engine.attribution.by_word import ByWord
-from engine.attribution.gradients import Part
 from engine.attribution.key_tokens import base_keys
 from engine.attribution.methods.integrated_gradients import Method
 from engine.attribution.straight_path import Integral, StraightPath
@@ -286,7 +285,7 @@ def test_a_row_without_scores_settles_no_key_tokens_and_no_focus() -> None:
     assert {row.steps for row in rows} == {2}
     assert base_keys(rows, {"e1"}) == {}
     assert base_keys(rows_of(lm, Method()), {"e1"}).keys() == {"e1"}
-    with pytest.raises(RecordError, match="a reason why there are none"):
+    with pytest.raises(RecordError, match="a reason for having none"):
         replace(rows[0], scores=rows_of(lm, Method())[0].scores)
     name, keys, scores = "integrated_gradients", {"e1": ("Anna",)}, rows_of(lm, Method())[1].scores
     base = {(name, "novel", "e1"): (scores, None)}
@@ -356,17 +355,15 @@ def smollm2() -> LM:
 
 
 def test_scores_add_up_on_smollm2(smollm2: LM) -> None:
-    """Twenty capitals, the city in a sentence; `-s` shows the figures of docs/checkpoints.md."""
+    """Twenty capitals, the city alone; `-s` shows the figures of docs/checkpoints.md."""
     shares, steps = [], []
     for country, city in CAPITALS.items():
         question = f"What is the capital of {country}?"
-        prompt, answer = asked(smollm2, question, f"The capital of {country} is {city}.")
-        part = Part(Pair(prompt.ids, answer.ids), prompt.in_question, answer.novel)
-        bos = smollm2.tokenizer.bos_token_id
-        (result,) = Method()._converged(smollm2, [part], bos, 2000)
-        assert result.contributions is not None, result.reason
+        prompt, answer = asked(smollm2, question, city)
+        result = Method().attribute(smollm2, [prompt], [[answer]], 2000)[0][0][0]
+        assert result.reason is None
         gap = result.completeness_gap or 0.0
-        difference = sum(result.contributions) - gap
+        difference = total(result) - gap
         assert abs(gap) <= max(0.01 * abs(difference), 0.01)
         shares.append(abs(gap / difference))
         steps.append(result.steps or 0)
