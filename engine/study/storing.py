@@ -78,11 +78,15 @@ class WeightChange:
     # how many weights of the start have which exponent, in the tensors that changed
 
     def add(self, start: Tensor, trained: Tensor, stored: Tensor) -> None:
-        """Take one tensor in: as it started, as trained, and as stored; all of one shape."""
+        """Take one tensor in: as it started, as trained, and as stored; all of one shape.
+
+        What is stored is held against the start in the same number type: a start that is not on its
+        grid would differ everywhere, though nothing moved.
+        """
         start, trained, stored = (each.detach().float() for each in (start, trained, stored))
         self.tensors += 1
         self.weights += trained.numel()
-        self.changed_stored += int((stored != start).sum())
+        self.changed_stored += int((stored != formats.as_stored(start, self.stored)).sum())
         changed = int((trained != start).sum())
         if changed:
             self.changed += changed
@@ -135,7 +139,8 @@ def _stored(dtype: torch.dtype) -> Stored:
     return next((kind for kind in kinds if DTYPES[kind] == dtype), "float32")
 
 
-CHANGED = "fraction of all {} weights that are not those of the start model, {}; n: tensors"
+CHANGED = "fraction of all {} weights that are not those of the start model{}; n: tensors"
+ALIKE = ", as stored, the start being rounded to the nearest of the same number type"
 OVER_HALF_STEP = (
     "root mean square change of a weight as trained over the median half step of {} at the start's "
     "weights, in the tensors that changed: below 1, rounding undoes most of the effect where the "
@@ -157,8 +162,8 @@ def weight_statistics(run_id: str, change: WeightChange, way: Storing | None) ->
     trained = None if way is None else change.changed / change.weights
     stored = change.changed_stored / change.weights
     figures = (
-        ("weights_changed", trained, CHANGED.format(change.weights, "as trained")),
-        ("weights_changed_stored", stored, CHANGED.format(change.weights, "as stored")),
+        ("weights_changed", trained, CHANGED.format(change.weights, ", as trained")),
+        ("weights_changed_stored", stored, CHANGED.format(change.weights, ALIKE)),
         ("weight_change_over_half_step", over, OVER_HALF_STEP.format(change.stored)),
     )
     return [

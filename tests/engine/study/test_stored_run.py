@@ -91,7 +91,7 @@ def test_runs_are_measured_as_they_are_stored(database: Path) -> None:
         )  # fmt: skip
         drop = before - mean_logprob(Path(str(path)), asked)
         assert found["effect_stored"] == pytest.approx(drop, abs=0.02), "bfloat16 products"
-        moved = sum(int((w.float() != kept[name]).sum()) for name, w in weights.items())
+        moved = sum(int((w != kept[name].bfloat16()).sum()) for name, w in weights.items())
         total = sum(weight.numel() for weight in weights.values())
         assert found["weights_changed_stored"] == pytest.approx(moved / total, abs=1e-9)
         if found["effect_left_stored"] is not None:

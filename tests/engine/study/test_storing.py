@@ -172,6 +172,17 @@ def test_weights_that_stand_still_moved_nothing() -> None:
     assert {row.estimate for row in rows.values()} == {0.0}
 
 
+def test_a_start_off_the_grid_is_rounded_before_it_is_compared() -> None:
+    start = tiny_lm().clone()
+    policy = start.clone()
+    first = next(policy.model.parameters())
+    first.data[0, :5] += 1.0
+    change = storing.store(
+        policy.model, start.model.state_dict(), Storing("bfloat16", "nearest", 0)
+    )
+    assert (change.changed, change.changed_stored) == (5, 5)
+
+
 def test_a_checkpoint_made_elsewhere_has_no_figure_as_trained() -> None:
     base, other = tiny_lm(), tiny_lm().clone()
     first = next(other.model.parameters())
