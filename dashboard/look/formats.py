@@ -227,8 +227,7 @@ def prompt(row: Mapping[str, object]) -> list[str]:
         row: with the columns prompt_format, prompt_style and asked, each JSON or None.
     """
     noted, style, around = (
-        json.loads(str(row[name])) if present(row[name]) else {}
-        for name in ("asked", "prompt_style", "prompt_format")
+        _table(row[name]) for name in ("asked", "prompt_style", "prompt_format")
     )
     said = [str(noted.pop("style", "") or style.get("style", ""))]
     if around:
@@ -236,6 +235,17 @@ def prompt(row: Mapping[str, object]) -> list[str]:
         said.append(f"{text}{around.get('answer_prefix', '')}ANSWER".replace("\n", "⏎"))
     said += [f"{name.replace('_', ' ')}: {_flat(value)}" for name, value in noted.items()]
     return [part for part in said if part]
+
+
+def _table(text: object) -> dict[str, object]:
+    """A JSON object that a run noted; of a text that is none, that it cannot be read."""
+    if not present(text):
+        return {}
+    try:
+        found = json.loads(str(text))
+    except ValueError:
+        found = None
+    return found if isinstance(found, dict) else {"cannot be read": str(text)}
 
 
 def _flat(value: object) -> str:

@@ -11,7 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from engine.bench.columns import same, table
-from results_db.records import ModelSource, RecoveryStrategy
+from results_db.records import ModelCheck, ModelSource, RecoveryStrategy
 from results_db.tables import of_records
 
 Names = NDArray[np.str_]
@@ -149,6 +149,15 @@ def strategies(run_id: str, names: Sequence[str]) -> Any:  # noqa: ANN401
     """Strategies that emphasise KeyTokens by wording, tried on one run."""
     return of_records(
         "recovery_strategy", [RecoveryStrategy(run_id, name, 1, True, "{}") for name in names]
+    )
+
+
+def checks(run_id: str) -> Any:  # noqa: ANN401
+    """Checks that the model of a run passed."""
+    names = ("weights", "causal", "cache", "border", "end", "bos", "adapter", "tokenizer")
+    return of_records(
+        "model_check",
+        [ModelCheck(run_id, "measured", name, True, False, 0.0, "passed") for name in names],
     )
 
 

@@ -189,6 +189,7 @@ def _tables(run: Run, questions: _Questions, generator: np.random.Generator) -> 
         "recovery": recovery,
         "recovery_strategy": synthetic_samples.strategies(run.run_id, STRATEGIES),
         "model_source": synthetic_samples.source(run.run_id, run.model),
+        "model_check": synthetic_samples.checks(run.run_id),
         "attribution": _attribution(run, questions, steps[-1], generator),
         "grade": synthetic_samples.grades(*last, forget, retain, KINDS, generator),
         "emphasised_focus": synthetic_samples.emphasised_focus(*last, recovery, generator),

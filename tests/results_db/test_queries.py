@@ -50,8 +50,8 @@ COLUMNS: dict[str, tuple[dict[str, Parameter], str]] = {
     "runs": (
         {},
         "study run_id benchmark model architecture parameters trained_here method seed status stage"
-        " done total updated_at started_at seconds error failed_step spec python platform device"
-        " threads packages commit",
+        " done total updated_at started_at seconds error failed_step spec measurement python"
+        " platform device threads packages commit",
     ),
     "stages": ({"run_id": "ga"}, "run_id stage seconds"),
     "model_checks": ({"run_id": "ga"}, "model check passed allowed figure note"),
@@ -59,7 +59,8 @@ COLUMNS: dict[str, tuple[dict[str, Parameter], str]] = {
     "model_loading": (
         {"run_id": "ga"},
         "run_id dtype prompt_format source revision commit adapter adapter_commit content_hash"
-        " attention device_map quantization trusted_code prompt_style unit weight_hash path",
+        " attention device_map quantization trusted_code prompt_style asked stripped_prefix"
+        " measurement unit weight_hash path",
     ),
     "penalty_shares": (
         RUNS,
@@ -98,7 +99,8 @@ COLUMNS: dict[str, tuple[dict[str, Parameter], str]] = {
     "verdict": (
         {**RUNS, "max_effect": 0.1, "min_utility": 0.9},
         "run_id model method effect effect_low effect_high n groups never_knew placebo_arm"
-        " utility utility_low utility_high verdict evidence",
+        " utility utility_low utility_high verdict evidence measurement prompt_format prompt_style"
+        " asked effect_left_stored allowed_checks",
     ),
     "trajectory": (
         RUNS,
@@ -152,7 +154,7 @@ COLUMNS: dict[str, tuple[dict[str, Parameter], str]] = {
     ),
     "prompt_tokens": (
         {"benchmark": "people", "model": "tiny", "example_id": "f0a", **KIND},
-        "run_id method position token token_class score is_key answer logprob grade",
+        "run_id method position token token_class score is_key answer logprob grade reason",
     ),
     "recovery_rates": (
         RUNS,
@@ -215,7 +217,7 @@ COLUMNS: dict[str, tuple[dict[str, Parameter], str]] = {
     "differences": (RUNS, "condition found warning"),
     "measured_steps": (
         RUNS,
-        "run_id model method step axis axis_value is_final weight_change",
+        "run_id model method step axis axis_value is_final weight_change measurement",
     ),
     "compared_metrics": (
         {
@@ -236,7 +238,13 @@ COLUMNS: dict[str, tuple[dict[str, Parameter], str]] = {
         "setting first_value second_value differs",
     ),
     "compared_conditions": ({"first": "base", "second": "ga"}, "condition warning"),
-    "saved_models": ({}, "run_id benchmark model method step path"),
+    "saved_models": ({}, "run_id benchmark model method step path measurement"),
+    "measurements": ({}, "benchmark measurement runs newest"),
+    "stored_effects": (
+        RUNS,
+        "run_id model method weights_changed weights_changed_stored weight_change_over_half_step"
+        " effect_left_stored way",
+    ),
 }
 
 
@@ -262,6 +270,9 @@ def test_columns_are_the_ones_agreed(study: Path, name: str) -> None:
         "differences",
         "compared_conditions",
         "penalise_effect",
+        "model_checks",  # the small study was examined by nobody and stored by nobody: rows of
+        "checks_of_runs",  # these three have tests of their own
+        "stored_effects",
     }
 
 
@@ -349,7 +360,7 @@ def test_choices_hold_what_has_rows(study: Path) -> None:
     assert found == {
         "attribution_method": ["leave_one_out"], "benchmark": ["people"], "model": ["tiny"],
         "method": ["ga", "none", "npo", "retrain", "sham"], "strategy": ["quote", "repeat"],
-        "seed": ["0", "1"], "step": ["0", "10", "5"],
+        "seed": ["0", "1"], "step": ["0", "10", "5"], "measurement": ["2"],
     }  # fmt: skip
 
 
@@ -437,6 +448,8 @@ RUN_QUERIES = sorted(
             "compared_conditions",
             "penalise_effect",
             "recovery_reasons",
+            "checks_of_runs",
+            "stored_effects",
         }
     ),
 )
@@ -624,6 +637,7 @@ def test_saved_models_are_the_final_checkpoints_with_a_folder(study: Path, tmp_p
             "method": "ga",
             "step": 10,
             "path": "/w/10",
+            "measurement": 2,
         }
     ]
 

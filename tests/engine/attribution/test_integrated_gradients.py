@@ -28,7 +28,6 @@ from engine.models.lm import LM
 from engine.specs import GradedSpec
 from engine.text.prompts import Prompt, PromptError, chat_format
 from results_db.records import Attribution, Example, RecordError
-from tests.support.encoded import answer_ids, novel_positions
 from tests.support.results_rows import attempt
 from tests.support.tiny_models import ARCHITECTURES, tiny_lm
 
@@ -49,8 +48,8 @@ CAPITALS = {
 
 
 def asked(lm: LM, question: str = QUESTION, text: str = TEXT) -> tuple[Prompt, AttributedAnswer]:
-    novel = novel_positions(lm, question, text)
-    return lm.encode_prompt(question), AttributedAnswer("gold", text, answer_ids(lm, text), novel)
+    prompt = lm.encode_prompt(question)
+    return prompt, attribute.answer(lm, prompt, "gold", text)
 
 
 def found(lm: LM, method: Method, text: str = TEXT) -> Iterator[tuple[list[int], TokenScores]]:
