@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from engine.models.loading import load
 from engine.specs import CheckpointSpec, LoadingSpec
 from tests.support import broken_models as broken
 from tests.support.tiny_models import ARCHITECTURES, tiny_lm
+from tests.support.tokenizers import llama2_tokenizer
 
 
 def results(checks: list[Check]) -> dict[str, bool | None]:
@@ -171,9 +173,10 @@ def test_an_adapter_of_another_base_fails_the_adapter_check(tmp_path: Path) -> N
 
 
 def test_readings_that_differ_fail_the_tokenizer_check_until_one_is_chosen(tmp_path: Path) -> None:
-    folder = broken.saved(tiny_lm("qwen2"), tmp_path / "model")
+    lm = replace(tiny_lm(), tokenizer=llama2_tokenizer())
+    folder = broken.saved(lm, tmp_path / "model")
     broken.name_tokenizer_class(folder, "GemmaTokenizer")
-    patient = Patient(tiny_lm("qwen2"), folder, ())
+    patient = Patient(lm, folder, ())
     texts = [f"Question: {question}\nAnswer:" for question, _ in patient.questions]
     auto = tokenizer.automatic(folder)
     apart = sum(
