@@ -52,7 +52,8 @@ def train(job: TrainJob, device: str, report: Report) -> Path:
     if not isinstance(job.spec.model, ModelSpec):
         raise TypeError(f"{job.spec.model_name} is not trained here")
     stage = TRAINED["none" if job.with_forget else "retrain"]
-    report(stage, 0, 1)
+    if not (job.folder / "config.json").is_file():  # else it is taken from the cache
+        report(stage, 0, 1)
     return training.train_from_scratch(
         job.folder,
         cache.benchmark(job.spec.benchmark),

@@ -11,7 +11,7 @@ from results_db import store
 from results_db.records import ModelCheck, ModelSource, RunResult, Statistic
 from tests.support import results_rows
 from tests.support.older_files import schema7
-from tests.support.pages import PAGES, html_of, messages, opened
+from tests.support.pages import PAGES, html_of, opened
 from tests.support.results_rows import make_example, make_result, make_run, publish_small
 
 
@@ -55,10 +55,12 @@ def test_runs_and_compare_mark_old_runs(both: Path, monkeypatch: pytest.MonkeyPa
     shown = html_of(opened(both, "80_runs.py", monkeypatch))
     assert shown.count("· measured by version 1") >= 4
     assert "· measured by version 2" not in shown
-    app = opened(both, "60_compare.py", monkeypatch, version="Version 1")
-    assert all("measured by version 1" in option for option in app.selectbox(key="first").options)
     app = opened(both, "60_compare.py", monkeypatch)
-    assert len(app.selectbox(key="first").options) == 3
+    assert app.selectbox(key="first").options == ["Base model", "Retain model", "NPO"]
+    app.selectbox(key="version").set_value("1").run()
+    options = app.selectbox(key="first").options
+    assert len(options) == 4
+    assert all(option.endswith("· measured by version 1") for option in options)
     assert not app.exception
 
 
@@ -84,7 +86,7 @@ def test_checks_prompt_and_what_storing_took_stand_beside_the_verdict(
     shown = html_of(app)
     assert "not passed, allowed: border; as stored: 7% of the effect as trained" in shown
     assert '<td class="u-lines">chat<small>Q: QUESTION A:ANSWER; decoding: greedy</small>' in shown
-    assert "NPO: stored weights keep 7% of the effect that training had" in messages(app)
+    assert "NPO: stored weights keep 7% of the effect that training had" in app.code[0].value
     app = opened(path, "80_runs.py", monkeypatch, run_id="npo")
     shown = html_of(app)
     assert "⚠ allowed, not passed" in shown
