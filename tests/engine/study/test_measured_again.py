@@ -86,9 +86,12 @@ def test_a_rise_measures_again_and_trains_nothing(
     transfer.upgrade(schema7(tmp_path), path)
     trainings = {"train the base model", "train the retain model"}
     assert trainings <= run_crumb(path, cache).stages
+    written = {f: f.stat().st_mtime_ns for f in cache.glob("models/*/*")}
+    assert len({file.parent for file in written}) == 2
     monkeypatch.setattr(specs, "MEASUREMENT", specs.MEASUREMENT + 1)
     again = run_crumb(path, cache)
     assert not trainings & again.stages
+    assert {f: f.stat().st_mtime_ns for f in cache.glob("models/*/*")} == written
     assert {result.run.measurement for result in again.runs} == {specs.MEASUREMENT}
     counted = read.query(path, "measurements")
     assert dict(zip(counted["measurement"], counted["runs"], strict=True)) == {3: 3, 2: 3, 1: 3}
