@@ -26,7 +26,8 @@ def class_table(rows: pd.DataFrame) -> str:
     columns = _columns(rows)
     lines = "".join(_line(part, columns, limit) for _, part in rows.groupby("run_id", sort=False))
     return (
-        f'<div class="u-scroll"><table class="u-table u-classes"><thead>{_head(columns)}</thead>'
+        f'<div class="u-scroll" tabindex="0" role="region" aria-label="Table">'
+        f'<table class="u-table u-classes"><thead>{_head(columns)}</thead>'
         f"<tbody>{lines}</tbody></table></div>"
     )
 

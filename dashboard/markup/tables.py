@@ -61,7 +61,8 @@ def table(headings: Sequence[str], lines: Iterable[Sequence[str]], numeric: int 
     )
     body = "".join(f"<tr>{''.join(cells)}</tr>" for cells in lines)
     return (
-        f'<div class="u-scroll"><table class="u-table"><thead><tr>{tops}</tr></thead>'
+        f'<div class="u-scroll" tabindex="0" role="region" aria-label="Table">'
+        f'<table class="u-table"><thead><tr>{tops}</tr></thead>'
         f"<tbody>{body}</tbody></table></div>"
     )
 

@@ -23,11 +23,12 @@ def show(checked: Checked, *, as_json: bool) -> None:
         if one.allowed_checks:
             said = ", ".join(one.allowed_checks)
             console.warn(f"unpact: {one.run_id} {one.method}: failed and allowed: {said}")
+        if one.flag is not None:
+            console.warn(f"unpact: {one.run_id} {one.method}: {one.flag}")
     if as_json:
         console.show_json([asdict(one) for one in checked.verdicts])
         return
-    columns = ("run", "benchmark", "model", "method", "effect", "n", "groups", "utility", "verdict",
-               "flag")  # fmt: skip
+    columns = ("run", "benchmark", "model", "method", "effect", "n", "groups", "utility", "verdict")
     console.show_table("", columns, [_line(one) for one in checked.verdicts])
 
 
@@ -37,7 +38,7 @@ def _line(one: Verdict) -> tuple[object, ...]:
     effect = None if one.effect is None else f"{one.effect:.2f}{interval}"
     utility = None if one.utility is None else f"{one.utility:.2f}"
     place = (one.run_id, one.benchmark, one.model, one.method)
-    return (*place, effect, one.n, one.groups, utility, one.verdict, one.flag)
+    return (*place, effect, one.n, one.groups, utility, one.verdict)
 
 
 def check(

@@ -24,7 +24,8 @@ from tests.support.tiny_models import tiny_lm
 
 TOFU = ROOT.parent / "shared" / "data" / "locuslab_TOFU"
 CHAT = (
-    "{% for m in messages %}<{{ m.role }}>{{ m.content }}\n{% endfor %}{{ date_string }}<assistant>"
+    "{% for m in messages %}<{{ m.role }}>{{ m.content }}"
+    "{% if m.role == 'assistant' %}<|eos|>{% endif %}\n{% endfor %}{{ date_string }}<assistant>"
 )
 
 
