@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import tomllib
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
 
@@ -100,7 +101,8 @@ def test_the_installed_dashboard_has_its_settings_in_any_folder(
     study = results_rows.small_study(tmp_path / "small.duckdb")
     with serving(installed, study, program, *arguments) as (server, port):
         assert listening(server.pid) == {"127.0.0.1"}
-        told = asyncio.run(new_session(port))
+        with ThreadPoolExecutor(1) as apart:  # a browser test leaves a loop on this thread
+            told = apart.submit(lambda: asyncio.run(new_session(port))).result()
     theme = tomllib.loads(SETTINGS.read_text(encoding="utf-8"))["theme"]
     assert Path(told.main_script_path) == Path(app)
     assert not told.config.gather_usage_stats
