@@ -1,4 +1,4 @@
--- What several questions share about the summaries, kept in every results file as macros.sql is.
+-- What several questions share about the summaries, kept in every results file as definitions/ are.
 -- of_models and of_methods: NULL or empty means all of them.
 
 -- The measurement version whose runs of a benchmark are shown: the variable `measurement` where it

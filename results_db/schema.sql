@@ -307,7 +307,7 @@ COMMENT ON COLUMN attribution.tokens IS 'Texts of the tokens.';
 COMMENT ON COLUMN attribution.token_classes IS 'template, keyword, content, function or punctuation.';
 COMMENT ON COLUMN attribution.scores IS 'Contributions, nats per answer token (by words: per answer word); above 0 the token supports the answer; NULL when it was not deleted or not moved, all NULL where `reason` says why.';
 COMMENT ON COLUMN attribution.is_key IS 'Whether each is a KeyToken, settled on the base model; all NULL where KeyTokens are undefined.';
-COMMENT ON COLUMN attribution.steps IS 'Points of the Gauss-Legendre rule on the path of integrated gradients, a count; NULL for methods without a path, and where that was not noted.';
+COMMENT ON COLUMN attribution.steps IS 'Intervals of the straight path of integrated gradients (trapezoid rule), a count; NULL for methods without a path, and where that was not noted.';
 COMMENT ON COLUMN attribution.reason IS 'Why there are no scores (all are NULL then); NULL where there are.';
 
 CREATE VIEW token_score AS

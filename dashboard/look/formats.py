@@ -14,6 +14,7 @@ from results_db import records
 
 MISSING = "–"
 MINUS = "−"
+UNREADABLE = "cannot be read"  # said of a noted text that is no JSON object
 STORED_ALIKE = 0.05  # share of an effect; less of it lost is not worth a warning
 LONGEST = 300  # characters of a text in a figure
 # control characters but tab and line feed; marks of direction and joiners without a picture
@@ -219,9 +220,11 @@ def measured_by(measurement: object) -> str:
 def prompt(row: Mapping[str, object]) -> list[str]:
     r"""Say how a model is asked: style, the text around a question, what else was noted.
 
-    >>> prompt({"prompt_format": '{"prefix": "Q: ", "suffix": " A:"}', "asked": None,
-    ...         "prompt_style": '{"style": "chat"}'})
-    ['chat', 'Q: QUESTION A:ANSWER']
+    >>> row = {"prompt_format": '{"prefix": "Q: ", "suffix": " A:"}', "prompt_style": None}
+    >>> prompt({**row, "asked": '{"style": "chat", "doubt": null, "ends": [{"token": "<end>"}]}'})
+    ['chat', 'Q: QUESTION A:ANSWER', 'ends: <end>']
+    >>> prompt({**row, "prompt_format": "no JSON", "asked": None})
+    ['cannot be read: no JSON']
 
     Args:
         row: with the columns prompt_format, prompt_style and asked, each JSON or None.
@@ -230,10 +233,16 @@ def prompt(row: Mapping[str, object]) -> list[str]:
         _table(row[name]) for name in ("asked", "prompt_style", "prompt_format")
     )
     said = [str(noted.pop("style", "") or style.get("style", ""))]
-    if around:
+    if UNREADABLE in around:
+        said.append(f"{UNREADABLE}: {around[UNREADABLE]}")
+    elif around:
         text = f"{around.get('prefix', '')}QUESTION{around.get('suffix', '')}"
         said.append(f"{text}{around.get('answer_prefix', '')}ANSWER".replace("\n", "⏎"))
-    said += [f"{name.replace('_', ' ')}: {_flat(value)}" for name, value in noted.items()]
+    said += [
+        f"{name.replace('_', ' ')}: {_flat(value)}"
+        for name, value in noted.items()
+        if value not in (None, "", [], {})
+    ]
     return [part for part in said if part]
 
 
@@ -245,11 +254,19 @@ def _table(text: object) -> dict[str, object]:
         found = json.loads(str(text))
     except ValueError:
         found = None
-    return found if isinstance(found, dict) else {"cannot be read": str(text)}
+    return found if isinstance(found, dict) else {UNREADABLE: str(text)}
 
 
 def _flat(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    """A noted value in words; of a list of tokens their texts, of settings `name value`."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list):
+        parts = (each.get("token", each) if isinstance(each, dict) else each for each in value)
+        return " ".join(str(part) for part in parts)
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {each}" for name, each in value.items())
+    return json.dumps(value, ensure_ascii=False)
 
 
 def stored(row: Mapping[str, object]) -> str:

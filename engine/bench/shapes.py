@@ -47,16 +47,17 @@ SHAPES = {
 
 
 def model(name: str, device: str) -> LM:
-    """A shape with random weights, or the model of a folder.
+    """A shape with random weights, or the model of a folder or GGUF file.
 
     Raises:
         ShapeError: if it is neither.
-        ModelLoadError: if the folder does not hold a model.
+        ModelLoadError: if what is there is no model.
     """
     if name in SHAPES:
         return random_model(SHAPES[name], device)
-    if not Path(name).is_dir():
-        raise ShapeError(f"--model {name!r} is neither a folder nor one of: {', '.join(SHAPES)}")
+    if not Path(name).exists():
+        known = ", ".join(SHAPES)
+        raise ShapeError(f"--model {name!r} is no folder, no GGUF file and none of: {known}")
     return load(Path(name), device)
 
 

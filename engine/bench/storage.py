@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,7 +20,6 @@ from engine.benchmarks.benchmark import Text
 from engine.inference.generation import generate
 from engine.models import adapters, formats
 from engine.models.lm import LM
-from engine.models.loading import ModelLoadError
 from engine.study.storing import WeightChange, share_left
 from engine.unlearning import batches
 from engine.unlearning.batches import TrainingSequence
@@ -80,31 +78,12 @@ def load(name: str, device: str, start: str) -> LM:
     Raises:
         ModelLoadError, ShapeError: for what holds no model.
     """
-    lm = _from_gguf(Path(name), device) if name.endswith(".gguf") else shapes.model(name, device)
+    lm = shapes.model(name, device)
     formats.hold_in_float32(lm.model.parameters())
     with torch.no_grad():
         for key, weight in lm.model.named_parameters():
             weight.copy_(formats.as_stored(weight, start, formats.generator(0, key)))
     return lm
-
-
-def _from_gguf(path: Path, device: str) -> LM:
-    """Load a GGUF file, dequantized."""
-    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
-
-    from engine.models.lm import quieten
-    from engine.text import prompts
-    from engine.text.prompts import PLAIN
-
-    if not path.is_file():
-        raise ModelLoadError(f"{path}: no such file")
-    quieten()
-    where = {"gguf_file": path.name, "local_files_only": True}
-    model = AutoModelForCausalLM.from_pretrained(
-        path.parent, dtype=torch.float32, quantization_config=GgufConfig(dequantize=True), **where
-    )
-    tokenizer = AutoTokenizer.from_pretrained(path.parent, **where)
-    return LM(model.to(device).eval(), tokenizer, prompts.chat_format(tokenizer) or PLAIN)
 
 
 def known_facts(lm: LM, count: int) -> list[Text]:

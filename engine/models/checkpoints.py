@@ -1,7 +1,7 @@
 """Models made elsewhere: found, fetched, checked, loaded.
 
-What was fetched is noted as `checkpoint.json` in a folder of the cache; `lm.load` of that folder
-loads the model as the plan asked, so that a run, a probe and the live page all get the same.
+What was fetched is noted as `checkpoint.json` in a folder of the cache; `loading.load` of it
+gives the model as the plan asked, so that a run, a probe and the live page all get the same.
 """
 
 from __future__ import annotations

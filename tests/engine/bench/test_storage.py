@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from engine.bench import storage
+from engine.bench.shapes import ShapeError
 from engine.bench.storage import Case
 from engine.benchmarks.benchmark import Text
 from engine.models.formats import FORMATS
 from engine.models.lm import LM, save
-from engine.models.loading import ModelLoadError
 from engine.unlearning import batches
 from tests.support.tiny_models import tiny_lm
 from tests.support.training import WORDS
@@ -64,5 +64,5 @@ def test_cases_are_both_kinds_of_training_at_each_rate() -> None:
 def test_a_model_that_knows_nothing_is_refused(start: LM) -> None:
     with pytest.raises(storage.StorageBenchError, match="names none of 20 capitals"):
         storage.known_facts(start, 3)
-    with pytest.raises(ModelLoadError, match=r"gone\.gguf: no such file"):
+    with pytest.raises(ShapeError, match=r"'gone\.gguf' is no folder, no GGUF file"):
         storage.load(str(Path("gone.gguf")), "cpu", "bfloat16")
