@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 ROW_TOKENS = 20  # of a prompt that is read for a check: enough to see a wrong mask, and fast
+FEWEST_TOKENS = 4  # of a row that is read in two parts
 MOST_ASKED = 400  # questions whose reading is compared
 OWN_QUESTIONS = (  # numbers, lists and quotes: where readings of tokenizers part
     ("What is the capital of Norway?", "Oslo"),
@@ -99,6 +100,8 @@ class Patient:
         """Two prompts of different length, as ids: the first has the more."""
         longest = min(ROW_TOKENS, int(getattr(self.model.config, "max_position_embeddings", 512)))
         first, second, *_ = sorted((prompt.ids for prompt in self.prompts[:3]), key=len)[::-1]
+        if len(second) < FEWEST_TOKENS:  # a tokenizer that reads next to nothing: any ids will do
+            first = second = tuple(range(self.model.get_input_embeddings().num_embeddings))
         first = first[-longest:]
         return first, second[-max(2, len(first) * 2 // 3) :]
 

@@ -1,4 +1,4 @@
-"""Models that are broken in one way each, as real ones are; tiny and random."""
+"""Models that are broken in one way each, as real ones are; tiny and random, or made of another."""
 
 from __future__ import annotations
 
@@ -37,26 +37,26 @@ def tokenizer_copy() -> PreTrainedTokenizerFast:
     )
 
 
-def with_infinite_weight() -> LM:
+def with_infinite_weight(of: LM | None = None) -> LM:
     """One weight is infinite."""
-    lm = tiny_lm().clone()
+    lm = (of or tiny_lm()).clone()
     with torch.no_grad():
         lm.model.get_output_embeddings().weight[3, 3] = float("inf")
     return lm
 
 
-def looking_ahead() -> LM:
+def looking_ahead(of: LM | None = None) -> LM:
     """Attention has no causal mask."""
-    lm = tiny_lm().clone()
+    lm = (of or tiny_lm()).clone()
     for module in lm.model.modules():
         if hasattr(module, "is_causal"):
             module.is_causal = False
     return lm
 
 
-def forgetting_positions() -> LM:
+def forgetting_positions(of: LM | None = None) -> LM:
     """Tokens that are read behind a cache are given the positions of a text's first tokens."""
-    lm = tiny_lm().clone()
+    lm = (of or tiny_lm()).clone()
     _wrap(lm.model, _positions_from_zero)
     return lm
 
@@ -84,6 +84,11 @@ def reading_whole_texts() -> LM:
         tokenizer_object=words, bos_token="<|bos|>", eos_token="<|eos|>", unk_token="<|unk|>"
     )
     return replace(tiny_lm().clone(), tokenizer=tokenizer, prompt_format=PromptFormat())
+
+
+def reading_nothing_in_front() -> LM:
+    """Any text is one token and no BOS stands before it: a prompt has no token of its own."""
+    return replace(reading_whole_texts(), prompt_format=PLAIN)
 
 
 def without_eos() -> LM:

@@ -25,8 +25,9 @@ from engine.commands.probe import show_probe
 from engine.inference.logprobs import Pair, answer_logprobs
 from engine.live.probe import LoadedModel, ask
 from engine.models.lm import LM
+from engine.models.loading import load
 from engine.specs import GradedSpec
-from engine.text.prompts import Prompt, PromptError, chat_format
+from engine.text.prompts import Prompt, PromptError
 from results_db.records import Attribution, Example, RecordError
 from tests.support.results_rows import attempt
 from tests.support.tiny_models import ARCHITECTURES, tiny_lm
@@ -338,19 +339,9 @@ def test_a_probe_says_that_it_did_not_converge_instead_of_scores(
 @pytest.fixture(scope="module")
 def smollm2() -> LM:
     """SmolLM2-135M-Instruct (Q4_1, dequantized), in its chat template."""
-    pytest.importorskip("gguf", reason="package gguf is not installed")
     if not Path(SMOLLM2).is_file():
         pytest.skip("UNPACT_SMOLLM2 does not name the .gguf file of SmolLM2-135M-Instruct")
-    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
-
-    folder, file = str(Path(SMOLLM2).parent), Path(SMOLLM2).name
-    model = AutoModelForCausalLM.from_pretrained(
-        folder, gguf_file=file, quantization_config=GgufConfig(dequantize=True), dtype=torch.float32
-    )
-    tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=file)
-    chat = chat_format(tokenizer)
-    assert chat is not None
-    return LM(model.eval(), tokenizer, chat)
+    return load(Path(SMOLLM2))
 
 
 def test_scores_add_up_on_smollm2(smollm2: LM) -> None:

@@ -50,6 +50,7 @@ def test_a_sound_model_passes_every_check(architecture: str) -> None:
         (broken.looking_ahead, "causal"),
         (broken.forgetting_positions, "cache"),
         (broken.reading_whole_texts, "border"),
+        (broken.reading_nothing_in_front, "border"),
         (broken.without_eos, "end"),
         (broken.with_endless_template, "end"),
         (broken.with_two_bos, "bos"),
