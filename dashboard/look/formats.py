@@ -45,6 +45,21 @@ def number(value: float | None, digits: int = 2, *, sign: bool = False) -> str:
     return format(rounded, f"{'+' if sign and rounded else ''},.{digits}f").replace("-", MINUS)
 
 
+def figure(value: float | None) -> str:
+    """A count as it is, anything else to two significant digits, however small.
+
+    >>> figure(273.0), figure(0.0000057), figure(14.31), figure(None)
+    ('273', '5.7e-06', '14', '–')
+    """
+    if value is None or not present(value) or not math.isfinite(value):
+        return MISSING
+    return (
+        f"{value:.0f}"
+        if float(value).is_integer()
+        else f"{value:.2g}".replace("-", MINUS, value < 0)
+    )
+
+
 def percent(value: float | None, digits: int = 0) -> str:
     """A fraction in [0, 1] as a percentage.
 

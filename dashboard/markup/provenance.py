@@ -146,7 +146,7 @@ def checks(rows: pd.DataFrame) -> str:
             f'<th scope="row">{tables.safe(str(row["check"]))}'
             f"<small>{tables.safe(str(row['model']))}</small></th>",
             _passed(row),
-            tables.cell(formats.number(row["figure"]), kind="u-num"),
+            tables.cell(formats.figure(row["figure"]), kind="u-num"),
             tables.cell(str(row["note"]), kind="u-wide"),
         ]
         for row in rows.to_dict("records")

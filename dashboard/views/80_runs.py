@@ -41,9 +41,9 @@ if not done.empty:
         panels.error(run)
         oddities = data.rows("run_flags", **of_version)
         panels.flags(oddities[oddities["run_id"] == run["run_id"]])
-        panels.markup(provenance.checks(data.rows("model_checks", run_id=run["run_id"])))
     with right:
         panels.markup(provenance.stages(data.rows("stages", run_id=run["run_id"])))
+    panels.markup(provenance.checks(data.rows("model_checks", run_id=run["run_id"])))
     losses = data.rows("losses", run_id=run["run_id"])
     if not losses.empty:
         panels.chart(draw(charts.loss_curve, losses, run["method"]), key="losses")
