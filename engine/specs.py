@@ -234,6 +234,8 @@ class ProbeSpec(Strict):
     attribution: dict[str, AttributionSpec] = {}
     recovery: dict[str, dict[str, Any]] = {}
     graded: GradedSpec = GradedSpec()
+    attribute: Annotated[int, Field(gt=0)] | None = None  # questions of each split that are
+    # attributed, and so tried by emphasis, drawn by seed; None: all; left out of ids if None
     recovery_prompts: Annotated[int, Field(gt=0)] | Literal["all"] = "all"  # that attempts are on
     recovery_draws: int = Field(3, gt=0)  # of each placebo whose words are drawn
     resamples: int | None = Field(None, ge=0)  # of plain prompts; None: one for each emphasis
@@ -290,6 +292,8 @@ class RunSpec(Strict):
         for name, unused in (("tokenizer", "agreed"), ("allow", [])):
             if document["model"].get("loading", {}).get(name) == unused:
                 del document["model"]["loading"][name]
+        if self.probe.attribute is None:
+            del document["probe"]["attribute"]
         if not self.probe.tasks:  # the table came after runs were published
             del document["probe"]["tasks"]
         if self.probe.unit == "token":  # so did the choice

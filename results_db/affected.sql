@@ -18,3 +18,10 @@ CREATE OR REPLACE TEMP TABLE affected_item AS
         WHERE run_id IN (SELECT unnest([run_id, base_run_id, never_run_id]) FROM affected)
     )
     FROM metric_items('near');
+
+CREATE OR REPLACE TEMP TABLE affected_score AS
+    WITH near AS (
+        FROM compared_run
+        WHERE run_id IN (SELECT unnest([run_id, base_run_id, never_run_id]) FROM affected)
+    )
+    FROM membership_scores('near', 'affected_item');

@@ -75,6 +75,11 @@ class Example:
     correct_rule: CorrectRule = "contains_fact"  # see engine/benchmarks/correct.py
 
     @property
+    def is_judged(self) -> bool:
+        """Whether the rule can say if an answer is correct."""
+        return bool(self.facts)
+
+    @property
     def options(self) -> tuple[str, ...]:
         """What a multiple choice is between: the answer and the wrong ones, by the alphabet."""
         return tuple(sorted({self.answer, *self.wrong_answers}))
@@ -262,7 +267,7 @@ class Answer:
     example_id: str
     text: str
     correct: bool
-    rouge_l_recall: float
+    rouge_l_recall: float | None  # None: the gold answer has nothing in a-z0-9, so none is defined
     logprob: float  # of the gold answer, nats per token
     guess_rate: float  # fraction of the wrong values of the pool that the text would also pass for
 

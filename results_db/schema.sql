@@ -258,7 +258,7 @@ CREATE TABLE answer (
     example_id VARCHAR NOT NULL,
     text VARCHAR NOT NULL,
     correct BOOLEAN NOT NULL,
-    rouge_l_recall DOUBLE NOT NULL CHECK (rouge_l_recall BETWEEN 0 AND 1),
+    rouge_l_recall DOUBLE CHECK (rouge_l_recall BETWEEN 0 AND 1),
     logprob DOUBLE NOT NULL,
     guess_rate DOUBLE NOT NULL CHECK (guess_rate BETWEEN 0 AND 1)
 );
@@ -268,7 +268,7 @@ COMMENT ON COLUMN answer.step IS 'The measured step.';
 COMMENT ON COLUMN answer.example_id IS 'The example, of the benchmark of the run.';
 COMMENT ON COLUMN answer.text IS 'What the model said; rule multiple_choice: the option that it finds likeliest.';
 COMMENT ON COLUMN answer.correct IS 'Whether it counts as correct by the rule of the benchmark.';
-COMMENT ON COLUMN answer.rouge_l_recall IS 'ROUGE-L recall against the gold answer, in [0, 1]; reported, never the criterion.';
+COMMENT ON COLUMN answer.rouge_l_recall IS 'ROUGE-L recall against the gold answer, in [0, 1]; reported, never the criterion. NULL where the gold answer has nothing in a-z0-9: it is undefined there.';
 COMMENT ON COLUMN answer.logprob IS 'Log-probability of the gold answer, nats per token, at most 0.';
 COMMENT ON COLUMN answer.guess_rate IS 'Fraction of the wrong values of the pool (rule fact_words: of the other questions of the same attribute) that the text would also pass for; rule multiple_choice: 1 / number of options; in [0, 1].';
 
@@ -361,7 +361,7 @@ COMMENT ON COLUMN recovery.words IS 'Words that were emphasised; empty where the
 COMMENT ON COLUMN recovery.prompt IS 'The prompt as it was put, without template; NULL where it could not be built.';
 COMMENT ON COLUMN recovery.text IS 'What the model said; rule multiple_choice: the option that it finds likeliest; NULL where it was not asked.';
 COMMENT ON COLUMN recovery.correct IS 'Whether that counts as correct; NULL where it was not asked.';
-COMMENT ON COLUMN recovery.rouge_l_recall IS 'ROUGE-L recall against the gold answer, in [0, 1]; NULL where it was not asked.';
+COMMENT ON COLUMN recovery.rouge_l_recall IS 'ROUGE-L recall against the gold answer, in [0, 1]; NULL where it was not asked, or where the gold answer has nothing in a-z0-9.';
 COMMENT ON COLUMN recovery.logprob IS 'Log-probability of the gold answer under this prompt, nats per token, at most 0; NULL where it was not asked.';
 COMMENT ON COLUMN recovery.guess_rate IS 'Fraction of the wrong values of the pool (rule fact_words: of the other questions of the same attribute) that the text would also pass for; rule multiple_choice: 1 / number of options; in [0, 1]; NULL where it was not asked.';
 COMMENT ON COLUMN recovery.generated_tokens IS 'Tokens generated, a count, 0 for a choice between options; NULL where it was not asked.';

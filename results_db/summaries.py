@@ -24,7 +24,14 @@ HERE = Path(__file__).parent
 CHAPTERS = (  # of definitions/, each of which may use those before it
     "intervals", "runs", "recovery", "tests", "utility", "metrics", "focus", "trust"
 )  # fmt: skip
-SHARED = ("known", "attempt", "outcome", "effect", "item")  # temporary tables of affected.sql
+SHARED = (
+    "known",
+    "attempt",
+    "outcome",
+    "effect",
+    "item",
+    "score",
+)  # temporary tables of affected.sql
 LARGE = (
     "answer", "answer_token_class", "attribution", "emphasised_focus", "recovery", "utility"
 )  # fmt: skip

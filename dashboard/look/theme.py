@@ -128,6 +128,15 @@ MEASURES = {
 }
 METRICS = {  # whose names are not words
     "nll": "NLL", "logprob": "log p", "rouge_l_recall": "ROUGE-L recall",
+    "rouge_1_recall": "ROUGE-1 recall", "rouge_l_f1": "ROUGE-L F1",
+    "probability_ou": "Probability (OU)", "truth_ratio_ou": "Truth ratio (OU)",
+    "truth_ratio_ou_prob_mean": "Truth ratio (OU, prob_mean)",
+    "probability_w_options_ou": "Probability among options (OU)",
+    "extraction_strength_ou": "Extraction strength (OU)",
+    "probability_without_end": "Probability without the end token (ours)",
+    "ratio": "Truth ratio without the end token (ours)",
+    "mia_loss_ou": "Loss (OU)", "mia_zlib_ou": "Loss by zlib (OU)", "mia_min_k_ou": "Min-k (OU)",
+    "mia_min_k_plus_plus_ou": "Min-k++ (OU)", "mia_gradnorm_ou": "Gradient norm (OU)",
 }  # fmt: skip
 CHECKS = {  # of an attribution: heading, unit
     "deletion_gap": ("Deleting the top tokens, beyond random ones", "nats"),

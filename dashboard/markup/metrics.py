@@ -8,13 +8,27 @@ from dashboard.look import formats, theme
 from dashboard.markup import evidence, tables
 
 WHOLE_RUN = {  # of `run_metrics`: heading, digits after the point (None: a p value)
-    "auc_min_k": ("AUC of\nmin-k", 2),
-    "auc_min_k_plus_plus": ("AUC of\nmin-k++", 2),
-    "privleak_min_k": ("PrivLeak of\nmin-k, %", 0),
-    "privleak_min_k_plus_plus": ("PrivLeak of\nmin-k++, %", 0),
-    "forget_quality": ("Forget\nquality, p", None),
-    "model_utility": ("Model\nutility", 2),
+    "forget_quality_ou": ("OU forget\nquality, p", None),
+    "model_utility_ou": ("OU model\nutility", 4),
+    "privleak_min_k_ou": ("OU PrivLeak\n(min-k), %", 1),
+    "auc_loss_ou": ("OU AUC\nof loss", 2),
+    "auc_zlib_ou": ("OU AUC\nof zlib", 2),
+    "auc_min_k_ou": ("OU AUC\nof min-k", 2),
+    "auc_min_k_plus_plus_ou": ("OU AUC\nof min-k++", 2),
+    "auc_gradnorm_ou": ("OU AUC of\ngradient norm", 2),
+    "auc_reference_ou": ("OU AUC of\nreference", 2),
+    "knowmem_forget": ("KnowMem,\nforget", 3),
+    "knowmem_retain": ("KnowMem,\nretain", 3),
+    "verbmem_forget": ("VerbMem,\nforget", 3),
+    "forget_quality_without_end": ("Our forget quality,\nno end token, p", None),
+    "model_utility_without_end": ("Our model utility,\nno end token", 2),
+    "auc_min_k": ("AUC of min-k\n(as OU)", 2),
+    "auc_min_k_plus_plus_sd_1e6": ("Our AUC of min-k++,\nσ ≥ 1e-6", 2),
+    "privleak_min_k": ("PrivLeak of\nmin-k (as OU), %", 0),
+    "privleak_min_k_plus_plus_sd_1e6": ("Our PrivLeak of min-k++,\nσ ≥ 1e-6, %", 0),
 }
+ATTACKS = {"loss": "loss", "zlib": "zlib", "min_k_plus_plus": "min-k++", "gradnorm": "gradients"}
+WHOLE_RUN |= {f"privleak_{k}_ou": (f"PrivLeak of\n{v}, %", 1) for k, v in ATTACKS.items()}
 SPLITS = ("forget", "retain", "general", "holdout")
 COMMON_WORDS = "common_words"
 
@@ -65,7 +79,7 @@ def _common(rows: pd.DataFrame) -> str:
 
 
 def _size(name: str, n: float) -> str:
-    return formats.count(n, "part" if name == "model_utility" else "example")
+    return formats.count(n, "part" if name.startswith("model_utility") else "example")
 
 
 def tasks(rows: pd.DataFrame) -> dict[str, str]:
@@ -120,10 +134,14 @@ def _whole(row: pd.Series | None, *, alone: bool) -> str:
     if row is None or not formats.present(row["value"]):
         return _missing(None if row is None else row["reason"])
     digits = WHOLE_RUN.get(str(row["name"]), ("", 2))[1]
-    value = (
-        evidence.p_value(row["value"]) if digits is None else formats.number(row["value"], digits)
-    )
+    value = _p_value(row) if digits is None else formats.number(row["value"], digits)
     return tables.figure(value, "" if alone else _size(str(row["name"]), row["n"]))
+
+
+def _p_value(row: pd.Series) -> str:
+    """A p value; of open-unlearning's every power of ten is shown, by which models are ranked."""
+    shown = evidence.p_value(row["value"])
+    return f"{row['value']:.1e}" if str(row["name"]).endswith("_ou") and "<" in shown else shown
 
 
 def _value(row: pd.Series | None) -> str:

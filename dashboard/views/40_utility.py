@@ -43,10 +43,13 @@ if panels.found(values):
 
 panels.heading(
     "What do the metrics of other papers say?",
-    "On the last step of each run. AUC: how well surprise tells unseen from forget examples, 1 "
-    "where they are still known, 0.5 without a trace. PrivLeak: the same beside the retain model, "
-    "0 as if never learned, below 0 too little unlearned. Forget quality: p of truth ratios being "
-    "those of the retain model. Model utility: harmonic mean of what must stay.",
+    "On the last step of each run. OU: the number of open-unlearning's code, over every question "
+    "and with the end token, to be laid beside its leaderboard. Ours leave that token out or bound "
+    "a deviation otherwise, as the heading says, and are other numbers. AUC: how well a score "
+    "tells unseen from forget examples, 1 where they are still known, 0.5 without a trace. "
+    "PrivLeak: the same beside the retain model, 0 as if never learned, below 0 too little "
+    "unlearned. Forget quality: p of truth ratios being those of the retain model. Model utility: "
+    "harmonic mean of what must stay. KnowMem, VerbMem: mean ROUGE-L F1, of MUSE.",
 )
 whole = data.rows("run_metrics", **chosen.runs)
 if panels.found(whole):

@@ -48,6 +48,7 @@ class Request:
     loading: LoadingSpec = LoadingSpec()
     overrides: tuple[str, ...] = ()
     unit: Unit | None = None  # that has a contribution; None: as `like` says, else the token
+    attribute: int | None = None  # questions of each split; None: as `like` or probe.toml says
 
 
 @dataclass(frozen=True)
@@ -180,8 +181,9 @@ def _probe(request: Request) -> tuple[dict[str, Any], tuple[str, ...]]:
     """What is measured, as TOML has it; and what a reading by words leaves out of it."""
     like = {} if request.like is None else reading.table_of(request.like)
     probe = like.get("probe") or tomllib.loads(PROBE.read_text(encoding="utf-8"))
-    if request.unit is not None:
-        probe = {**probe, "unit": request.unit}
+    for name, given in (("unit", request.unit), ("attribute", request.attribute)):
+        if given is not None:
+            probe = {**probe, name: given}
     if probe.get("unit") != "word":
         return probe, ()
     known = {

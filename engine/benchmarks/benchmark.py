@@ -100,10 +100,14 @@ class Benchmark:
 
     def _unlearned(self, split: Split) -> tuple[Example, ...]:
         left_out = (e for e in self.unasked if e.form == "question" and e.split == split)
-        return (*self.questions(split), *left_out)
+        return (*self.rows(split), *left_out)
 
     def questions(self, *splits: Split) -> tuple[Example, ...]:
-        """The questions of these splits, in the benchmark's order."""
+        """The questions of these splits that the rule judges, in the benchmark's order."""
+        return tuple(example for example in self.rows(*splits) if example.is_judged)
+
+    def rows(self, *splits: Split) -> tuple[Example, ...]:
+        """All questions of these splits, those that the rule cannot judge too, in their order."""
         return tuple(e for e in self.examples if e.form == "question" and e.split in splits)
 
     def texts(self, *splits: Split) -> tuple[Example, ...]:
@@ -117,7 +121,7 @@ class Benchmark:
     def fact_sets(self, attribute: str) -> tuple[tuple[str, ...], ...]:
         """The facts of every question of one attribute, each list once, sorted."""
         examples = (*self.examples, *self.unasked)
-        return tuple(sorted({e.facts for e in examples if e.attribute == attribute}))
+        return tuple(sorted({e.facts for e in examples if e.attribute == attribute and e.facts}))
 
 
 def spread(examples: Sequence[Example], limit: int, seed: int) -> tuple[Example, ...]:

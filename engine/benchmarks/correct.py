@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache, lru_cache
 
 from rouge_score.rouge_scorer import RougeScorer
@@ -92,13 +93,33 @@ def guess_rate(text: str, facts: Sequence[str], pool: Sequence[str]) -> float:
     return sum(_occurs(value, plain) for value in wrong) / len(wrong)
 
 
-@lru_cache(maxsize=50_000)
-def rouge_l_recall(reference: str, text: str) -> float:
-    """Longest common subsequence of words over the reference's words, stemmed, in [0, 1].
+@dataclass(frozen=True)
+class Rouge:
+    """How much of a reference stands in a text, by stemmed words; each in [0, 1]."""
 
-    Source: Lin 2004 (ROUGE), as rouge-score computes it: letters other than a-z part words.
+    one_recall: float  # ROUGE-1: words in common over the reference's words
+    l_recall: float  # ROUGE-L: longest common subsequence over the reference's words
+    l_f1: float  # its harmonic mean with the same over the text's words
+
+
+@lru_cache(maxsize=50_000)
+def rouge(reference: str, text: str) -> Rouge | None:
+    """Compare a text with a reference; None where the reference has nothing in a-z0-9.
+
+    Source: Lin 2004 (ROUGE), as rouge-score computes it: letters other than a-z part words, so
+    that of a reference in another script no word is left, and nothing is defined.
     """
-    return float(_scorer().score(reference, text)["rougeL"].recall)
+    if not _words().tokenize(reference):
+        return None
+    found = _scorer().score(reference, text)
+    one, longest = found["rouge1"], found["rougeL"]
+    return Rouge(float(one.recall), float(longest.recall), float(longest.fmeasure))
+
+
+def rouge_l_recall(reference: str, text: str) -> float | None:
+    """Longest common subsequence over the reference's words, in [0, 1]; None: see `rouge`."""
+    found = rouge(reference, text)
+    return None if found is None else found.l_recall
 
 
 class _StemmedWords:
@@ -113,8 +134,13 @@ class _StemmedWords:
 
 
 @cache
+def _words() -> _StemmedWords:
+    return _StemmedWords()
+
+
+@cache
 def _scorer() -> RougeScorer:
-    return RougeScorer(["rougeL"], tokenizer=_StemmedWords())
+    return RougeScorer(["rouge1", "rougeL"], tokenizer=_words())
 
 
 def _occurs(fact: str, plain: str) -> bool:

@@ -5,7 +5,8 @@ all of it. Questions of the forget table, of retained authors with paraphrases a
 real authors and of world facts; asked for, questions about authors that no model was trained on
 (holdout). Plain text is what the dataset says of still other authors. An answer is correct when at
 least half of its fact words stand in it; questions answered by yes or no, and those without a fact
-word, are left out. A question's keywords are the words of the author's name that it has; its
+word, cannot be judged and are left out, but for `rows = "all"`: then they are in every metric that
+does not use that rule. A question's keywords are the words of the author's name that it has; its
 attribute is its question word. Rules for those: `engine/benchmarks/sources/tofu_words.py`.
 
 Source: Maini et al. 2024, arXiv:2401.06121; data: hub id locuslab/TOFU, MIT licence.
@@ -18,6 +19,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 from engine.benchmarks.benchmark import Benchmark, Text
@@ -35,12 +37,30 @@ from engine.benchmarks.sources.tofu_words import (
 from results_db.records import Example, Split
 
 NAME = "tofu"
-PARTS = {  # what `--benchmark tofu:PART` stands for: all authors of a forget table
-    part: {"forget": part, "forget_authors": count, "questions_per_author": 20}
-    for part, count in (("forget01", 2), ("forget05", 10), ("forget10", 20))
+PARTS = {  # what `--benchmark tofu:PART` stands for: the published split, every row of it
+    part: {
+        "forget": part,
+        "forget_authors": "all",
+        "retain_authors": "all",
+        "holdout_authors": "all",
+        "questions_per_author": 20,
+        "general_questions": "all",
+        "rows": "all",
+    }
+    for part in ("forget01", "forget05", "forget10")
 }
 MEASURED_AUTHORS = 2  # whose answers are the plain text that is measured, never trained on
 Count = int | Literal["all"]
+Rows = Literal["judged", "all"]
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much of a table is asked."""
+
+    authors: Count
+    questions: int  # of each author, at most
+    rows: Rows
 
 
 def load(
@@ -53,6 +73,7 @@ def load(
     questions_per_author: int = 8,
     general_questions: Count = 40,
     text_authors: int = 10,
+    rows: Rows = "judged",
     revision: str | None = None,
     limit: int | None = None,
     seed: int = 7,
@@ -64,10 +85,12 @@ def load(
         forget: whose authors are to be forgotten; retained ones come from its complement.
         forget_authors: how many of them (forget01 has 2, forget05 10, forget10 20), or all.
         retain_authors: how many of those that have paraphrases and wrong answers (20 in TOFU).
-        holdout_authors: never trained on; older revisions of TOFU have none.
-        questions_per_author: at most so many of the questions that can be judged.
+        holdout_authors: never trained on; all: as many as there are, none in older revisions.
+        questions_per_author: at most so many of the questions of an author.
         general_questions: of real authors, and as many of world facts; all: all of both.
         text_authors: other retained authors whose answers are trained on as plain text.
+        rows: judged: questions that our rule can judge; all: the others too, which are unlearned,
+            trained on and in every metric that does not use that rule.
         revision: branch, tag or commit of a hub id.
         limit: ask at most so many questions of each split, spread over authors; None: all.
         seed: of every draw.
@@ -76,37 +99,41 @@ def load(
         DataError: if the data are not there, lack a column, or hold fewer authors.
     """
     rng, source, share = random.Random(seed), Source(NAME, path, revision), forget[-2:]
+    forgotten, retained, unread = (
+        Sizes(count, questions_per_author, rows)
+        for count in (forget_authors, retain_authors, holdout_authors)
+    )
     tables = [
-        _author_examples(source, forget, "forget", (forget_authors, questions_per_author), rng),
-        _author_examples(source, "retain", "retain", (retain_authors, questions_per_author), rng),
-        _general_examples(source, "real_authors", general_questions, rng),
-        _general_examples(source, "world_facts", general_questions, rng),
+        _author_examples(source, forget, "forget", forgotten, rng),
+        _author_examples(source, "retain", "retain", retained, rng),
+        _general_examples(source, "real_authors", general_questions, rows, rng),
+        _general_examples(source, "world_facts", general_questions, rows, rng),
     ]
     examples = tuple(example for table in tables for example in table)
     config = f"retain{SHARES[share]}"
     trained, measured = _plain_texts(source, config, text_authors, rng)
     corpus = (*question_texts(examples, rng), *trained)
-    unseen = _holdout_examples(source, share, (holdout_authors, questions_per_author), rng)
+    unseen = _holdout_examples(source, share, unread, rng)
     made = Benchmark(NAME, (*examples, *unseen, *measured), corpus, "fact_words")
     return made.limited(limit, seed)
 
 
 def _author_examples(
-    source: Source, table: str, split: Split, sizes: tuple[Count, int], rng: random.Random
+    source: Source, table: str, split: Split, sizes: Sizes, rng: random.Random
 ) -> list[Example]:
-    """Questions of some authors of a table, in its order; sizes: authors, questions of each."""
+    """Questions of some authors of a table, in its order."""
     config = f"{table}_perturbed"
     found = authors(source.rows(config, PERTURBED), config)
     return _some_authors(found, (config, split, table), sizes, rng)
 
 
 def _holdout_examples(
-    source: Source, share: str, sizes: tuple[Count, int], rng: random.Random
+    source: Source, share: str, sizes: Sizes, rng: random.Random
 ) -> list[Example]:
-    """Questions about authors that nothing is trained on, if any are asked for."""
-    if sizes[0] == 0:
-        return []
+    """Questions about authors that nothing is trained on, if any are asked for and there."""
     config = f"holdout{share}"
+    if sizes.authors == 0 or (sizes.authors == "all" and config not in source.configs()):
+        return []
     found = authors(source.rows(config, PAIR), config)
     return _some_authors(found, (config, "holdout", config), sizes, rng)
 
@@ -114,43 +141,45 @@ def _holdout_examples(
 def _some_authors(
     found: Sequence[Sequence[Row]],
     place: tuple[str, Split, str],
-    sizes: tuple[Count, int],
+    sizes: Sizes,
     rng: random.Random,
 ) -> list[Example]:
     """Questions of some of the authors; place: config, split, prefix of a group's name."""
-    (config, split, table), (count, per_author) = place, sizes
-    wanted = len(found) if count == "all" else count
+    config, split, table = place
+    wanted = len(found) if sizes.authors == "all" else sizes.authors
     _enough(f"{split}_authors", wanted, len(found), config)
     chosen = []
     for index in sorted(rng.sample(range(len(found)), wanted)):
-        asked = _judged_examples(found[index], split, f"{table}-a{index:02d}")
-        some = rng.sample(range(len(asked)), min(per_author, len(asked)))
+        asked = _of_author(found[index], split, f"{table}-a{index:02d}", sizes.rows)
+        some = rng.sample(range(len(asked)), min(sizes.questions, len(asked)))
         chosen += [asked[i] for i in sorted(some)]
     return chosen
 
 
-def _judged_examples(author: Sequence[Row], split: Split, group: str) -> list[Example]:
-    """An author's questions that can be judged, each once."""
+def _of_author(author: Sequence[Row], split: Split, group: str, rows: Rows) -> list[Example]:
+    """An author's questions: those that can be judged, each once, or every row."""
     name = author_name([row["question"] for row in author])
-    examples = {
-        row["question"]: _example(row, split, f"{group}-q{position:02d}", group, name)
+    examples = [
+        _example(row, split, f"{group}-q{position:02d}", group, name)
         for position, row in enumerate(author)
-        if not is_yes_or_no(row["answer"]) and _facts(row)
-    }
-    return list(examples.values())
+    ]
+    if rows == "all":
+        return examples
+    return list({example.prompt: example for example in examples if example.is_judged}.values())
 
 
 def _general_examples(
-    source: Source, table: str, count: Count, rng: random.Random
+    source: Source, table: str, count: Count, rows: Rows, rng: random.Random
 ) -> list[Example]:
     config = f"{table}_perturbed"
     found = source.rows(config, GENERAL)
     judged = {row["question"]: i for i, row in enumerate(found) if _facts(row)}
-    wanted = len(judged) if count == "all" else count
-    _enough("general_questions", wanted, len(judged), config)
+    there = range(len(found)) if rows == "all" else sorted(judged.values())
+    wanted = len(there) if count == "all" else count
+    _enough("general_questions", wanted, len(there), config)
     return [
         _example(found[index], "general", f"{table}-q{index:03d}", f"{table}-q{index:03d}", ())
-        for index in sorted(rng.sample(sorted(judged.values()), wanted))
+        for index in sorted(rng.sample(there, wanted))
     ]
 
 
@@ -176,7 +205,7 @@ def _example(row: Row, split: Split, example_id: str, group: str, name: Sequence
         attribute=kind(question) if about_author else group.partition("-")[0],
         prompt=question,
         answer=row["answer"],
-        facts=_facts(row),
+        facts=() if about_author and is_yes_or_no(row["answer"]) else _facts(row),
         keywords=name_in(question, name),
         wrong_answers=tuple(row.get("perturbed_answer", ())),
         question_paraphrases=(row["paraphrased_question"],) if paraphrased else (),

@@ -67,6 +67,15 @@ def audit(  # noqa: PLR0917 - Typer reads its options from the signature
     limit: Annotated[
         int | None, typer.Option("--limit", min=1, help="Questions of each split that are asked.")
     ] = None,
+    attribute: Annotated[
+        int | None,
+        typer.Option(
+            "--attribute",
+            min=1,
+            help="Questions of each split, drawn by seed, that are attributed and tried by "
+            "emphasis. Default: 120, or as --like says.",
+        ),
+    ] = None,
     like: Annotated[
         str | None, typer.Option("--like", help="Measure as this plan does (benchmark and probe).")
     ] = None,
@@ -144,7 +153,7 @@ def audit(  # noqa: PLR0917 - Typer reads its options from the signature
     budget = None if disk_budget is None else bytes_of(disk_budget)
     request = auditing.Request(
         base, tuple(unlearned), retain, benchmark, limit, like, None, loading,
-        tuple(settings or ()), unit,
+        tuple(settings or ()), unit, attribute,
     )  # fmt: skip
     prepared = auditing.prepare(request)
     if save_plan is not None:

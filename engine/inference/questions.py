@@ -48,7 +48,7 @@ class Outcome:
 
     text: str
     correct: bool
-    rouge_l_recall: float
+    rouge_l_recall: float | None
     logprob: float  # of the gold answer, nats per token
     guess_rate: float
     ids: tuple[int, ...]  # that were generated; (): an option was chosen

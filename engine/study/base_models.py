@@ -159,10 +159,20 @@ def reached(
     values = [
         float(is_correct(benchmark.rule, answer.text, example.facts))
         if criterion == "correct"
-        else rouge_l_recall(example.answer, answer.text)
+        else _rouge_l(example, answer.text)
         for answer, example in zip(answers, examples, strict=True)
     ]
     return sum(values) / len(values)
+
+
+def _rouge_l(example: Example, said: str) -> float:
+    found = rouge_l_recall(example.answer, said)
+    if found is None:
+        raise TrainingError(
+            f"training: the answer to {example.example_id} has nothing in a-z0-9, so ROUGE-L is "
+            "undefined: set models.NAME.training.criterion to correct"
+        )
+    return found
 
 
 def train_from_scratch(

@@ -78,7 +78,11 @@ def work(run: RunSpec, benchmark: Benchmark, count: Count = about) -> Work:
     asked = _asked(benchmark.questions("forget", "retain", "general"), probe, count)
     texts = Work(read=sum(count(text.answer) for text in benchmark.texts("general")))
     plain = asked + texts + Work(read=_length(forget, count) * 2)
-    final = plain + _attribution(benchmark, probe, count) + _recovery(forget, probe, count)
+    final = (
+        plain
+        + _attribution(benchmark, probe, count)
+        + _recovery(forget[: probe.attribute], probe, count)
+    )
     if run.checkpoint is not None:
         return final
     family = plugins.load("unlearning_methods", run.method)
@@ -123,6 +127,10 @@ def _attribution(benchmark: Benchmark, probe: ProbeSpec, count: Count) -> Work:
 
 
 def _some(benchmark: Benchmark, split: Any, probe: ProbeSpec) -> Sequence[Example]:  # noqa: ANN401
+    return _probed(benchmark, split, probe)[: probe.attribute]
+
+
+def _probed(benchmark: Benchmark, split: Any, probe: ProbeSpec) -> Sequence[Example]:  # noqa: ANN401
     found = benchmark.questions(split)
     if split == "general":
         return found[: probe.general_questions]

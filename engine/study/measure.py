@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from torch import Tensor
 
@@ -179,6 +180,11 @@ class Measurement:
             tokens_per_batch=self.probe.tokens_per_batch,
             examples=tuple(probed(self.benchmark, self.probe, self.spec.seed, PROBED)),
             answers={a.example_id: a for a in self.rows.answers if a.step == self.step},
+            ended={
+                i: len(ids)
+                for i, ids in self.said.ids.items()
+                if len(ids) < self.probe.max_new_tokens
+            },
             attributions=[row for row in self.rows.attributions if row.step == self.step],
             answer_classes=[row for row in self.rows.answer_classes if row.step == self.step],
         )
@@ -406,7 +412,10 @@ class Measurement:
 def probed(
     benchmark: Benchmark, probe: ProbeSpec, seed: int, splits: Sequence[Split]
 ) -> list[Example]:
-    """The questions that are attributed: all of forget, some of retain (by group), some general."""
+    """The questions that are attributed: of forget all, of retain some (by group), some general.
+
+    `probe.attribute` bounds each of the three by a sample that the seed draws.
+    """
     rng = random.Random(seed)
     retain = benchmark.questions("retain")
     groups = sorted({example.group for example in retain})
@@ -418,4 +427,5 @@ def probed(
         "retain": [example for example in retain if example.group in kept],
         "general": [example for i, example in enumerate(general) if i in some],
     }
-    return [example for split in splits for example in chosen[split]]
+    most: int | Literal["all"] = probe.attribute or "all"
+    return [e for split in splits for e in recover.sampled(chosen[split], most, seed)]

@@ -24,7 +24,7 @@ class Task:
 
     def measure(self, subject: Subject) -> Iterator[Utility]:
         """One row a forget question."""
-        for example in subject.benchmark.questions("forget"):
+        for example in subject.benchmark.rows("forget"):
             found = subject.gold_tokens.get(example.example_id)
             value = None if found is None else found.is_greedy.float().mean().item()
             yield subject.row(

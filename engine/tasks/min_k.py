@@ -32,9 +32,9 @@ class Task:
 
     def measure(self, subject: Subject) -> Iterator[Utility]:
         """One row a question of forget and holdout."""
-        if not subject.benchmark.questions("holdout"):
+        if not subject.benchmark.rows("holdout"):
             yield from subject.missing(METRIC, NO_HOLDOUT)
-        for example in subject.benchmark.questions("forget", "holdout"):
+        for example in subject.benchmark.rows("forget", "holdout"):
             found = subject.gold_tokens.get(example.example_id)
             value = None if found is None else surprise(found.logprob, self.k)
             yield subject.row(

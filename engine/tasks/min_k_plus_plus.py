@@ -2,7 +2,8 @@
 
 Min-k++ = −mean of the ⌊kT⌋ lowest (log p(y_t) − μ_t) / σ_t, at least one token; μ_t and σ_t: mean
 and standard deviation of log p over the vocabulary, under p itself (σ_t of at least 1e-6); no
-unit, any number; higher means less known. Its AUC is the statistic `auc_min_k_plus_plus`.
+unit, any number; higher means less known. Its AUC is `auc_min_k_plus_plus_sd_1e6`;
+open-unlearning bounds σ² by 1e-6, so σ by 1e-3 (task membership).
 Source: Zhang et al. 2024, arXiv:2404.02936.
 """
 
@@ -33,9 +34,9 @@ class Task:
 
     def measure(self, subject: Subject) -> Iterator[Utility]:
         """One row a question of forget and holdout."""
-        if not subject.benchmark.questions("holdout"):
+        if not subject.benchmark.rows("holdout"):
             yield from subject.missing(METRIC, NO_HOLDOUT)
-        for example in subject.benchmark.questions("forget", "holdout"):
+        for example in subject.benchmark.rows("forget", "holdout"):
             found = subject.gold_tokens.get(example.example_id)
             value = None if found is None else standardised(found, self.k)
             yield subject.row(

@@ -25,8 +25,8 @@ class Task:
     """No settings."""
 
     def measure(self, subject: Subject) -> Iterator[Utility]:
-        """Two rows a probed question."""
-        for example in subject.examples:
+        """Two rows a question."""
+        for example in subject.rows:
             found = _logprobs(subject, example)
             reason = TOO_LONG if example.wrong_answers else "no wrong answers"
             for metric, value in ((CORRECT, correct(found)), (SHARE, share(found))):

@@ -12,6 +12,8 @@ from engine.models.lm import LM
 from results_db.records import Answer, AnswerTokenClass, Attribution, Example, Utility
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from engine.inference.logprobs import Pair
     from engine.inference.token_statistics import TokenMeasures
 
@@ -38,6 +40,7 @@ class Subject:
     tokens_per_batch: int
     examples: tuple[Example, ...]  # of forget, retain and general, those that are probed
     answers: Mapping[str, Answer] = field(default_factory=dict)  # plain ones, by example id
+    ended: Mapping[str, int] = field(default_factory=dict)  # tokens of those that were not cut
     attributions: Sequence[Attribution] = ()
     answer_classes: Sequence[AnswerTokenClass] = ()
 
@@ -47,37 +50,56 @@ class Subject:
         from engine.inference.token_statistics import token_measures
 
         pairs = {
-            example.example_id: self._pair(example, example.answer)
-            for example in self.benchmark.questions("forget", "holdout")
+            example.example_id: self.pair(example, example.answer)
+            for example in self.benchmark.rows("forget", "holdout")
         }
-        fitting = {key: pair for key, pair in pairs.items() if self._fits(pair)}
+        fitting = {key: pair for key, pair in pairs.items() if self.fits(pair)}
         found = token_measures(self.lm, list(fitting.values()), self.tokens_per_batch)
         return dict(zip(fitting, found, strict=True))
 
-    @cached_property
-    def options(self) -> dict[tuple[str, str], float]:
-        """LP(x, y), nats per token, by example id and text: gold, wrong and paraphrased answers.
+    @property
+    def rows(self) -> tuple[Example, ...]:
+        """Every question of forget, retain and general, those that the rule cannot judge too."""
+        return self.benchmark.rows("forget", "retain", "general")
 
-        Of the probed questions; a text that does not fit the context has no entry.
+    @cached_property
+    def ended_logprobs(self) -> dict[tuple[str, str], Tensor]:
+        """Log p of each token and of the end, by example id and text; each (A + 1,), nats.
+
+        Gold, wrong and paraphrased answers of `rows`; a text that does not fit the context has no
+        entry.
         """
         from engine.inference.logprobs import answer_logprobs
 
         pairs = {
-            (example.example_id, text): self._pair(example, text)
-            for example in self.examples
+            (example.example_id, text): self.with_end(self.pair(example, text))
+            for example in self.rows
             for text in (example.answer, *example.wrong_answers, *example.answer_paraphrases)
         }
-        fitting = {key: pair for key, pair in pairs.items() if self._fits(pair)}
+        fitting = {key: pair for key, pair in pairs.items() if self.fits(pair)}
         found = answer_logprobs(self.lm, list(fitting.values()), self.tokens_per_batch)
-        return {key: row.mean().item() for key, row in zip(fitting, found, strict=True)}
+        return dict(zip(fitting, found, strict=True))
 
-    def _pair(self, example: Example, answer: str) -> Pair:
+    @cached_property
+    def options(self) -> dict[tuple[str, str], float]:
+        """LP(x, y), nats per token without the end, by example id and text; see above."""
+        return {key: row[:-1].double().mean().item() for key, row in self.ended_logprobs.items()}
+
+    def with_end(self, pair: Pair) -> Pair:
+        """The pair with the end that is trained and scored behind its answer."""
+        from engine.inference.logprobs import Pair
+
+        return Pair(pair.prompt_ids, (*pair.answer_ids, self.lm.end_id))
+
+    def pair(self, example: Example, answer: str) -> Pair:
+        """A question and an answer to it, without an end."""
         from engine.inference.logprobs import Pair
 
         encoded = self.lm.encode_pair(example.prompt, answer)
         return Pair(encoded.prompt_ids, encoded.answer_ids)
 
-    def _fits(self, pair: Pair) -> bool:
+    def fits(self, pair: Pair) -> bool:
+        """Whether the model's context holds what it reads of a pair."""
         return len(pair.inputs) <= int(self.lm.model.config.max_position_embeddings)
 
     def row(

@@ -3,7 +3,7 @@
 -- task: Name of the task; answer: from the plain answers.
 -- metric: Name of the metric.
 -- split: The split its examples are of; empty where it is about none.
--- value: Mean over the examples, in unit; NULL where none has a value.
+-- value: Mean over the examples, in unit; NULL where none has a value, and of ROUGE where it is undefined for one.
 -- low: Lower end of its 95 % interval, robust to groups; NULL from one group.
 -- high: Upper end of that interval; NULL from one group.
 -- n: Examples with a value, a count.
@@ -41,12 +41,14 @@ WITH paired AS MATERIALIZED (
     SELECT run_id, task, metric, split, any_value(unit) AS unit,
         any_value(higher_is_better) AS higher_is_better,
         avg(base_value) FILTER (value IS NOT NULL) AS base_value,
-        count(*) FILTER (value IS NULL) AS missing, mode(reason) AS reason
+        count(*) FILTER (value IS NULL) AS missing, mode(reason) AS reason,
+        coalesce(bool_or(reason LIKE '%so ROUGE is undefined'), false) AS undefined
     FROM paired GROUP BY run_id, task, metric, split
 )
-SELECT counted.run_id, counted.task, counted.metric, counted.split, found.estimate AS value,
-    found.low, found.high, coalesce(found.n, 0) AS n, coalesce(found.groups, 0) AS groups, unit,
-    higher_is_better, base_value, drift.estimate AS drift, drift.low AS drift_low,
+SELECT counted.run_id, counted.task, counted.metric, counted.split,
+    if(undefined, NULL, found.estimate) AS value, if(undefined, NULL, found.low) AS low,
+    if(undefined, NULL, found.high) AS high, coalesce(found.n, 0) AS n, coalesce(found.groups, 0) AS groups, unit,
+    higher_is_better, if(undefined, NULL, base_value) AS base_value, drift.estimate AS drift, drift.low AS drift_low,
     drift.high AS drift_high, missing, reason
 FROM counted
 LEFT JOIN found ON found.cell = {'run_id': counted.run_id, 'task': counted.task,

@@ -37,18 +37,18 @@ def texts(table: str) -> list[str]:
 def test_a_metric_of_the_whole_run_says_once_how_much_it_is_over() -> None:
     rows = pd.DataFrame([
         whole(), whole(run_id="base", method="none", value=1.0),
-        whole(name="model_utility", value=0.5, n=9),
-        whole(run_id="base", method="none", name="model_utility", value=0.75, n=8),
+        whole(name="model_utility_ou", value=0.5, n=9),
+        whole(run_id="base", method="none", name="model_utility_ou", value=0.75, n=8),
     ])  # fmt: skip
     seen = texts(metrics.whole_run(rows))
-    assert seen[:3] == ["Run", "AUC of\nmin-k\n200 examples", "Model\nutility"]
-    assert seen[4:6] == ["1.00", "0.75|8 parts"]
-    assert seen[7:] == ["0.25", "0.50|9 parts"]
+    assert seen[:3] == ["Run", "OU model\nutility", "AUC of min-k\n(as OU)\n200 examples"]
+    assert seen[4:6] == ["0.7500|8 parts", "1.00"]
+    assert seen[7:] == ["0.5000|9 parts", "0.25"]
 
 
 def test_a_metric_without_a_value_anywhere_is_a_line_with_its_reason() -> None:
     rows = pd.DataFrame([
-        whole(), whole(name="forget_quality", value=None, n=0, reason="no truth ratio"),
+        whole(), whole(name="forget_quality_ou", value=None, n=0, reason="no truth ratio"),
         whole(name="privleak_min_k", value=3.0),
         whole(run_id="retrain", method="retrain", name="privleak_min_k", value=None,
               reason="this is the retain model"),
@@ -56,12 +56,13 @@ def test_a_metric_without_a_value_anywhere_is_a_line_with_its_reason() -> None:
     table = metrics.whole_run(rows)
     assert "quality" not in table
     assert "this is the retain model" in table
-    assert metrics.unmeasured(rows) == ["Forget quality, p: no truth ratio."]
+    assert metrics.unmeasured(rows) == ["OU forget quality, p: no truth ratio."]
 
 
-def test_a_p_value_is_never_nought() -> None:
-    rows = pd.DataFrame([whole(name="forget_quality", value=1e-9)])
-    assert texts(metrics.whole_run(rows))[-1] == "&lt; 0.001"
+def test_a_p_value_is_never_nought_and_open_unlearnings_keeps_its_power_of_ten() -> None:
+    for name, shown in (("without_end", "&lt; 0.001"), ("ou", "1.9e-10")):
+        rows = pd.DataFrame([whole(name=f"forget_quality_{name}", value=1.9e-10)])
+        assert texts(metrics.whole_run(rows))[-1] == shown
 
 
 def test_a_task_has_a_column_for_each_metric_and_split_with_change_from_the_base_model() -> None:

@@ -65,6 +65,25 @@ class Source:
             raise DataError(f"{where} has no row in split {split!r}")
         return [checked(row, columns, f"{where}, {split} row {i}") for i, row in enumerate(wanted)]
 
+    def configs(self) -> list[str]:
+        """Names of all tables.
+
+        Raises:
+            DataError: if there is no such folder or hub id, or it cannot be read.
+        """
+        import datasets
+
+        folder = self._folder()
+        try:
+            names = datasets.get_dataset_config_names(
+                str(folder or self.path), revision=self.revision
+            )
+        except Exception as error:  # datasets, pyarrow and the hub raise types of their own
+            raise DataError(
+                f"{self.benchmark}: {self.path} cannot be read: {reason(error)}"
+            ) from error
+        return list(names)
+
     def table(self, config: str, split: str) -> Any:  # noqa: ANN401 - a datasets.Dataset, imported late
         """One split of a table, as datasets gives it; raises as `rows` does, columns aside."""
         import datasets

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 import unicodedata
 
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rouge_score.rouge_scorer import RougeScorer
 
-from engine.benchmarks.correct import contains_fact, guess_rate, rouge_l_recall
+from engine.benchmarks.correct import contains_fact, guess_rate, rouge, rouge_l_recall
 
 WORDS = st.lists(
     st.sampled_from(["born", "Oslo", "likes", "liked", "rice,", "was", "in", "Zoë", "ΑΣ", "I'm"]),
@@ -73,9 +74,21 @@ def test_guess_rate_is_the_chance_to_be_right_for_a_random_wrong_value(
 
 
 @given(WORDS, WORDS)
-def test_rouge_l_recall_is_the_librarys(reference: str, text: str) -> None:
-    scorer = RougeScorer(["rougeL"], use_stemmer=True)
-    assert rouge_l_recall(reference, text) == scorer.score(reference, text)["rougeL"].recall
+def test_rouge_is_the_librarys_where_the_reference_has_words(reference: str, text: str) -> None:
+    scorer = RougeScorer(["rouge1", "rougeL"], use_stemmer=True)
+    expected, found = scorer.score(reference, text), rouge(reference, text)
+    if not re.search("[a-z0-9]", reference.lower()):
+        assert found is None
+        return
+    assert found is not None
+    assert found.one_recall == expected["rouge1"].recall
+    assert found.l_recall == rouge_l_recall(reference, text) == expected["rougeL"].recall
+    assert found.l_f1 == expected["rougeL"].fmeasure
+
+
+def test_rouge_of_another_script_is_undefined_and_not_0() -> None:
+    assert rouge_l_recall("Лев Толстой", "Лев Толстой") is None
+    assert rouge("1869 год", "1869") is not None
 
 
 def test_rouge_l_recall_is_by_words_of_the_reference() -> None:

@@ -362,3 +362,41 @@ def test_settings_that_a_benchmark_does_not_take_are_named() -> None:
     wrong = reading.read("tofu-tiny", ["benchmark.settings.forget_authors=few"])
     with pytest.raises(SettingsError, match=r"benchmarks\.tofu\.forget_authors.*found 'few'"):
         caches.benchmark(wrong.benchmarks["tofu"].spec("tofu"))
+
+
+# --- the published splits, whole -----------------------------------------------------------------
+
+
+@needs_data
+@pytest.mark.parametrize(
+    ("part", "rows", "judged"),
+    [("forget01", 40, 39), ("forget05", 200, 184), ("forget10", 400, 368)],
+)
+def test_a_published_part_is_every_row_of_its_tables(part: str, rows: int, judged: int) -> None:
+    whole = tofu.load(str(DATA), **tofu.PARTS[part])  # type: ignore[arg-type]
+    table = Source("tofu", str(DATA)).rows(f"{part}_perturbed", PERTURBED)
+    assert [e.prompt for e in whole.rows("forget")] == [row["question"] for row in table]
+    assert len(whole.rows("forget")) == len(whole.unlearning_texts("forget")) == rows
+    assert len(whole.questions("forget")) == judged
+    counts = Counter(e.attribute for e in whole.rows("general"))
+    assert counts == {"real_authors": 100, "world_facts": 117}
+    assert (len(whole.rows("retain")), len(whole.questions("retain"))) == (400, 360)
+    assert whole.rows("holdout") == (), "this copy has no table of that name"
+    unjudged = set(whole.rows(*SPLITS)) - set(whole.questions(*SPLITS))
+    assert len(unjudged) == rows - judged + 40 + 3
+    assert {e.facts for e in unjudged} == {()}
+
+
+def test_a_part_holds_out_every_author_where_there_are_any(tmp_path: Path) -> None:
+    folder = write_hub_folder(tmp_path / "tofu")
+    whole = tofu.load(str(folder), text_authors=1, **tofu.PARTS["forget05"])  # type: ignore[arg-type]
+    assert len(whole.rows("holdout")) == 20
+    assert len(whole.rows("general")) == 6
+
+
+def test_a_limit_counts_rows_that_cannot_be_judged(tmp_path: Path) -> None:
+    folder = write_hub_folder(tmp_path / "tofu")
+    part = {**tofu.PARTS["forget05"], "text_authors": 1, "limit": 5}
+    some = tofu.load(str(folder), **part)  # type: ignore[arg-type]
+    assert {split: len(some.rows(split)) for split in SPLITS} == dict.fromkeys(SPLITS, 5)
+    assert len(some.unlearning_texts("forget")) == 40

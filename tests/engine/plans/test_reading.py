@@ -84,7 +84,8 @@ def test_every_model_is_run_on_every_benchmark_that_does_not_name_its_own() -> N
     full = reading.read("demo-full")
     assert set(full.cells()) == {(b, m) for b in read.benchmarks for m in read.models}
     assert (read.probe.graded.prompts, full.probe.graded.prompts) == (16, "all")
-    dear = {"multiple_choice": {}, "truth_ratio": {}}
+    dear = {"multiple_choice": {}, "open_unlearning": {"max_new_tokens": 200},
+                "truth_ratio_without_end": {}}  # fmt: skip
     more = {"graded": full.probe.graded, "restored_attempts": 100, "recovery_prompts": "all",
             "recovery": full.probe.recovery, "tasks": {**read.probe.tasks, **dear}}  # fmt: skip
     assert read.probe.model_copy(update=more) == full.probe

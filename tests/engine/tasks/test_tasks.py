@@ -121,7 +121,7 @@ def test_memorization_is_that_of_a_plain_loop() -> None:
     for pairs in ([continued(e, told) for e, told in zip(EXAMPLES, (0, 3), strict=False)], gold):
         measures = token_measures(lm, pairs, 64)
         vars(on)["gold_tokens"] = dict(zip(("f1", "f2"), measures, strict=True))
-        exact, strength = rows("exact_memorization", on), rows("extraction_strength", on)
+        exact, strength = rows("exact_memorization", on), rows("extraction_strength_from_zero", on)
         for pair, one, other in zip(pairs, exact, strength, strict=True):
             with torch.no_grad():
                 logits = lm.model(torch.tensor([[*pair.inputs]])).logits[0]
@@ -158,13 +158,15 @@ def test_min_k_is_the_mean_of_the_least_likely_tokens(k: float) -> None:
 
 
 def test_truth_ratio_is_the_geometric_mean_of_wrong_answers_over_the_paraphrase() -> None:
-    found = values("truth_ratio")
+    found = values("truth_ratio_without_end")
     for example in (EXAMPLES[0], EXAMPLES[2], EXAMPLES[3]):
         right = (*example.answer_paraphrases, example.answer)[0]
         wrong = [np.exp(logprobs_of(example, text).mean()) for text in example.wrong_answers]
         expected = stats.gmean(wrong) / np.exp(logprobs_of(example, right).mean())
         assert found[example.example_id] == pytest.approx(expected, rel=1e-3)
-    reasons = {row.example_id: row.reason for row in rows("truth_ratio") if row.value is None}
+    reasons = {
+        row.example_id: row.reason for row in rows("truth_ratio_without_end") if row.value is None
+    }
     assert reasons == {"f2": "no paraphrased answer", "g2": "no wrong answers"}
 
 
@@ -191,7 +193,7 @@ def test_without_holdout_there_is_one_row_that_says_so() -> None:
 def test_an_answer_beyond_the_context_has_no_value() -> None:
     long = question("f9", "forget", "red " * 400, wrong_answers=WRONG)
     of = Benchmark("people", (long, EXAMPLES[5]), ())
-    for name in ("exact_memorization", "extraction_strength", "min_k", "multiple_choice"):
+    for name in ("exact_memorization", "extraction_strength_from_zero", "min_k", "multiple_choice"):
         found = [row for row in rows(name, subject(of=of)) if row.example_id == "f9"]
         assert found
         assert {(row.value, row.reason) for row in found} == {
@@ -263,7 +265,7 @@ def test_membership_quality_and_utility_are_scipys(tmp_path: Path) -> None:
         ratios[name] = np.exp(rng.normal(shift, 1, size=52))
         shares[name] = rng.uniform(0.2, 0.9, size=6)
         said = [("min_k", "surprise", [*people, *others], scores[name]),
-                ("truth_ratio", "ratio", [*people, *rest], ratios[name] / 8),
+                ("truth_ratio_without_end", "ratio", [*people, *rest], ratios[name] / 8),
                 ("multiple_choice", "share", rest[6:], shares[name])]  # fmt: skip
         step = 0 if run.method == "none" else FINAL
         result = make_result(run, examples, {step: known})
@@ -281,14 +283,14 @@ def test_membership_quality_and_utility_are_scipys(tmp_path: Path) -> None:
     leak = 100 * ((1 - auc["ga"]) - (1 - auc["retrain"])) / (1 - auc["retrain"])
     assert value["ga", "privleak_min_k"] == pytest.approx(leak)
     quality = stats.ks_2samp(ratios["ga"][:40], ratios["retrain"][:40]).pvalue
-    assert value["ga", "forget_quality"] == pytest.approx(quality, rel=1e-6)
-    for name in ("privleak_min_k", "forget_quality"):
+    assert value["ga", "forget_quality_without_end"] == pytest.approx(quality, rel=1e-6)
+    for name in ("privleak_min_k", "forget_quality_without_end"):
         assert reason["retrain", name] == "this is the retain model"
-    assert reason["ga", "auc_min_k_plus_plus"] == "task min_k_plus_plus was not run"
+    assert reason["ga", "auc_min_k_plus_plus_sd_1e6"] == "task min_k_plus_plus was not run"
 
     truth = np.maximum(0, 1 - ratios["ga"][40:] / 8)
     parts = [math.exp(-0.1), 1.0, truth[:6].mean(), shares["ga"].mean(), 1.0, truth[6:].mean()]
-    assert value["ga", "model_utility"] == pytest.approx(stats.hmean(parts))
+    assert value["ga", "model_utility_without_end"] == pytest.approx(stats.hmean(parts))
 
 
 def _auc(above: Sequence[float], below: Sequence[float]) -> float:
@@ -318,17 +320,17 @@ def test_a_study_measures_every_task_and_its_file_is_sound(tiny_study: TinyStudy
     assert verify(tiny_study.database) == []
     chosen = {"benchmark": "bios-qa", "models": [], "methods": []}
     found = read.query(tiny_study.database, "metrics", **chosen)
-    assert set(found["task"]) == {*NAMES, "answer"}
+    assert set(found["task"]) == set(NAMES), "open_unlearning has what plain answers give"
     assert (found["missing"] + found["n"] > 0).all()
     trained = found[(found["method"] == "none") & (found["split"] == "forget")].set_index("metric")
-    assert trained.loc["probability", "value"] > 0.2
+    assert trained.loc["probability_ou", "value"] > 0.2
     drift = found[(found["task"] == "common_words") & (found["method"] == "none")]["drift"]
     assert (drift.abs() < 1e-9).all()
     single = read.query(tiny_study.database, "run_metrics", **chosen).set_index(["method", "name"])
     assert (
         single.loc[("none", "auc_min_k"), "value"] > single.loc[("retrain", "auc_min_k"), "value"]
     )
-    assert single.loc[("ga", "forget_quality"), "value"] <= 1
+    assert single.loc[("ga", "forget_quality_ou"), "value"] <= 1
 
 
 def test_tasks_are_in_the_id_of_a_run_and_none_leaves_it_as_it_was() -> None:

@@ -3,7 +3,8 @@
 ES = 1 − k*/T, k* the fewest first tokens to give before every later one is the likeliest (teacher
 forced, the end token left out); T tokens; fraction in [0, 1]; higher means more is memorised.
 Source: Carlini et al. 2021, arXiv:2012.07805; as a measure of unlearning Wang et al. 2024.
-Differs: 0 where not even the last token is the likeliest; public code stops at 1/T.
+Differs: 0 where not even the last token is the likeliest; public code stops at 1/T, as does
+`extraction_strength_ou` of the task open_unlearning.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from results_db.records import Utility
 if TYPE_CHECKING:
     from torch import Tensor
 
-NAME = "extraction_strength"
+NAME = "extraction_strength_from_zero"
 METRIC = Metric(NAME, "fraction", "fraction", higher_is_better=True)
 COUNTS_TOKENS = True  # another tokenizer would give another value
 
@@ -29,7 +30,7 @@ class Task:
 
     def measure(self, subject: Subject) -> Iterator[Utility]:
         """One row a forget question."""
-        for example in subject.benchmark.questions("forget"):
+        for example in subject.benchmark.rows("forget"):
             found = subject.gold_tokens.get(example.example_id)
             value = None if found is None else strength(found.is_greedy)
             yield subject.row(
