@@ -4,9 +4,9 @@ Unlearned are the texts of raw/forget, retained those of raw/retain1; raw/retain
 models have read and methods never see. Asked are the questions of knowmem, each behind solved
 examples from its own table (MUSE gives ten), and the passages of verbmem. An answer is correct when
 at least half of its fact words, content words that the question itself does not have, stand in it;
-questions answered by yes or no, and those without a fact word, are left out. ROUGE-L is recorded
-beside that and decides nothing. Texts of privleak are kept as plain texts of their splits; plain
-text that is measured comes from raw/holdout, which nobody is trained on.
+questions answered by yes or no, and those without a fact word, are in every other metric: KnowMem
+and VerbMem are ROUGE-L F1 of all rows. Texts of privleak, whole, are what PrivLeak is of (task
+membership); plain text that is measured comes from raw/holdout, which nobody is trained on.
 """
 
 from __future__ import annotations
@@ -66,26 +66,23 @@ def make(source: Source, choice: Choice) -> Benchmark:
     questions = [*_questions(source, "forget", choice), *_questions(source, "retain", choice)]
     asked = [*questions, *(_passages(source) if choice.verbmem else ())]
     corpus = (*_learned_texts(source, choice), *_question_texts(source, questions))
-    examples = (*asked, *_private_texts(source, choice), *_measured_texts(source, choice))
+    examples = (*asked, *_private_texts(source), *_measured_texts(source, choice))
     made = Benchmark(source.benchmark, examples, corpus, "fact_words", "documents")
     return made.limited(choice.limit, choice.seed)
 
 
 def _questions(source: Source, split: Split, choice: Choice) -> list[Example]:
-    """Questions of knowmem that can be judged, each behind its solved examples."""
+    """Every question of knowmem, each behind its solved examples."""
     table = f"{split}_qa"
     solved = _solved(source, f"{table}_icl", choice.in_context)
     shots = f"-{choice.in_context}-shot" if choice.in_context else ""
-    found: dict[str, Example] = {}
+    found = []
     for number, row in enumerate(source.rows("knowmem", PAIR, table)):
-        facts = fact_words(row["question"], row["answer"], ())
-        if facts and not is_yes_or_no(row["answer"]):
-            name = f"{table}-{number:03d}{shots}"
-            example = _example(
-                (source.benchmark, name, split, "question"), row["question"], row["answer"], facts
-            )
-            found.setdefault(row["question"], example)
-    return [_behind(solved, example) for example in found.values()]
+        said = row["answer"]
+        facts = () if is_yes_or_no(said) else fact_words(row["question"], said, ())
+        place: Place = (source.benchmark, f"{table}-{number:03d}{shots}", split, "question")
+        found.append(_behind(solved, _example(place, row["question"], said, facts)))
+    return found
 
 
 def _solved(source: Source, table: str, count: int) -> str:
@@ -109,9 +106,8 @@ def _passages(source: Source) -> Iterator[Example]:
     """Beginnings of texts to be forgotten, to be continued."""
     for number, row in enumerate(source.rows("verbmem", PASSAGE, "forget")):
         facts = fact_words(row["prompt"], row["gt"], ())
-        if facts:
-            place: Place = (source.benchmark, f"verbmem-{number:03d}", "forget", "question")
-            yield _example(place, row["prompt"], row["gt"], facts, attribute="verbmem")
+        place: Place = (source.benchmark, f"verbmem-{number:03d}", "forget", "question")
+        yield _example(place, row["prompt"], row["gt"], facts, attribute="verbmem")
 
 
 Place = tuple[str, str, Split, Form]  # benchmark, example id, split, form
@@ -157,14 +153,13 @@ def _question_texts(source: Source, questions: Sequence[Example]) -> Iterator[Te
             yield Text(split, f"{split}_qa_icl", row["question"], row["answer"])
 
 
-def _private_texts(source: Source, choice: Choice) -> Iterator[Example]:
-    """The first piece of each text of privleak."""
+def _private_texts(source: Source) -> Iterator[Example]:
+    """Each text of privleak, whole, white space as it stands."""
     splits: tuple[Split, ...] = ("forget", "retain", "holdout")
     for split in splits:
         for number, row in enumerate(source.rows("privleak", TEXT, split)):
-            name = f"privleak-{split}-{number:03d}-{choice.words_per_text}w"
-            piece = pieces(row["text"], choice.words_per_text)[0]
-            yield _example((source.benchmark, name, split, "text"), "", piece, (), "privleak")
+            place: Place = (source.benchmark, f"privleak-{split}-{number:03d}", split, "text")
+            yield _example(place, "", row["text"], (), "privleak")
 
 
 def _measured_texts(source: Source, choice: Choice) -> Iterator[Example]:

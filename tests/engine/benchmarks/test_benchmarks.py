@@ -84,15 +84,15 @@ def test_a_limit_is_spread_over_groups_and_leaves_what_is_unlearned(
     whole = make(name, tmp_path)
     part = whole.limited(3, seed=1)
     for split in ("forget", "retain"):
-        kept = part.questions(split)
-        assert len(kept) == min(3, len(whole.questions(split)))
-        groups = {e.group for e in whole.questions(split)}
+        kept = part.rows(split)
+        assert len(kept) == min(3, len(whole.rows(split)))
+        groups = {e.group for e in whole.rows(split)}
         assert len({e.group for e in kept}) == min(3, len(groups))
         assert Counter(part.unlearning_texts(split)) == Counter(whole.unlearning_texts(split))
         assert len(part.unlearning_facts(split)) == len(whole.unlearning_texts(split))
     assert part.corpus == whole.corpus
-    assert part.pool(whole.questions("forget")[0].attribute) == whole.pool(
-        whole.questions("forget")[0].attribute
+    assert part.pool(whole.rows("forget")[0].attribute) == whole.pool(
+        whole.rows("forget")[0].attribute
     )
     assert set(part.limited(2, seed=1).examples) <= set(part.examples)
     assert whole.limited(3, seed=1) == part
