@@ -58,6 +58,14 @@ KL = {**NLL, "retain_loss_type": "KL"}
 STEERED = {"steering_coefficient": STEERING, "alpha": ALPHA, "tokens": "answer"}
 DRIFT = {**NLL, "retain_loss_type": "EMBED_DIFF", "steering_coeff": STEERING}
 
+DUAL = {
+    "primal_dual": True,
+    "can_update": True,
+    "dual_update_upon": "step",
+    "dual_step_size": BETA,
+    "loss_names": ["forget", "retain"],
+}
+
 
 def _rmu(layer: int, rows: tuple[int, ...], *, equal: bool = True) -> Case:
     return Case("rmu", {**STEERED, "layer": layer}, "RMU", {**DRIFT, "layer": layer}, rows, equal)
@@ -86,6 +94,23 @@ CASES = {
     "undial": Case(
         "undial", {**AS_FIELD, "alpha": ALPHA, "beta": BETA}, "UNDIAL", {**NLL, "beta": BETA}
     ),
+    "ceu": Case("ceu", AS_FIELD, "CEU", {"ignore_first_n_answer_tokens": 1}),
+    "wga": Case("wga", {**AS_FIELD, "alpha": ALPHA, "beta": BETA}, "WGA", {**NLL, "beta": BETA}),
+    "satimp": Case(
+        "satimp",
+        {**AS_FIELD, "alpha": ALPHA, "gamma": GAMMA, "beta1": BETA, "beta2": DELTA},
+        "SatImp",
+        {**NLL, "gamma": GAMMA, "beta1": BETA, "beta2": DELTA},
+    ),
+    "pdu": Case(
+        "pdu",
+        {**AS_FIELD, "alpha": ALPHA, "gamma": GAMMA, "epsilon": DELTA, "dual_rate": 0.0},
+        "PDU",
+        {**NLL, "preferences": [GAMMA, ALPHA], "retain_loss_eps": DELTA, **DUAL},
+    ),
+    "alt_po": Case(
+        "alt_po", {**AS_FIELD, "alpha": ALPHA, "beta": BETA}, "DPO", {**NLL, "beta": BETA}
+    ),
     "rmu": _rmu(0, (2,)),
     "rmu_last_block": _rmu(1, (2,)),
     "rmu_batch_of_4": _rmu(0, (0, 1, 2, 3), equal=False),
@@ -99,6 +124,7 @@ class Found:
     loss: float
     gradient_norm: float
     gradient_along: tuple[float, ...]  # its product with each of DIRECTIONS normal vectors
+    multiplier: float | None  # of PDU, after its step
     gradient: Tensor = field(repr=False, compare=False)  # (P,)
 
 
@@ -149,7 +175,11 @@ def ours(case: Case) -> Found:
     method = plugins.load("unlearning_methods", case.method).Method(
         optimizer=ONE_STEP, **case.settings
     )
-    outcome = next(method.steps(policy, context()))
+    if case.method == "alt_po":  # theirs takes its answers from a file
+        pairs = list(enumerate(alternates(policy)))
+        outcome = next(method.preferring(policy, context(), pairs))
+    else:
+        outcome = next(method.steps(policy, context()))
     policy.model.load_state_dict(field_lm(0.05).model.state_dict())
     of = outcome.objective.context
     forget, retain = (
@@ -159,7 +189,7 @@ def ours(case: Case) -> Found:
     return told(outcome.objective.loss(forget, retain), policy)
 
 
-def told(loss: Tensor, policy: LM) -> Found:
+def told(loss: Tensor, policy: LM, multiplier: float | None = None) -> Found:
     """A loss and its gradient by all weights."""
     weights = [weight for _, weight in sorted(policy.model.named_parameters())]
     slopes = torch.autograd.grad(loss, weights, allow_unused=True)
@@ -174,7 +204,7 @@ def told(loss: Tensor, policy: LM) -> Found:
         gradient.dot(torch.randn(gradient.shape, generator=draws, dtype=torch.float64)).item()
         for _ in range(DIRECTIONS)
     ]
-    return Found(loss.item(), gradient.norm().item(), tuple(along), gradient)
+    return Found(loss.item(), gradient.norm().item(), tuple(along), multiplier, gradient)
 
 
 def theirs(case: Case, trainers: Mapping[str, type]) -> Found:
@@ -194,7 +224,8 @@ def theirs(case: Case, trainers: Mapping[str, type]) -> Found:
     if case.trainer == "DPO":
         forget = {"original": forget, "alternate": _inputs(policy, alternates(policy), case)}
     loss = trainer.compute_loss(policy.model, {"forget": forget, "retain": retain})
-    return told(loss, policy)
+    multiplier = trainer.preferences[1] if case.trainer == "PDU" else None
+    return told(loss, policy, multiplier)
 
 
 def _inputs(lm: LM, part: list[TrainingSequence], case: Case) -> dict[str, Any]:
@@ -240,6 +271,8 @@ def main(checkout: Path, commit: str) -> None:
             "gradient_norm": other.gradient_norm,
             "gradient_along": other.gradient_along,
         }
+        if other.multiplier is not None:
+            rows[name]["multiplier"] = other.multiplier
     told_by = {"source": "github.com/locuslab/open-unlearning", "commit": commit}
     text = json.dumps({**told_by, "answers": ANSWERS, "cases": rows}, indent=1)
     FIXTURE.write_text(text + "\n", encoding="utf-8")

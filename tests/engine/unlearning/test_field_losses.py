@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 import torch
 
-from engine.unlearning import batches
+from engine.unlearning import batches, losses
+from engine.unlearning.methods import pdu
 from tests.support import field_losses
 from tests.support.field_losses import ANSWERS, CASES, FIXTURE
 
@@ -45,6 +46,17 @@ def test_the_default_variant_is_another_loss(name: str, fixture: dict[str, Any])
     settings = {key: value for key, value in case.settings.items() if key != "impl_variant"}
     default = field_losses.ours(replace(case, settings=settings))
     assert abs(default.loss - fixture["cases"][name]["loss"]) > 1e-3
+
+
+def test_the_multiplier_moves_as_there(fixture: dict[str, Any]) -> None:
+    policy, context = field_losses.field_lm(0.05), field_losses.context()
+    batch = batches.collate(context.retain, range(4), policy.device)
+    with torch.no_grad():
+        seen = losses.token_mean_nll(policy.model, batch).item()
+    dual = pdu.Dual(field_losses.ALPHA, [seen])
+    dual.move(field_losses.BETA, field_losses.DELTA)
+    assert dual.value == pytest.approx(fixture["cases"]["pdu"]["multiplier"], rel=1e-6)
+    assert dual.value > field_losses.ALPHA
 
 
 def test_rmu_there_divides_each_sequence_by_the_length_of_every_one(

@@ -59,7 +59,7 @@ def method_of(name: str, **changes: object) -> object:
     method = plugins.load("unlearning_methods", name).Method()
     if hasattr(method, "optimizer"):
         method = replace(method, optimizer=QUICK)
-    if name == "idk_nll":  # nothing pushes the answer down but the refusal in its place
+    if name in ("idk_nll", "satimp"):  # nothing but the refusal pushes; what is certain hardly is
         method = replace(method, optimizer=replace(QUICK, max_steps=20))
     if name == "rmu":
         method = replace(method, layer=1, update="all")
@@ -248,6 +248,11 @@ def test_running_text_cannot_be_refused(start: LM) -> None:
         ("undial", "open_unlearning"),
         ("simnpo", "open_unlearning"),
         ("idk_dpo", "open_unlearning"),
+        ("wga", "open_unlearning"),
+        ("satimp", "open_unlearning"),
+        ("ceu", "open_unlearning"),
+        ("pdu", "open_unlearning"),
+        ("alt_po", "open_unlearning"),
     ],
 )
 def test_a_variant_of_public_code_is_another_loss(name: str, variant: str, start: LM) -> None:
