@@ -10,13 +10,10 @@ from engine.models.lm import LM
 from engine.text.prompts import PromptError
 from engine.unlearning import batches
 from engine.unlearning.batches import IGNORE, TrainingSequence
+from engine.unlearning.loop import UnlearningError
 
 REQUEST = "{question} One answer is: {answer} Invent another answer in which every fact differs."
 TOKENS_PER_BATCH = 4096
-
-
-class AlternateError(ValueError):
-    """The model invents no other answer, or there is no question to answer."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +42,7 @@ def alternates(
         Row of the question and sequence with the other answer, draw by draw.
 
     Raises:
-        AlternateError: for running text, and for a question to which nothing else is left.
+        UnlearningError: for running text, and for a question to which nothing else is left.
     """
     said = _said(lm, sequences, draws)
     found = [
@@ -56,9 +53,10 @@ def alternates(
     ]
     if missing := sorted(set(range(len(sequences))) - {row for row, _ in found}):
         question = sequences[missing[0]].question
-        raise AlternateError(
+        raise UnlearningError(
             f"the model invents no other answer to {question!r} in {draws.count} draws: raise "
-            "draws or temperature, or use idk_dpo"
+            "draws or temperature, or use idk_dpo",
+            0,
         )
     return found
 
@@ -68,9 +66,10 @@ def _said(lm: LM, sequences: Sequence[TrainingSequence], draws: Draws) -> list[l
     prompts = [lm.encode_prompt(_request(lm, sequence)).ids for sequence in sequences]
     room = int(lm.model.config.max_position_embeddings) - max(map(len, prompts), default=0)
     if room < 1:
-        raise AlternateError(
+        raise UnlearningError(
             f"asking for another answer takes {-room} tokens more than the model can read and "
-            "answer: use idk_dpo"
+            "answer: use idk_dpo",
+            0,
         )
     jobs = [
         Job(ids, sampling=Sampling(f"{draws.seed} {draw} {row}", draws.temperature))
@@ -85,8 +84,9 @@ def _said(lm: LM, sequences: Sequence[TrainingSequence], draws: Draws) -> list[l
 
 def _request(lm: LM, sequence: TrainingSequence) -> str:
     if sequence.question is None:
-        raise AlternateError(
-            "another answer needs a question; this benchmark has documents unlearned"
+        raise UnlearningError(
+            "another answer needs a question; this benchmark has documents unlearned",
+            0,
         )
     return REQUEST.format(question=sequence.question, answer=_answer(lm, sequence))
 

@@ -223,7 +223,7 @@ def terms_after_steps(name: str) -> tuple[float, Terms]:
 @pytest.mark.parametrize("name", STEPPING)
 def test_a_loss_equals_its_formula(name: str) -> None:
     found, terms = terms_after_steps(name)
-    assert found == pytest.approx(FORMULAS[name][1](terms), abs=1e-6, rel=0)
+    assert found == pytest.approx(FORMULAS[name][1](terms), abs=1e-9, rel=1e-9)
 
 
 def test_every_loss_has_its_formula_here() -> None:

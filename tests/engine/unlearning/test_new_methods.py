@@ -10,7 +10,7 @@ from engine import plugins
 from engine.benchmarks.benchmark import Text
 from engine.models.lm import LM
 from engine.unlearning import alternate_targets, batches, gradient_shares, refusal_targets
-from engine.unlearning.alternate_targets import AlternateError, Draws
+from engine.unlearning.alternate_targets import Draws
 from engine.unlearning.batches import IGNORE
 from engine.unlearning.loop import Context, Outcome, UnlearningError, reference_mean_nll
 from engine.unlearning.methods import alt_po, ceu, idk_dpo, pdu
@@ -175,7 +175,7 @@ def test_alternates_answer_the_question_and_follow_the_seed() -> None:
 def test_running_text_has_no_alternate() -> None:
     of = start()
     text = batches.encode(of, Text("forget", "a", None, "Brin was born in Oslo."))
-    with pytest.raises(AlternateError, match="needs a question"):
+    with pytest.raises(UnlearningError, match="needs a question"):
         alternate_targets.alternates(of, [text], DRAWS)
 
 
@@ -184,5 +184,5 @@ def test_a_question_that_leaves_no_room_for_an_answer_is_refused() -> None:
     long = batches.encode(
         of, Text("forget", "a", "Who is " + "Quillport " * 60 + "?", "She bakes.")
     )
-    with pytest.raises(AlternateError, match="more than the model can read"):
+    with pytest.raises(UnlearningError, match="more than the model can read"):
         alternate_targets.alternates(of, [long], DRAWS)
