@@ -21,6 +21,7 @@ TokenizerReading = Literal["agreed", "auto", "fast"]
 
 MEASUREMENT = records.MEASUREMENT  # raised whenever a number that a run stores would change
 Decoding = Literal["greedy", "as_configured"]
+REPAIRED = ("ga_klr", "npo_klr", "undial", "simnpo", "idk_dpo")  # see `RunSpec.recipe`
 
 
 class Strict(BaseModel):
@@ -275,6 +276,24 @@ class RunSpec(Strict):
                 document.pop(measures, None)
         return digest(json.dumps(document, sort_keys=True))[:12]
 
+    @property
+    def recipe(self) -> int:
+        """Version of what the method does to weights; 2 where the first did not do what it says.
+
+        These are the variants `open_unlearning` of the methods REPAIRED, whose losses were not that
+        project's, and RMU on the last block, which steered what the final norm made of it. Of a
+        model that is not loaded nobody knows the last block.
+        """
+        if self.checkpoint is not None:
+            return 1
+        if self.method in REPAIRED:
+            return 2 if self.settings.get("impl_variant") == "open_unlearning" else 1
+        if self.method != "rmu":
+            return 1
+        if not isinstance(self.model, ModelSpec):
+            return 2
+        return 2 if self.settings.get("layer") == self.model.layers - 1 else 1
+
     def measured_by(self, measurement: int) -> RunSpec:
         """The same run by another measurement version, and so under another id."""
         return self.model_copy(update={"measurement": measurement})
@@ -290,6 +309,8 @@ class RunSpec(Strict):
         for name, unused in (("tokenizer", "agreed"), ("allow", [])):
             if document["model"].get("loading", {}).get(name) == unused:
                 del document["model"]["loading"][name]
+        if self.recipe > 1:
+            document["recipe"] = self.recipe
         if not self.probe.tasks:  # the table came after runs were published
             del document["probe"]["tasks"]
         if self.probe.unit == "token":  # so did the choice

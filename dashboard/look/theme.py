@@ -58,6 +58,13 @@ METHODS = {
     "idk_nll": Style("IDK-NLL", "fine-tuned on refusals", "#B4577A", symbol="cross"),
     "idk_dpo": Style("IDK-DPO", "refusals preferred to answers", "#C2477F", symbol="x"),
     "undial": Style("UNDIAL", "self-distillation on lowered logits", "#5F8F3A", symbol="hourglass"),
+    "alt_po": Style(
+        "AltPO", "invented answers preferred to answers", "#8A4FA3", symbol="diamond-tall"
+    ),
+    "wga": Style("WGA", "ascent weighted by likelihood", "#C8781E", symbol="triangle-left"),
+    "satimp": Style("SatImp", "ascent weighted by two powers", "#A8641F", symbol="star-diamond"),
+    "ceu": Style("CE-U", "own distribution without the answer", "#4F8A5B", symbol="bowtie"),
+    "pdu": Style("PDU", "flat logits within a retain bound", "#3F7F86", symbol="octagon"),
     "rmu": Style("RMU", "representation misdirection", "#A45BBF", symbol="pentagon"),
     "task_vector": Style("Task vector", "negated task vector", "#1B9E77", symbol="star"),
     "difference": Style("After − before", "difference of two models", NEUTRAL),

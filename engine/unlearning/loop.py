@@ -45,6 +45,7 @@ class Context:
     whole: Sequence[TrainingSequence] = ()  # forget, all of the answer labelled, if it is not there
     general: Sequence[TrainingSequence] = ()  # questions about neither set, for rules alone
     texts: Sequence[TrainingSequence] = ()  # plain texts, for rules alone
+    padding: int = 0  # id that fills sequences; read by losses over all positions alone
 
     @property
     def answers(self) -> Sequence[TrainingSequence]:
@@ -248,8 +249,10 @@ def _pairs(
             raise UnlearningError(
                 f"the benchmark has no text to {split}, so nothing can unlearn", 0
             )
-    forget = batches.endless(context.forget, optimizer.batch_size, context.seed, device, skip)
-    retain = batches.endless(context.retain, optimizer.batch_size, context.seed + 1, device, skip)
+    forget, retain = (
+        batches.endless(sequences, optimizer.batch_size, seed, device, skip, context.padding)
+        for sequences, seed in ((context.forget, context.seed), (context.retain, context.seed + 1))
+    )
     return zip(forget, retain, strict=True)
 
 
@@ -322,13 +325,26 @@ def reference_nll(
     return torch.cat(parts)
 
 
+def reference_mean_nll(
+    policy: LM, sequences: Sequence[TrainingSequence], optimizer: Optimizer
+) -> float:
+    """Mean over sequences of ℓ = S / T under the policy as it is now, nats per token."""
+    sums: list[float] = reference_nll(policy, sequences, optimizer).tolist()
+    return sum(s / n for s, n in zip(sums, _lengths(sequences), strict=True)) / len(sums)
+
+
+def _lengths(sequences: Sequence[TrainingSequence]) -> list[int]:
+    """Number of answer tokens of each."""
+    return [sum(label != batches.IGNORE for label in s.labels) for s in sequences]
+
+
 def answer_probability(
     policy: LM, sequences: Sequence[TrainingSequence], optimizer: Optimizer
 ) -> float:
     """Mean over sequences of exp(−S / T), in [0, 1]."""
     sums = reference_nll(policy, sequences, optimizer).tolist()
-    lengths = [sum(label != batches.IGNORE for label in s.labels) for s in sequences]
-    return sum(math.exp(-s / n) for s, n in zip(sums, lengths, strict=True)) / len(sums)
+    each = zip(sums, _lengths(sequences), strict=True)
+    return sum(math.exp(-s / n) for s, n in each) / len(sums)
 
 
 def batched(rows: Sequence[int], size: int) -> Iterator[Sequence[int]]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -21,6 +21,7 @@ class TrainingState:
     step: int  # that was taken last
     weights: tuple[Tensor, ...]  # of the trained parameters, in their order
     optimizer: dict[str, Any]
+    numbers: Mapping[str, float] = field(default_factory=dict)  # that a method keeps beside them
 
 
 def state_of(

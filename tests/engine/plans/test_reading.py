@@ -28,7 +28,7 @@ def test_every_plan_can_be_read(name: str) -> None:
 def test_the_demo_has_the_methods_it_promises() -> None:
     methods = set(reading.read("demo").methods)
     assert methods == set(plugins.names("unlearning_methods")) - {
-        "simnpo", "idk_nll", "idk_dpo", "undial",
+        "simnpo", "idk_nll", "idk_dpo", "undial", "wga", "satimp", "ceu", "pdu", "alt_po",
     }  # fmt: skip
     assert len(methods) == 11
 

@@ -63,7 +63,8 @@ def one_gradient(name: str, size: int, precision: torch.dtype) -> tuple[LM, torc
 @pytest.mark.parametrize("name", STEPPING)
 def test_accumulated_gradients_are_those_of_one_batch(name: str) -> None:
     (_, whole), (_, parts) = (one_gradient(name, size, torch.float32) for size in (8, 1))
-    assert (whole - parts).norm() <= 2e-6 * whole.norm()
+    small = 2e-5 if name == "ceu" else 2e-6  # its gradient, p − q, is a difference of near equals
+    assert (whole - parts).norm() <= small * whole.norm()
 
 
 @pytest.mark.parametrize("name", STEPPING)
