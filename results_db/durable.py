@@ -13,6 +13,7 @@ import errno
 import fcntl
 import hashlib
 import json
+import logging
 import os
 import shutil
 import threading
@@ -24,7 +25,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 from uuid import uuid4
 
-MANIFEST = "manifest.json"  # of a folder: bytes and SHA-256 of each of its files
+LOG = logging.getLogger("unpact")
+MANIFEST = "unpact-manifest.json"  # of a folder: bytes and SHA-256 of each of its files
 DIGEST = "sha256"  # the key of a JSON object that holds the digest of its other keys
 LABEL = b"unpact sha256 "  # begins a checked file: label, 64 hex digits, a line end, the payload
 HEADER_BYTES = len(LABEL) + 64 + 1
@@ -146,15 +148,18 @@ def read_json(path: Path) -> dict[str, Any]:
     return dict(found)
 
 
-def write_folder(folder: Path, fill: Callable[[Path], None]) -> bool:
+def write_folder(folder: Path, fill: Callable[[Path], None], *, replace: bool = False) -> bool:
     """Write a folder of files with a manifest of their digests, whole or not at all.
 
     Args:
         folder: Its name; its parent is made if missing.
         fill: Writes the files into the folder it is given, which exists and is empty.
+        replace: Whether one of the name gives way. A process that is killed between the two
+            renames leaves neither.
 
     Returns:
-        Whether it was put there; False where somebody else made one of the name meanwhile.
+        Whether it was put there; False where one of the name was there, as somebody made it
+        meanwhile.
 
     Raises:
         NoSpaceError: The disk is full; nothing of it is left.
@@ -168,13 +173,17 @@ def write_folder(folder: Path, fill: Callable[[Path], None]) -> bool:
             _write_text(staging / MANIFEST, text)
             for path in (*sorted(staging.rglob("*")), staging):
                 sync(path)
-            try:
-                _rename(staging, folder)
-            except OSError as error:
-                if error.errno in (errno.EEXIST, errno.ENOTEMPTY):
-                    return False
-                raise
-            return True
+            if replace:
+                remove(folder)
+            return _take_name(staging, folder)
+
+
+def remove(path: Path) -> None:
+    """Remove a file or folder, so that no part of it is ever seen under its name."""
+    gone = path.with_name(f".{path.name}.{os.getpid()}.{uuid4().hex[:8]}.tmp")
+    with suppress(FileNotFoundError), _counted():
+        path.rename(gone)
+    _remove(gone)
 
 
 def check_folder(folder: Path) -> None:
@@ -197,6 +206,29 @@ def check_folder(folder: Path) -> None:
         if path.stat().st_size != size or _file_digest(path) != digest:
             raise DamagedError(f"{path}: is not as it was written (its SHA-256 differs)")
     _whole[folder] = state
+
+
+def is_whole(folder: Path, then: str) -> bool:
+    """Say if a folder is there as `write_folder` wrote it; set a damaged one aside, with one line.
+
+    Args:
+        folder: To look at.
+        then: What is done about a damaged one, such as "its model is trained again".
+    """
+    if not folder.exists():
+        return False
+    try:
+        check_folder(folder)
+    except DamagedError as error:
+        give_up(folder, error, then)
+        return False
+    return True
+
+
+def give_up(path: Path, error: Exception, then: str) -> None:
+    """Set aside what an error says is not whole, and say so in one line; see `is_whole`."""
+    with suppress(FileNotFoundError):  # another process was quicker
+        LOG.warning("%s; it is set aside as %s, and %s", error, set_aside(path).name, then)
 
 
 def set_aside(path: Path) -> Path:
@@ -240,6 +272,16 @@ def _counted() -> Iterator[None]:
     finally:
         with _counting:
             _spent = Spent(_spent.seconds + time.perf_counter() - begun, _spent.calls + 1)
+
+
+def _take_name(staging: Path, folder: Path) -> bool:
+    try:
+        _rename(staging, folder)
+    except OSError as error:
+        if error.errno in (errno.EEXIST, errno.ENOTEMPTY):
+            return False
+        raise
+    return True
 
 
 def _rename(staging: Path, path: Path) -> None:

@@ -7,8 +7,6 @@ it is not as it was written.
 
 from __future__ import annotations
 
-import logging
-import shutil
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,8 +15,6 @@ import pyarrow.parquet as pq
 
 from results_db import durable
 from results_db.tables import RunTables
-
-LOG = logging.getLogger(__name__)
 
 
 class SpoolError(ValueError):
@@ -39,9 +35,7 @@ def put(path: str | Path, tables: RunTables) -> Path:
         for name, rows in tables.items():
             pq.write_table(rows, staging / f"{name}.parquet")
 
-    if folder.exists():
-        drop(folder)
-    durable.write_folder(folder, fill)
+    durable.write_folder(folder, fill, replace=True)
     return folder
 
 
@@ -62,18 +56,14 @@ def _is_run(name: str) -> bool:
 
 
 def take_whole(path: str | Path) -> dict[Path, RunTables]:
-    """Read the runs that wait, oldest first; one that is not whole is set aside, with one line.
-
-    The next `unpact run` computes what was set aside again.
-    """
+    """Read the runs that wait, oldest first; one that is not whole is set aside, with one line."""
     durable.remove_leftovers(_folder(path))
     whole: dict[Path, RunTables] = {}
     for folder in waiting(path):
         try:
             whole[folder] = load(folder)
         except SpoolError as error:
-            aside = durable.set_aside(folder)
-            LOG.warning("%s; it is set aside as %s", error, aside.name)
+            durable.give_up(folder, error, "the next `unpact run` computes it again")
     return whole
 
 
@@ -87,18 +77,13 @@ def load(folder: Path) -> RunTables:
         durable.check_folder(folder)
         tables = {file.stem: pq.read_table(file) for file in sorted(folder.glob("*.parquet"))}
     except (OSError, durable.DamagedError, pa.ArrowException) as error:
-        raise SpoolError(
-            f"{folder}: this spooled run cannot be read ({error}); the next `unpact run` computes"
-            " it again"
-        ) from error
+        raise SpoolError(f"{folder}: this spooled run cannot be read ({error})") from error
     return tables
 
 
 def drop(folder: Path) -> None:
     """Delete a spool folder, and the spool when it was the last one."""
-    gone = folder.with_name(f".{folder.name}.gone")  # never half a run under its own name
-    folder.rename(gone)
-    shutil.rmtree(gone, ignore_errors=True)
+    durable.remove(folder)
     with suppress(OSError):  # other runs wait there, or somebody put a file there
         folder.parent.rmdir()
 

@@ -7,7 +7,6 @@ gives the model as the plan asked, so that a run, a probe and the live page all 
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +21,7 @@ from engine.models.loading import ModelLoadError
 from engine.specs import CheckpointSpec, LoadingSpec, PromptSpec
 from engine.text import prompts
 from engine.text.prompts import PromptFormat
+from results_db import durable
 from results_db.records import ModelSource
 
 if TYPE_CHECKING:
@@ -146,10 +146,7 @@ def fetch(spec: CheckpointSpec, loading: LoadingSpec, folder: Path, progress: Pr
         adapter[0] if adapter else None,
         content,
     )
-    folder.mkdir(parents=True, exist_ok=True)
-    staging = folder / f"{NOTE_FILE}.{os.getpid()}"
-    staging.write_text(json.dumps(asdict(note), indent=2), encoding="utf-8")
-    staging.replace(folder / NOTE_FILE)
+    durable.write_json(folder / NOTE_FILE, asdict(note))
     return folder
 
 
@@ -176,8 +173,17 @@ def _check_gguf(found: Place) -> Path:
 
 
 def read_note(folder: Path) -> Note:
-    """What was noted when a checkpoint was fetched."""
-    table = json.loads((folder / NOTE_FILE).read_text(encoding="utf-8"))
+    """What was noted when a checkpoint was fetched.
+
+    Raises:
+        UnusableCheckpointError: if the note is not as it was written.
+    """
+    try:
+        table = durable.read_json(folder / NOTE_FILE)
+    except durable.DamagedError as error:
+        raise UnusableCheckpointError(
+            f"{error}; the command that made it, run again, writes it anew"
+        ) from error
     adapter = None if table["adapter"] is None else Part(**table["adapter"])
     return Note(**{**table, "model": Part(**table["model"]), "adapter": adapter})
 
@@ -239,6 +245,13 @@ def load_noted(note: Note, device: str) -> LM:
 
 def _check_folder(folder: Path, source: str, *, trust_remote_code: bool) -> None:
     """Refuse what must not be loaded, by the one policy of audits, runs, probes and hosts."""
+    if (folder / durable.MANIFEST).is_file():  # we wrote it
+        try:
+            durable.check_folder(folder)
+        except durable.DamagedError as error:
+            raise UnusableCheckpointError(
+                f"{error}; move the folder away, and run its plan again"
+            ) from error
     names = [path.name for path in folder.iterdir() if path.is_file()]
     files.wanted(names, source, trust_remote_code=trust_remote_code)
     files.check(folder, source, trust_remote_code=trust_remote_code)

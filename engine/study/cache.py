@@ -7,11 +7,11 @@ import os
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
-from uuid import uuid4
 
 from engine import plugins
 from engine.benchmarks.benchmark import Benchmark
 from engine.specs import BenchmarkSpec, CheckpointSpec, ExistingModel, LoadingSpec, RunSpec, digest
+from results_db import durable
 
 STATES = "states-2"  # the states are pickles: where a module moved, the next number
 OLD_STATES = "states"  # pickled before the modules had rooms
@@ -36,8 +36,19 @@ def set_aside_old_states(cache_folder: Path) -> int:
     old = cache_folder / OLD_STATES
     count = len(list(old.glob("*.pt")))
     if count:
-        old.rename(cache_folder / f"{OLD_STATES}.set-aside-{uuid4().hex[:8]}")
+        durable.set_aside(old)
     return count
+
+
+def remove_leftovers(cache_folder: Path) -> int:
+    """Remove what writers that died left in the cache, under names that nothing reads.
+
+    Returns:
+        How many files and folders there were.
+    """
+    rooms = [cache_folder / name for name in ("models", "runs", STATES)]
+    rooms += (cache_folder / "checkpoints").glob("[!.]*")
+    return sum(durable.remove_leftovers(room) for room in rooms)
 
 
 @lru_cache(maxsize=4)

@@ -91,6 +91,24 @@ def test_what_was_in_the_cache_before_is_not_evicted(jobs: list[FetchJob]) -> No
     second.stop()
 
 
+@pytest.mark.parametrize("name", ["checkpoint.json", "fetched.json"])
+@pytest.mark.parametrize("left", [0, 0.5])
+def test_a_damaged_note_is_written_anew_by_the_next_study(
+    jobs: list[FetchJob], name: str, left: float
+) -> None:
+    first, second = Fetcher(None), Fetcher(None)
+    first.submit(jobs[0], set).result()
+    note = jobs[0].folder / name
+    note.write_bytes(note.read_bytes()[: int(left * note.stat().st_size)])
+    if name == "checkpoint.json":
+        with pytest.raises(loading.ModelLoadError, match="is not as it was written"):
+            loading.load(jobs[0].folder)
+    second.submit(jobs[0], set).result()
+    assert loading.load(jobs[0].folder).model.config.model_type == "llama"
+    first.stop()
+    second.stop()
+
+
 @pytest.mark.parametrize("text", ["", "GB", "-1GB", "many", "0", "1e400GB"])
 def test_a_budget_that_is_no_size_is_refused(text: str) -> None:
     with pytest.raises(DiskBudgetError, match="write it as a size, such as 20GB"):
