@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
@@ -15,6 +16,10 @@ from results_db import durable
 
 STATES = "states-2"  # the states are pickles: where a module moved, the next number
 OLD_STATES = "states"  # pickled before the modules had rooms
+OLDER_LEFT = (  # as versions without locks named what they wrote
+    "models/.staging-*", "states-2/*.[0-9]*", "checkpoints/*/checkpoint.json.[0-9]*",
+)  # fmt: skip
+DAY_SECONDS = 86_400.0  # after which nobody writes to one of them any more
 RECIPE = 1  # raised when engine/study/base_models.py changes what it makes of the same spec
 
 
@@ -48,7 +53,12 @@ def remove_leftovers(cache_folder: Path) -> int:
     """
     rooms = [cache_folder / name for name in ("models", "runs", STATES)]
     rooms += (cache_folder / "checkpoints").glob("[!.]*")
-    return sum(durable.remove_leftovers(room) for room in rooms)
+    before = time.time() - DAY_SECONDS
+    older = [path for names in OLDER_LEFT for path in cache_folder.glob(names)]
+    dead = [path for path in older if path.stat().st_mtime < before]
+    for path in dead:
+        durable.remove(path)
+    return len(dead) + sum(durable.remove_leftovers(room) for room in rooms)
 
 
 @lru_cache(maxsize=4)

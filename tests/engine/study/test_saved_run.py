@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import resource
 from collections.abc import Callable
@@ -84,6 +85,27 @@ def test_a_damaged_state_is_set_aside_with_one_line(
     )
     saved_run.save(path, saved)
     assert saved_run.load(path, ("me",)) == saved
+
+
+def test_what_dead_writers_left_in_the_cache_goes_and_all_else_stays(tmp_path: Path) -> None:
+    left = [
+        "models/.llama.7.0a.tmp/config.json", "runs/.x.7.0a.tmp/config.json",
+        f"{cache.STATES}/.x.pt.7.0a.tmp", "checkpoints/c/.checkpoint.json.7.0a.tmp",
+        "models/.staging-old/config.json", "states-2/x.77",
+    ]  # fmt: skip
+    kept = [
+        "models/llama/config.json", "models/llama.set-aside-0a/config.json",
+        "models/.staging-new/config.json", "states-2/x.pt", "checkpoints/c/checkpoint.json",
+    ]  # fmt: skip
+    for name in (*left, *kept):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("here")
+    for name in ("models/.staging-old", "states-2/x.77", "states-2/x.pt"):
+        os.utime(tmp_path / name, (0, 0))
+    assert cache.remove_leftovers(tmp_path) == len(left)
+    found = sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file())
+    assert found == sorted(kept)
+    assert cache.remove_leftovers(tmp_path / "nowhere") == 0
 
 
 def test_a_full_disk_keeps_the_state_before_and_the_run_goes_on(
