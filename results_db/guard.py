@@ -10,7 +10,6 @@ Never `open()` the results file itself: closing it would drop DuckDB's own lock 
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
 import time
@@ -23,6 +22,7 @@ from typing import TypeVar
 import duckdb
 
 from results_db import catalog
+from results_db.durable import READ_ONLY, SAID_FULL, NoSpaceError, NotWritableError
 from results_db.library import LOGS, OVERFLOW, attached, is_attached, quoted, sealed
 
 T = TypeVar("T")
@@ -30,20 +30,11 @@ POLL_SECONDS = 0.002
 PROBE_SECONDS = 0.1  # much longer than `is_studied` holds a study's lock to look at it
 OPEN_SIDE = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 BESIDE = (*LOGS, OVERFLOW, ".gate", ".lock", ".study", ".spool")  # what is read or written there
-READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 LOCK_CONFLICT = "Could not set lock"
 
 
 class GuardTimeoutError(TimeoutError):
     """The results file stayed in use for longer than the caller would wait."""
-
-
-class NoSpaceError(OSError):
-    """The disk of the results file is full; what was committed stays."""
-
-
-class NotWritableError(PermissionError):
-    """Nobody can write into the folder of the results file."""
 
 
 class LinkedFileError(ValueError):
@@ -54,7 +45,6 @@ class DamagedFileError(ValueError):
     """The file is damaged, or no DuckDB file at all."""
 
 
-FULL = ("No space left", "File too large", "Disk quota exceeded")
 DAMAGED = ("Corrupt database", "Could not read enough bytes", "not a valid DuckDB database")
 
 
@@ -179,7 +169,7 @@ def explained(file: Path) -> Iterator[None]:
                 f"{file.parent}: nothing can be written there ({error.strerror}); choose a file in"
                 " another folder with --db"
             ) from error
-        if any(sign in said for sign in FULL):
+        if any(sign in said for sign in SAID_FULL):
             raise NoSpaceError(
                 f"{file}: its disk is full ({said}); what was committed stays: make room, then run"
                 " the same command again"

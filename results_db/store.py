@@ -140,9 +140,9 @@ def writing_results(path: str | Path, timeout_s: float = WAIT_SECONDS) -> Iterat
         if _kept_definitions(connection, path) != summaries.definitions_hash():
             summaries.define(connection)
             connection.execute("UPDATE meta SET macros = ?", [summaries.definitions_hash()])
-        taken = spool.waiting(path)
-        for folder in taken:
-            _take_in(connection, folder, Path(path))
+        taken = spool.take_whole(path)
+        for tables in taken.values():
+            _take_in(connection, tables, Path(path))
         yield connection
     for folder in taken:
         spool.drop(folder)
@@ -168,9 +168,8 @@ def add_run(connection: Connection, tables: RunTables, path: Path) -> None:
     summaries.refresh(connection, run_id)
 
 
-def _take_in(connection: Connection, folder: Path, path: Path) -> None:
+def _take_in(connection: Connection, tables: RunTables, path: Path) -> None:
     """Insert a spooled run, unless it came in before its folder could be dropped."""
-    tables = spool.load(folder)
     (run_id,) = tables["run"]["run_id"].to_pylist()
     if _status(connection, run_id) != "complete":
         add_run(connection, tables, path)

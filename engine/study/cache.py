@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
-from uuid import uuid4
 
 from engine import plugins
 from engine.benchmarks.benchmark import Benchmark
 from engine.specs import BenchmarkSpec, CheckpointSpec, ExistingModel, LoadingSpec, RunSpec, digest
+from results_db import durable
 
 STATES = "states-2"  # the states are pickles: where a module moved, the next number
 OLD_STATES = "states"  # pickled before the modules had rooms
+OLDER_LEFT = (  # as versions without locks named what they wrote
+    "models/.staging-*", "states-2/*.[0-9]*", "checkpoints/*/checkpoint.json.[0-9]*",
+)  # fmt: skip
+DAY_SECONDS = 86_400.0  # after which nobody writes to one of them any more
 RECIPE = 1  # raised when engine/study/base_models.py changes what it makes of the same spec
 
 
@@ -36,8 +41,24 @@ def set_aside_old_states(cache_folder: Path) -> int:
     old = cache_folder / OLD_STATES
     count = len(list(old.glob("*.pt")))
     if count:
-        old.rename(cache_folder / f"{OLD_STATES}.set-aside-{uuid4().hex[:8]}")
+        durable.set_aside(old)
     return count
+
+
+def remove_leftovers(cache_folder: Path) -> int:
+    """Remove what writers that died left in the cache, under names that nothing reads.
+
+    Returns:
+        How many files and folders there were.
+    """
+    rooms = [cache_folder / name for name in ("models", "runs", STATES)]
+    rooms += (cache_folder / "checkpoints").glob("[!.]*")
+    before = time.time() - DAY_SECONDS
+    older = [path for names in OLDER_LEFT for path in cache_folder.glob(names)]
+    dead = [path for path in older if path.stat().st_mtime < before]
+    for path in dead:
+        durable.remove(path)
+    return len(dead) + sum(durable.remove_leftovers(room) for room in rooms)
 
 
 @lru_cache(maxsize=4)

@@ -121,6 +121,7 @@ def run_study(
             f"{cache_folder}: {count} training states of an earlier version are set aside; "
             "their runs start anew"
         )
+    cache.remove_leftovers(cache_folder)
     executor, fetcher = executor_of(), _fetcher_of(plan, disk_budget)
     try:
         loop = _Loop(plan, path, cache_folder, executor, fetcher, listener, todo, finished)

@@ -14,7 +14,7 @@ from engine import plugins
 from engine.doctor.loading import load_examined
 from engine.inference.logprobs import NonFiniteLogitsError
 from engine.models import adapters, checkpoints
-from engine.models.lm import save, weight_hash
+from engine.models.lm import publish, weight_hash
 from engine.models.loading import load
 from engine.specs import ExistingModel, ModelSpec, RunSpec
 from engine.study import base_models as training
@@ -255,7 +255,7 @@ class _Execution:
         folder = self.job.folder
         if is_final and self.step > 0:
             folder = self.job.cache / "runs" / self.spec.run_id
-            save(self.lm, folder, changed)
+            publish(self.lm, folder, changed)
         return Checkpoint(
             run_id=self.spec.run_id,
             step=self.step,

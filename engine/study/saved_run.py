@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import torch
 
 from engine.study import cache
 from engine.unlearning.training_state import TrainingState
+from results_db import durable
 
 RECIPE = 2  # raised when the loop changes what it makes of a state
 
@@ -35,19 +35,29 @@ def made_by(run_id: str, start_hash: str) -> tuple[str, ...]:
 
 
 def save(path: Path, saved: Saved) -> None:
-    """Replace what was kept, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    staging = path.with_suffix(f".{os.getpid()}")
-    torch.save(saved, staging)
-    staging.replace(path)
+    """Replace what was kept, whole or not at all.
+
+    A state saves time, no more: where the disk is full the run goes on with what was kept before,
+    which is said in one line.
+    """
+    try:
+        durable.write_checked(path, lambda file: torch.save(saved, file))
+    except durable.NoSpaceError as error:
+        durable.LOG.warning("%s; this training state is not kept, its run goes on", error)
 
 
 def load(path: Path, wanted: tuple[str, ...]) -> Saved | None:
     """What was kept; None where there is nothing, or something made by other means.
 
-    The file is a pickle: the cache is the user's own, as the models in it are.
+    What is not as it was written is set aside with one line. The file is a pickle: the cache is
+    the user's own, as the models in it are.
     """
-    if not path.is_file():
+    try:
+        with durable.checked(path) as file:
+            saved: Saved = torch.load(file, weights_only=False)
+    except FileNotFoundError:
         return None
-    saved: Saved = torch.load(path, weights_only=False)
+    except durable.DamagedError as error:
+        durable.give_up(path, error, "its run starts anew")
+        return None
     return saved if saved.made_by == wanted else None

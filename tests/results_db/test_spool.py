@@ -13,7 +13,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from results_db import spool, store
+from results_db import durable, spool, store
 from results_db.guard import only_study
 from results_db.tables import of_result
 from results_db.verify import verify
@@ -105,13 +105,33 @@ def test_half_a_spooled_run_does_not_count(file: Path) -> None:
     assert store.finished_runs(file) == {"ga"}
 
 
-def test_a_damaged_spooled_run_is_named(file: Path) -> None:
+@pytest.mark.parametrize("name", ["answer.parquet", "run.parquet", durable.MANIFEST])
+def test_a_damaged_spooled_run_is_set_aside_with_one_line(
+    file: Path, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
     folder = spool.put(file, of_result(whole("npo")))
-    (folder / "answer.parquet").write_bytes(b"PAR1")
-    with pytest.raises(spool.SpoolError, match=r"spool/npo: .* delete the folder") as raised:
-        store.create(file)
-    assert "\n" not in str(raised.value)
-    assert store.finished_runs(file) == {"ga"}
+    spool.put(file, of_result(whole("rmu")))
+    (folder / name).write_bytes((folder / name).read_bytes()[:-1])
+    store.create(file)
+    assert store.finished_runs(file) == {"ga", "rmu"}
+    (said,) = [record.getMessage() for record in caplog.records]
+    (aside,) = folder.parent.iterdir()
+    assert said.startswith(f"{folder}: this spooled run cannot be read ({folder / name}: is not")
+    again = "`unpact run` computes it again"
+    assert said.endswith(f"; it is set aside as {aside.name}, and {again}")
+    assert aside.name.startswith("npo.set-aside-")
+    assert "\n" not in said
+    spool.put(file, of_result(whole("npo")))
+    store.create(file)
+    assert store.finished_runs(file) == {"ga", "rmu", "npo"}
+
+
+def test_a_file_that_somebody_put_into_the_spool_stays_and_stops_nothing(file: Path) -> None:
+    folder = spool.put(file, of_result(whole("npo"))).parent
+    (folder / "README.txt").write_text("what is this?")
+    store.create(file)
+    assert store.finished_runs(file) == {"ga", "npo"}
+    assert [path.name for path in folder.iterdir()] == ["README.txt"]
 
 
 def test_a_window_that_fails_keeps_the_spool(file: Path) -> None:

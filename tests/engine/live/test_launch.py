@@ -8,7 +8,8 @@ import pytest
 
 from engine.live import launch
 from results_db import read, store
-from results_db.guard import NotWritableError, writing
+from results_db.durable import NotWritableError
+from results_db.guard import writing
 from tests.support import results_rows
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import resource
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -63,6 +65,70 @@ def test_a_state_made_by_other_means_is_not_taken(tmp_path: Path) -> None:
     saved_run.save(path, saved_run.Saved(("you",), training_state.TrainingState(1, (), {}), None))
     assert saved_run.load(path, ("me",)) is None
     assert saved_run.load(path, ("you",)) is not None
+
+
+@pytest.mark.parametrize("left", [b"", b"half", None])
+def test_a_damaged_state_is_set_aside_with_one_line(
+    tmp_path: Path, left: bytes | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "states" / "x.pt"
+    saved = saved_run.Saved(("me",), training_state.TrainingState(1, (), {}), None)
+    saved_run.save(path, saved)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1] if left is None else left)
+    assert saved_run.load(path, ("me",)) is None
+    (aside,) = path.parent.iterdir()
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert said == (
+        f"{path}: is not as it was written (its SHA-256 differs); it is set aside as {aside.name},"
+        " and its run starts anew"
+    )
+    saved_run.save(path, saved)
+    assert saved_run.load(path, ("me",)) == saved
+
+
+def test_what_dead_writers_left_in_the_cache_goes_and_all_else_stays(tmp_path: Path) -> None:
+    left = [
+        "models/.llama.7.0a.tmp/config.json", "runs/.x.7.0a.tmp/config.json",
+        f"{cache.STATES}/.x.pt.7.0a.tmp", "checkpoints/c/.checkpoint.json.7.0a.tmp",
+        "models/.staging-old/config.json", "states-2/x.77",
+    ]  # fmt: skip
+    kept = [
+        "models/llama/config.json", "models/llama.set-aside-0a/config.json",
+        "models/.staging-new/config.json", "states-2/x.pt", "checkpoints/c/checkpoint.json",
+    ]  # fmt: skip
+    for name in (*left, *kept):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("here")
+    for name in ("models/.staging-old", "states-2/x.77", "states-2/x.pt"):
+        os.utime(tmp_path / name, (0, 0))
+    assert cache.remove_leftovers(tmp_path) == len(left)
+    found = sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file())
+    assert found == sorted(kept)
+    assert cache.remove_leftovers(tmp_path / "nowhere") == 0
+
+
+def test_a_full_disk_keeps_the_state_before_and_the_run_goes_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "x.pt"
+    small, big = (
+        saved_run.Saved(("me",), training_state.TrainingState(1, (torch.zeros(n),), {}), None)
+        for n in (1, 50_000)
+    )
+    saved_run.save(path, small)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    try:
+        saved_run.save(path, big)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    kept = saved_run.load(path, ("me",))
+    assert kept is not None
+    assert len(kept.training.weights[0]) == 1
+    assert list(tmp_path.iterdir()) == [path]
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert said.startswith(f"{path}: its disk is full")
 
 
 @pytest.fixture(scope="module")
