@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+from collections.abc import Collection
+from contextlib import suppress
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
@@ -13,8 +16,10 @@ from engine.benchmarks.benchmark import Benchmark
 from engine.specs import BenchmarkSpec, CheckpointSpec, ExistingModel, LoadingSpec, RunSpec, digest
 from results_db import durable
 
-STATES = "states-2"  # the states are pickles: where a module moved, the next number
-OLD_STATES = "states"  # pickled before the modules had rooms
+STATES = "states-3"  # of trainings, by their id; pickles: where a module moved, the next number
+OLD_STATES = ("states", "states-2")  # one file a run
+MEASURED = "measured"  # stages of measuring, by run id
+IN_USE = "in_use"  # in a run's folder there: locked by whoever measures it
 RECIPE = 1  # raised when engine/study/base_models.py changes what it makes of the same spec
 
 
@@ -33,10 +38,11 @@ def set_aside_old_states(cache_folder: Path) -> int:
     Returns:
         How many there were; their runs start anew.
     """
-    old = cache_folder / OLD_STATES
-    count = len(list(old.glob("*.pt")))
-    if count:
-        durable.set_aside(old)
+    count = 0
+    for old in (cache_folder / name for name in OLD_STATES):
+        if there := len(list(old.glob("*.pt"))):
+            durable.set_aside(old)
+        count += there
     return count
 
 
@@ -46,9 +52,23 @@ def remove_leftovers(cache_folder: Path) -> int:
     Returns:
         How many files and folders there were.
     """
-    rooms = [cache_folder / name for name in ("models", "runs", STATES)]
-    rooms += (cache_folder / "checkpoints").glob("[!.]*")
+    rooms = [cache_folder / name for name in ("models", "runs")]
+    for name in ("checkpoints", STATES, MEASURED):
+        rooms += (cache_folder / name).glob("[!.]*")
     return sum(durable.remove_leftovers(room) for room in rooms)
+
+
+def drop_measured(cache_folder: Path, finished: Collection[str]) -> None:
+    """Forget the stages of runs that were finished when their process died, unless one is at it.
+
+    Args:
+        cache_folder: they are in.
+        finished: ids of runs that the results file has.
+    """
+    for folder in (cache_folder / MEASURED / run_id for run_id in finished):
+        with suppress(OSError), (folder / IN_USE).open("rb") as lock:  # not there; a worker has it
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            durable.remove(folder)
 
 
 @lru_cache(maxsize=4)
