@@ -10,12 +10,11 @@ read, and set aside where it is not as it was written; then it is made again.
 from __future__ import annotations
 
 import fcntl
-import os
 import pickle
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -199,16 +198,12 @@ class Stages:
     @contextmanager
     def in_use(self) -> Iterator[None]:
         """Keep `cache.drop_measured` of other studies from the folder."""
-        self.shelf.folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(
-            self.shelf.folder / cache.IN_USE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666
-        )
-        try:
-            with suppress(OSError):  # a disk without locks
-                fcntl.flock(descriptor, fcntl.LOCK_SH)
+        with ExitStack() as held:
+            with suppress(OSError):  # full, or a disk without locks
+                self.shelf.folder.mkdir(parents=True, exist_ok=True)
+                lock = held.enter_context((self.shelf.folder / cache.IN_USE).open("ab"))
+                fcntl.flock(lock, fcntl.LOCK_SH)
             yield
-        finally:
-            os.close(descriptor)
 
     def drop(self) -> None:
         """Forget them: the run is kept elsewhere."""

@@ -177,6 +177,20 @@ def test_states_of_an_earlier_layout_are_set_aside_and_never_unpickled(tmp_path:
     assert cache.set_aside_old_states(tmp_path) == 0  # said once
 
 
+def test_stages_of_a_finished_run_go_unless_somebody_is_at_it(tmp_path: Path) -> None:
+    stages = saved_run.stages(tmp_path, "0123", ("me",))
+    stages.put(2, "evaluate", "hash", [1, 2])
+    with stages.in_use():
+        cache.drop_measured(tmp_path, {"0123", "not there"})
+        assert stages.get(2, "evaluate", "hash") == [1, 2]
+        assert stages.get(2, "evaluate", "other weights") is None
+        assert stages.get(4, "evaluate", "hash") is None
+    cache.drop_measured(tmp_path, {"4567"})
+    assert stages.get(2, "evaluate", "hash") == [1, 2]
+    cache.drop_measured(tmp_path, {"0123"})
+    assert not (tmp_path / cache.MEASURED / "0123").exists()
+
+
 class Killed(BaseException):
     """Stands for the end of the process."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -43,33 +44,46 @@ def study(folder: Path, harm: str) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a study that nothing happened to."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    done = study(folder, "none")
+    assert (done.returncode, done.stderr) == (0, "")
+    return folder
+
+
+@pytest.fixture
+def folder(undisturbed: Path, tmp_path: Path) -> Path:
+    """A folder in which nothing is done but the models that runs start from."""
+    shutil.copytree(undisturbed / "cache" / "models", tmp_path / "cache" / "models")
+    return tmp_path
+
+
 @pytest.mark.slow
-def test_a_killed_worker_is_no_wrong_input_and_what_it_saved_stays(tmp_path: Path) -> None:
-    killed = study(tmp_path, "stage#9=SIGKILL")
+def test_a_killed_worker_is_no_wrong_input_and_what_it_saved_stays(
+    folder: Path, undisturbed: Path
+) -> None:
+    killed = study(folder, "stage#9=SIGKILL")
     assert killed.returncode == 4, killed.stderr
     assert killed.stderr.startswith("unpact: a worker process was killed, perhaps for want of mem")
     assert killed.stderr.count("\n") == 1
-    again = study(tmp_path, "none")
+    again = study(folder, "none")
     assert (again.returncode, again.stderr) == (0, "")
-    undisturbed = study(tmp_path / "alone", "none")
-    assert undisturbed.returncode == 0
-    paths = (tmp_path / "results.duckdb", tmp_path / "alone" / "results.duckdb")
-    resumed, expected = map(everything, paths)
+    resumed, expected = (everything(each / "results.duckdb") for each in (folder, undisturbed))
     assert resumed == expected
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
-def test_a_signal_to_the_program_ends_its_workers_with_status_130(
-    name: str, tmp_path: Path
-) -> None:
-    ended = study(tmp_path, f"stage#2={name}@parent")
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_a_signal_to_the_program_ends_its_workers_with_status_130(name: str, folder: Path) -> None:
+    ended = study(folder, f"stage#2={name}@parent")
     assert ended.returncode == 130, ended.stderr
     assert ended.stderr.startswith("unpact: interrupted; ")
     assert ended.stderr.count("\n") == 1
 
 
 @pytest.mark.slow
-def test_a_signal_to_a_worker_alone_ends_nothing(tmp_path: Path) -> None:
-    done = study(tmp_path, "stage#2=SIGTERM")
+def test_a_signal_to_a_worker_alone_ends_nothing(folder: Path) -> None:
+    done = study(folder, "stage#2=SIGTERM")
     assert (done.returncode, done.stderr) == (0, "")
