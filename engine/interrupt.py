@@ -37,6 +37,15 @@ def asked() -> bool:
     return bool(_asked)
 
 
+def keep_status() -> None:
+    """Let no SIGINT change the exit status any more, at the very end of the process.
+
+    Python takes its own handlers away before it is gone. And it sends itself a SIGINT where one
+    once passed through `exec` of a text, as dataclasses do it, whoever caught it afterwards.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+
+
 @contextmanager
 def kept_from_children() -> Iterator[None]:
     """Start processes that no such signal reaches: their parent ends them, without tracebacks."""

@@ -73,7 +73,8 @@ def write(path: Path, fill: Callable[[Path], None]) -> None:
     """Write a file, whole or not at all; one of the same name is replaced.
 
     Args:
-        path: Its name; the folder is made if missing.
+        path: Its name; the folder is made if missing. A link is followed; a pipe or a device,
+            which holds nothing that could be half, is written to as it is.
         fill: Writes the bytes to the path it is given, which exists and is empty. Give `torch.save`
             an open file: of a path, its error does not say that the disk is full.
 
@@ -82,11 +83,20 @@ def write(path: Path, fill: Callable[[Path], None]) -> None:
         NotWritableError: Nobody can write into its folder.
     """
     with _explained(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with _staged(path, _new_file) as staging:
+        if path.exists() and not path.is_file():
+            fill(path)
+            return
+        target = path.resolve() if path.is_symlink() else path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with _staged(target, _new_file) as staging:
             fill(staging)
             sync(staging)
-            _rename(staging, path)
+            _rename(staging, target)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text as UTF-8, its line ends as they are; see `write`."""
+    write(path, lambda staging: _write_text(staging, text))
 
 
 def write_checked(path: Path, fill: Callable[[BinaryIO], None]) -> None:
@@ -129,8 +139,7 @@ def checked(path: Path) -> Iterator[BinaryIO]:
 def write_json(path: Path, table: Mapping[str, Any]) -> None:
     """Write a JSON object with the digest of its keys and values; raises as `write`."""
     document = {**table, DIGEST: _digest_of(table)}
-    text = json.dumps(document, indent=2)
-    write(path, lambda staging: _write_text(staging, text))
+    write_text(path, json.dumps(document, indent=2))
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -346,7 +355,7 @@ def _new_file(path: Path) -> None:
 
 
 def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
+    path.write_text(text, encoding="utf-8", newline="")
 
 
 @contextmanager

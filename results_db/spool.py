@@ -66,7 +66,7 @@ def take_whole(path: str | Path) -> dict[Path, RunTables]:
         try:
             whole[folder] = load(folder)
         except SpoolError as error:
-            durable.give_up(folder, error, "the next `unpact run` computes it again")
+            durable.give_up(folder, error, "`unpact run` computes it again")
     return whole
 
 

@@ -24,6 +24,7 @@ from engine.plans import reading
 from engine.plans.plan import Plan
 from engine.specs import CheckpointSpec, LoadingSpec, UnlearnedSpec
 from engine.text.prompts import Unit
+from results_db import durable
 
 PROBE = Path(__file__).parent / "probe.toml"
 SYSTEM, DATE = "You are a helpful assistant.", "10 Apr 2025"  # of open-unlearning's Llama-3 models
@@ -303,7 +304,7 @@ def _sources(plan: Plan) -> dict[str, str]:
 
 
 def write(table: dict[str, Any], path: Path) -> None:
-    """Write a plan that `unpact run` runs to the same run ids."""
+    """Write a plan that `unpact run` runs to the same run ids, whole or not at all."""
     import tomli_w
 
-    path.write_text(tomli_w.dumps(table), encoding="utf-8")
+    durable.write_text(path, tomli_w.dumps(table))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.models import asked, gguf, hub
 from engine.models import checkpoint_files as files
-from engine.models.asked import announce
+from engine.models.asked import LOG, announce
 from engine.models.checkpoint_files import UnusableCheckpointError
 from engine.models.hub import Progress, Repository
 from engine.models.lm import FORMAT_FILE, LM, NOTE_FILE, quieten
@@ -131,8 +131,13 @@ def fetch(spec: CheckpointSpec, loading: LoadingSpec, folder: Path, progress: Pr
         HubError, UnsafeNameError: for a repository that cannot be had.
         RefusedCheckpointError, UnusableCheckpointError: for files that must not or cannot be read.
     """
-    parts = [_fetched(one, loading, progress) for one in places(spec)]
-    content = files.content_hash(Path(part.folder) for part in parts)
+    parts, content = _brought(spec, loading, progress)
+    if _is_damaged(folder, parts, content):
+        LOG.warning("%s: its files are not those that were fetched; fetched again", spec.source)
+        for name, part in zip((spec.source, spec.adapter), parts, strict=False):
+            if part.commit is not None:
+                hub.evict(str(name), part.commit)
+        parts, content = _brought(spec, loading, progress)
     if spec.content is not None and content != spec.content:
         raise UnusableCheckpointError(
             f"{spec.source}: its files have hash {content}, the plan wants {spec.content}: they "
@@ -148,6 +153,25 @@ def fetch(spec: CheckpointSpec, loading: LoadingSpec, folder: Path, progress: Pr
     )
     durable.write_json(folder / NOTE_FILE, asdict(note))
     return folder
+
+
+def _brought(
+    spec: CheckpointSpec, loading: LoadingSpec, progress: Progress
+) -> tuple[list[Part], str]:
+    """Have the model and its adapter here; where they are, and the hash of what is read."""
+    parts = [_fetched(one, loading, progress) for one in places(spec)]
+    return parts, files.content_hash(Path(part.folder) for part in parts)
+
+
+def _is_damaged(folder: Path, parts: list[Part], content: str) -> bool:
+    """Tell if the same commits had other bytes when the note in a folder was written."""
+    try:
+        note = read_note(folder)
+    except (FileNotFoundError, UnusableCheckpointError):
+        return False
+    commits = [part.commit for part in (note.model, note.adapter) if part is not None]
+    same = None not in commits and commits == [part.commit for part in parts]
+    return same and content != note.content
 
 
 def _fetched(found: Place, loading: LoadingSpec, progress: Progress) -> Part:

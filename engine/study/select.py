@@ -11,6 +11,7 @@ general ability and attribution are not looked at.
 from __future__ import annotations
 
 import csv
+import io
 import itertools
 import json
 import multiprocessing
@@ -28,6 +29,7 @@ from engine.plans.plan import Plan
 from engine.plans.settings import combinations, settings_lines
 from engine.specs import RunSpec
 from engine.study import cache
+from results_db import durable
 
 GRIDS = Path(__file__).parents[1] / "plans" / "grids"
 MAX_FORGET = 0.10  # of the forget answers still correct, beyond chance
@@ -165,14 +167,15 @@ def _correct(candidate: Candidate, lm: Any, split: Any) -> tuple[float, float]: 
 
 
 def write_table(path: Path, measured: Sequence[Measured]) -> None:
-    """Candidates as CSV, one row each."""
+    """Write candidates as CSV, one row each, whole or not at all."""
     columns = [field.name for field in fields(Measured)]
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, columns)
-        writer.writeheader()
-        for found in measured:
-            row = {column: getattr(found, column) for column in columns}
-            writer.writerow({**row, "settings": " ".join(settings_lines(found.settings))})
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns)
+    writer.writeheader()
+    for found in measured:
+        row = {column: getattr(found, column) for column in columns}
+        writer.writerow({**row, "settings": " ".join(settings_lines(found.settings))})
+    durable.write_text(path, text.getvalue())
 
 
 def choose(measured: Sequence[Measured]) -> Measured:

@@ -69,6 +69,20 @@ def test_what_fails_leaves_the_old_file_and_no_staging(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_link_is_followed_and_a_pipe_is_written_to(tmp_path: Path) -> None:
+    link, pipe = tmp_path / "link", tmp_path / "pipe"
+    link.symlink_to("file")
+    durable.write(link, lambda staging: staging.write_text("text") and None)  # type: ignore[func-returns-value]
+    assert link.is_symlink()
+    assert (tmp_path / "file").read_text() == "text"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    durable.write(pipe, lambda staging: staging.write_text("text") and None)  # type: ignore[func-returns-value]
+    assert os.read(reader, 9) == b"text"
+    os.close(reader)
+    assert pipe.is_fifo()
+
+
 @pytest.mark.parametrize("write", ["write", "write_folder"])
 def test_a_writer_that_dies_leaves_a_staging_that_the_next_start_removes(
     tmp_path: Path, write: str

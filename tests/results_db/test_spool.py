@@ -118,7 +118,7 @@ def test_a_damaged_spooled_run_is_set_aside_with_one_line(
     (said,) = [record.getMessage() for record in caplog.records]
     (aside,) = folder.parent.iterdir()
     assert said.startswith(f"{folder}: this spooled run cannot be read ({folder / name}: is not")
-    again = "the next `unpact run` computes it again"
+    again = "`unpact run` computes it again"
     assert said.endswith(f"; it is set aside as {aside.name}, and {again}")
     assert aside.name.startswith("npo.set-aside-")
     assert "\n" not in said

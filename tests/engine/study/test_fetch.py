@@ -109,6 +109,20 @@ def test_a_damaged_note_is_written_anew_by_the_next_study(
     second.stop()
 
 
+def test_weights_that_were_damaged_after_they_were_fetched_are_fetched_again(
+    jobs: list[FetchJob], caplog: pytest.LogCaptureFixture
+) -> None:
+    job = jobs[0]
+    checkpoints.fetch(job.checkpoint, job.loading, job.folder, lambda *_: None)
+    weights = Path(checkpoints.read_note(job.folder).model.folder) / "model.safetensors"
+    whole = weights.read_bytes()
+    weights.resolve().write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))  # as long as before
+    checkpoints.fetch(job.checkpoint, job.loading, job.folder, lambda *_: None)
+    assert weights.read_bytes() == whole
+    (said,) = [record.getMessage() for record in caplog.records if "fetched" in record.getMessage()]
+    assert said == "org/a: its files are not those that were fetched; fetched again"
+
+
 @pytest.mark.parametrize("text", ["", "GB", "-1GB", "many", "0", "1e400GB"])
 def test_a_budget_that_is_no_size_is_refused(text: str) -> None:
     with pytest.raises(DiskBudgetError, match="write it as a size, such as 20GB"):
