@@ -25,6 +25,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 from uuid import uuid4
 
+from results_db import fault
+
 LOG = logging.getLogger("unpact")
 MANIFEST = "unpact-manifest.json"  # of a folder: bytes and SHA-256 of each of its files
 DIGEST = "sha256"  # the key of a JSON object that holds the digest of its other keys
@@ -304,7 +306,9 @@ def _staged(path: Path, make: Callable[[Path], None]) -> Iterator[Path]:
     """Give a new, locked file or folder beside the path; remove it where it was not renamed."""
     staging, descriptor = _claimed(path, make)
     try:
+        fault.point("write")
         yield staging
+        fault.point("written")
     finally:
         _remove(staging)
         os.close(descriptor)  # releases the lock

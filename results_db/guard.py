@@ -21,7 +21,7 @@ from typing import TypeVar
 
 import duckdb
 
-from results_db import catalog
+from results_db import catalog, fault, signals
 from results_db.durable import READ_ONLY, SAID_FULL, NoSpaceError, NotWritableError
 from results_db.library import LOGS, OVERFLOW, attached, is_attached, quoted, sealed
 
@@ -49,7 +49,9 @@ DAMAGED = ("Corrupt database", "Could not read enough bytes", "not a valid DuckD
 
 
 @contextmanager
-def writing(path: str | Path, timeout_s: float = 60.0) -> Iterator[duckdb.DuckDBPyConnection]:
+def writing(
+    path: str | Path, timeout_s: float = 60.0, *, is_short: bool = False
+) -> Iterator[duckdb.DuckDBPyConnection]:
     """Open the file for one transaction, creating it if missing.
 
     Commits when the block ends, rolls back when it raises.
@@ -57,6 +59,7 @@ def writing(path: str | Path, timeout_s: float = 60.0) -> Iterator[duckdb.DuckDB
     Args:
         path: The results file.
         timeout_s: Seconds to wait for others to leave the file.
+        is_short: Whether a signal that asks the program to end waits for the commit.
 
     Raises:
         GuardTimeoutError: The file stayed in use; names the holder where it can be known.
@@ -75,6 +78,8 @@ def writing(path: str | Path, timeout_s: float = 60.0) -> Iterator[duckdb.DuckDB
             window.enter_context(_locked(side, fcntl.LOCK_EX, file, deadline))
         retry, check = partial(_unhindered, file, deadline), partial(catalog.check, file)
         connection = window.enter_context(attached(file, retry, check, to_write=True))
+        if is_short:
+            window.enter_context(signals.unbroken())
         window.enter_context(_transaction(connection))
         yield connection
 
@@ -266,10 +271,12 @@ def _transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
     connection.begin()
     try:
         yield
+        fault.point("statement")
     except BaseException:
         connection.rollback()
         raise
     connection.commit()
+    fault.point("committed")
 
 
 def _in_use(file: Path, mode: int) -> str:

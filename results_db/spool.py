@@ -1,4 +1,4 @@
-"""Runs that could not be committed because somebody else held the results file, kept beside it.
+"""Finished runs on their way into the results file, kept beside it by the process that made them.
 
 One folder a run, `<file>.spool/RUN_ID/`, with one Parquet file a table and a manifest of their
 digests. A folder is whole or not there. The next write window takes it in, or sets it aside where
@@ -35,7 +35,10 @@ def put(path: str | Path, tables: RunTables) -> Path:
         for name, rows in tables.items():
             pq.write_table(rows, staging / f"{name}.parquet")
 
-    durable.write_folder(folder, fill, replace=True)
+    try:
+        durable.write_folder(folder, fill, replace=True)
+    except FileNotFoundError:  # another process took a run in and removed the empty spool meanwhile
+        durable.write_folder(folder, fill, replace=True)
     return folder
 
 

@@ -202,7 +202,7 @@ def _run(
         )
     if not quiet:
         progress.show_summary(plan.name, summary, as_json=False)
-    return bool(summary.failed)
+    return not summary.is_whole
 
 
 def _announce(prepared: Audit, finished: set[str], path: Path) -> None:

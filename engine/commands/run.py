@@ -51,7 +51,8 @@ def run(  # noqa: PLR0917 - Typer reads its options from the signature
     listener = progress.listener(read, quiet=as_json)
     path = database_path(db)
     if not as_json:
-        progress.say_measured_again(read, store.finished_runs(path))
+        finished = loop.patiently(lambda: store.finished_runs(path), listener.waiting)
+        progress.say_measured_again(read, finished)
     with listener, only_study(path, listener.waiting):
         summary = loop.run_study(
             read,
@@ -62,5 +63,5 @@ def run(  # noqa: PLR0917 - Typer reads its options from the signature
             None if disk_budget is None else bytes_of(disk_budget),
         )
     progress.show_summary(read.name, summary, as_json=as_json)
-    if summary.failed:
+    if not summary.is_whole:
         raise typer.Exit(1)

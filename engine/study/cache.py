@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import time
+from collections.abc import Collection
+from contextlib import suppress
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
@@ -14,8 +17,10 @@ from engine.benchmarks.benchmark import Benchmark
 from engine.specs import BenchmarkSpec, CheckpointSpec, ExistingModel, LoadingSpec, RunSpec, digest
 from results_db import durable
 
-STATES = "states-2"  # the states are pickles: where a module moved, the next number
-OLD_STATES = "states"  # pickled before the modules had rooms
+STATES = "states-3"  # of trainings, by their id; pickles: where a module moved, the next number
+OLD_STATES = ("states", "states-2")  # one file a run
+MEASURED = "measured"  # stages of measuring, by run id
+IN_USE = "in_use"  # in a run's folder there: locked by whoever measures it
 OLDER_LEFT = (  # as versions without locks named what they wrote
     "models/.staging-*", "states-2/*.[0-9]*", "checkpoints/*/checkpoint.json.[0-9]*",
 )  # fmt: skip
@@ -38,10 +43,11 @@ def set_aside_old_states(cache_folder: Path) -> int:
     Returns:
         How many there were; their runs start anew.
     """
-    old = cache_folder / OLD_STATES
-    count = len(list(old.glob("*.pt")))
-    if count:
-        durable.set_aside(old)
+    count = 0
+    for old in (cache_folder / name for name in OLD_STATES):
+        if there := len(list(old.glob("*.pt"))):
+            durable.set_aside(old)
+        count += there
     return count
 
 
@@ -51,14 +57,28 @@ def remove_leftovers(cache_folder: Path) -> int:
     Returns:
         How many files and folders there were.
     """
-    rooms = [cache_folder / name for name in ("models", "runs", STATES)]
-    rooms += (cache_folder / "checkpoints").glob("[!.]*")
+    rooms = [cache_folder / name for name in ("models", "runs")]
+    for name in ("checkpoints", STATES, MEASURED):
+        rooms += (cache_folder / name).glob("[!.]*")
     before = time.time() - DAY_SECONDS
     older = [path for names in OLDER_LEFT for path in cache_folder.glob(names)]
     dead = [path for path in older if path.stat().st_mtime < before]
     for path in dead:
         durable.remove(path)
     return len(dead) + sum(durable.remove_leftovers(room) for room in rooms)
+
+
+def drop_measured(cache_folder: Path, finished: Collection[str]) -> None:
+    """Forget the stages of runs that were finished when their process died, unless one is at it.
+
+    Args:
+        cache_folder: they are in.
+        finished: ids of runs that the results file has.
+    """
+    for folder in (cache_folder / MEASURED / run_id for run_id in finished):
+        with suppress(OSError), (folder / IN_USE).open("rb") as lock:  # not there; a worker has it
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            durable.remove(folder)
 
 
 @lru_cache(maxsize=4)

@@ -40,7 +40,8 @@ class Context:
     forget: Sequence[TrainingSequence]
     retain: Sequence[TrainingSequence]
     seed: int
-    resume: TrainingState | None = None  # where a run that was cut off goes on
+    resume: tuple[TrainingState, ...] = ()  # steps that were taken before, in their order: each is
+    # yielded again, and the training goes on after the last
     facts: Sequence[TrainingSequence | None] = ()  # forget, only fact words labelled; None: no such
     whole: Sequence[TrainingSequence] = ()  # forget, all of the answer labelled, if it is not there
     general: Sequence[TrainingSequence] = ()  # questions about neither set, for rules alone
@@ -174,9 +175,27 @@ def gradient_steps(
     adam = torch.optim.AdamW(
         parameters, lr=optimizer.learning_rate, weight_decay=optimizer.weight_decay
     )
-    done = training_state.restore(context.resume, parameters, adam)
+    done = context.resume[-1].step if context.resume else 0
     pairs = _pairs(context, optimizer, policy.device, done * optimizer.accumulation)
     objective = Objective(loss, context, optimizer, steered)
+
+    def outcome(taken: TrainingState) -> Outcome:
+        return Outcome(
+            step=taken.step,
+            axis="step",
+            axis_value=float(taken.step),
+            loss=taken.loss,
+            gradient_norm=taken.gradient_norm,
+            learning_rate=optimizer.rate(taken.step),
+            stopped=taken.stopped,
+            state=partial(training_state.state_of, taken, parameters, adam),
+            objective=objective,
+        )
+
+    for state in context.resume:
+        training_state.restore(state, parameters, adam)
+        policy.model.eval()
+        yield outcome(replace(state, weights=(), optimizer=None))
     with _checkpointed(policy, optimizer):
         for step in range(done + 1, optimizer.max_steps + 1):
             policy.model.train()
@@ -186,17 +205,7 @@ def gradient_steps(
                 norm = _update(parameters, adam, optimizer, step)
             policy.model.eval()
             stopped = _stop_reason(policy, context, optimizer, step)
-            yield Outcome(
-                step=step,
-                axis="step",
-                axis_value=float(step),
-                loss=value,
-                gradient_norm=norm,
-                learning_rate=optimizer.rate(step),
-                stopped=stopped,
-                state=partial(training_state.state_of, step, parameters, adam),
-                objective=objective,
-            )
+            yield outcome(TrainingState(step, (), None, value, norm, stopped))
             if stopped is not None:
                 break
     policy.model.zero_grad(set_to_none=True)

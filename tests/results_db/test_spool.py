@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import duckdb
@@ -134,12 +135,47 @@ def test_a_file_that_somebody_put_into_the_spool_stays_and_stops_nothing(file: P
     assert [path.name for path in folder.iterdir()] == ["README.txt"]
 
 
-def test_a_window_that_fails_keeps_the_spool(file: Path) -> None:
+def test_a_window_that_fails_has_taken_the_spool_in(file: Path) -> None:
     spool.put(file, of_result(whole("npo")))
     with pytest.raises(duckdb.Error), store.writing_results(file) as connection:
         connection.execute("SELECT * FROM nowhere")
-    assert [folder.name for folder in spool.waiting(file)] == ["npo"]
-    assert store.finished_runs(file) == {"ga"}
+    assert spool.waiting(file) == []
+    assert store.finished_runs(file) == {"ga", "npo"}
+
+
+def test_a_run_that_the_file_refuses_holds_up_no_other(
+    file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    doubled = whole("npo")
+    spool.put(file, of_result(replace(doubled, answers=doubled.answers + doubled.answers)))
+    spool.put(file, of_result(whole("rmu")))
+    refused = store.take_in(file)
+    assert refused.keys() == {"npo"}
+    assert refused["npo"].startswith("run npo brings two rows of answer with the key")
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert "set aside as npo.set-aside-" in said
+    assert store.finished_runs(file) == {"ga", "rmu"}
+    assert spool.waiting(file) == []
+
+
+def test_a_signal_inside_a_commit_waits_until_it_is_through(file: Path) -> None:
+    program = """
+import os, signal, sys
+from engine import interrupt
+from results_db import signals
+interrupt.stop_work()
+try:
+    with signals.unbroken():
+        for number in interrupt.SIGNALS:
+            os.kill(os.getpid(), number)
+        print("through", flush=True)
+    print("not raised")
+except KeyboardInterrupt:
+    print("raised after it", interrupt.asked())
+"""
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.stdout == "through\nraised after it True\n", done.stderr
 
 
 STUDY = """

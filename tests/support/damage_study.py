@@ -1,7 +1,8 @@
 """Damages one file of a half-done study at a time, and lets the study end: -h says how.
 
 Torch is loaded once; each study is a fork of this process. The half-done study has its base run in
-the results file, its retain run in the spool, and its last run killed with a training state kept.
+the results file, its retain run in the spool, and its last run killed, a training state
+and stages kept.
 """
 
 from __future__ import annotations
@@ -23,10 +24,9 @@ import torch
 from engine.plans import reading
 from engine.study import loop
 from engine.study import run as pipeline
-from engine.study.jobs import Event, RunJob, TrainJob
+from engine.study.jobs import Event, Finished, RunJob, TrainJob
 from results_db import spool
 from results_db.guard import reading as opened
-from results_db.records import RunResult
 from results_db.tables import OWN_TABLES, columns
 from tests.support.crash_study import PLAN, InlineExecutor, Listener
 
@@ -61,7 +61,7 @@ class HalfWay:
         """Train."""
         return self._inline.submit_training(job)
 
-    def submit_run(self, job: RunJob) -> Future[RunResult]:
+    def submit_run(self, job: RunJob) -> Future[Finished]:
         """Run, but for the two that are not to end."""
         if job.spec.method == "retrain":
             return Future()

@@ -11,7 +11,7 @@ predict them, and averages both terms over the tokens of the whole batch: `impl_
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -70,8 +70,8 @@ class Method:
 
         context = begin(policy, context, self.optimizer, self.penalise)
         bound = self.bound(policy, context)
-        kept = {} if context.resume is None else context.resume.numbers
-        dual = Dual(kept.get(MULTIPLIER, self.alpha))
+        kept = {state.step: state.numbers[MULTIPLIER] for state in context.resume}
+        dual = Dual(self.alpha)
         token_mean = self.impl_variant == "open_unlearning"
         retained = losses.token_mean_nll if token_mean else losses.mean_nll
 
@@ -81,7 +81,7 @@ class Method:
             return self.gamma * self.margin(policy, forget) + dual.value * excess
 
         taken = gradient_steps(loss, policy, context, self.optimizer)
-        return self.moving(taken, dual, bound)
+        return self.moving(taken, dual, bound, kept)
 
     def margin(self, policy: LM, batch: Batch) -> Tensor:
         """Mean squared logit margin of a batch of forget sequences: a scalar."""
@@ -100,10 +100,21 @@ class Method:
             return self.epsilon
         return (1.0 + self.tolerance) * reference_mean_nll(policy, context.retain, self.optimizer)
 
-    def moving(self, taken: Iterator[Outcome], dual: Dual, bound: float) -> Iterator[Outcome]:
-        """Move λ after each step; who looks into the loss between two steps does not move it."""
+    def moving(
+        self, taken: Iterator[Outcome], dual: Dual, bound: float, kept: Mapping[int, float]
+    ) -> Iterator[Outcome]:
+        """Move λ after each step; who looks into the loss between two steps does not move it.
+
+        Args:
+            taken: steps of the descent; first those that are taken up again.
+            dual: λ, and the losses that the next step moves it by.
+            bound: ε, nats per token.
+            kept: λ after each step that is taken up again.
+        """
         for outcome in taken:
-            if outcome.step > self.dual_warmup:
+            if outcome.step in kept:
+                dual.value = kept[outcome.step]
+            elif outcome.step > self.dual_warmup:
                 dual.move(self.dual_rate, bound)
             yield replace(outcome, state=with_multiplier(outcome.state, dual.value))
             dual.seen.clear()

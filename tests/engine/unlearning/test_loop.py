@@ -144,8 +144,8 @@ def test_a_bfloat16_model_is_trained_in_float32(
     for outcome in method_of(name, quick).steps(policy, make_context(policy)):  # type: ignore[attr-defined]
         trained = [weight for weight in policy.model.parameters() if weight.requires_grad]
         assert {weight.dtype for weight in trained} == {torch.float32}
-        if outcome.state is not None:
-            states = outcome.state().optimizer["state"].values()
+        if (moments := outcome.state().optimizer) is not None:
+            states = moments["state"].values()
             assert {kept["exp_avg_sq"].dtype for kept in states} == {torch.float32}
     assert {weight.dtype for weight in policy.model.parameters()} == {torch.float32}
     assert {buffer.dtype for buffer in policy.model.buffers()} == {torch.float32}

@@ -141,11 +141,11 @@ def test_pdu_goes_on_with_the_multiplier_that_it_had() -> None:
     second = next(steps)
     assert second.state is not None
     fresh = start()
-    resumed = replace(make_context(fresh), resume=second.state())
+    resumed = replace(make_context(fresh), resume=(second.state(),))
     rest = list(pdu.Method(optimizer=QUICK, epsilon=0.5).steps(fresh, resumed))
-    assert [o.step for o in rest] == [3, 4]
-    assert trajectory(rest) == trajectory(whole[2:])
-    assert multipliers(rest) == multipliers(whole)[2:]
+    assert [o.step for o in rest] == [2, 3, 4]  # the kept one first, as it was
+    assert trajectory(rest) == trajectory(whole[1:])
+    assert multipliers(rest) == multipliers(whole)[1:]
 
 
 def test_alt_po_with_refusals_as_alternates_is_idk_dpo() -> None:
