@@ -189,8 +189,8 @@ def _run(
 
     (path, folder), plan, where = places, prepared.plan, devices.resolve(device)
     count = workers or devices.default_workers(where)
-    finished = store.finished_runs(path) if path.exists() else set()
     listener = progress.listener(plan, quiet=quiet)
+    finished = loop.patiently(lambda: store.finished_runs(path), listener.waiting)
     if not quiet:
         _announce(prepared, finished, path)
         progress.say_measured_again(plan, finished)
