@@ -117,6 +117,7 @@ class BenchmarkData(Strict):
     path: str | None = None  # of its data: a folder, or an id on a hub; short for settings.path
     settings: dict[str, Any] = {}
     limit: int | None = Field(None, gt=0)  # questions of each split that are asked, drawn by seed
+    content: str | None = None  # hash that everything it gives must have; None: not noted yet
 
     @model_validator(mode="after")
     def _one_path(self) -> Self:
@@ -142,7 +143,13 @@ class PlannedBenchmark(BenchmarkData):
 
     def spec(self, name: str) -> BenchmarkSpec:
         """Which benchmark it is."""
-        return BenchmarkSpec(name=name, path=self.path, settings=self.settings, limit=self.limit)
+        return BenchmarkSpec(
+            name=name,
+            path=self.path,
+            settings=self.settings,
+            limit=self.limit,
+            content=self.content,
+        )
 
 
 class ChosenSettings(Strict):
@@ -279,12 +286,22 @@ class RunSpec(Strict):
         """The same run by another measurement version, and so under another id."""
         return self.model_copy(update={"measurement": measurement})
 
+    def without_content(self) -> RunSpec:
+        """The same run as before the content of its data was part of its id."""
+        benchmark = self.benchmark.model_copy(update={"content": None})
+        return self.model_copy(update={"benchmark": benchmark})
+
     def canonical(self) -> str:
         """The spec as JSON with sorted keys, but for what came later and is not used."""
         document = self.model_dump(mode="json")
         if self.measurement == 1:  # ids of that time do not know of versions
             del document["measurement"]
-        for table, later in ((document, "checkpoint"), (document["benchmark"], "limit")):
+        benchmark = document["benchmark"]
+        for table, later in (
+            (document, "checkpoint"),
+            (benchmark, "limit"),
+            (benchmark, "content"),
+        ):
             if table[later] is None:
                 del table[later]
         for name, unused in (("tokenizer", "agreed"), ("allow", [])):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from operator import attrgetter
 from pathlib import Path
@@ -93,5 +94,6 @@ def of_records(table: str, records: Sequence[object]) -> Any:  # noqa: ANN401
 def of_result(result: RunResult) -> RunTables:
     """Everything that a finished or failed run brings."""
     own = {table: attrgetter(field)(result) for table, field in RUN_TABLES.items()}
-    records = {"run": [result.run], "build": [result.build], "example": result.examples, **own}
+    asked = [replace(each, data_hash=result.run.data_hash or "") for each in result.examples]
+    records = {"run": [result.run], "build": [result.build], "example": asked, **own}
     return {table: of_records(table, rows) for table, rows in records.items()}

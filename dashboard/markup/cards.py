@@ -120,6 +120,27 @@ def measured(versions: pd.DataFrame, shown: int) -> str:
     return f"Measured by version {shown}{old}.{left_out}" if old or others else ""
 
 
+def made_on(versions: pd.DataFrame, shown: str | None) -> str:
+    """On which version of the data the runs shown were made, where there are or were others.
+
+    Args:
+        versions: of `data_versions`, of one benchmark and measurement version.
+        shown: hash of the version.
+    """
+    own = versions[versions["data_hash"] == shown]
+    others = [formats.data_version(row) for _, row in versions.iterrows()
+              if row["data_hash"] != shown]  # fmt: skip
+    if own.empty:
+        return ""
+    asked_for = own.iloc[0]["asked_for"]
+    is_left = formats.present(asked_for) and not bool(asked_for)
+    if not (others or is_left):
+        return ""
+    old = ", which no plan asks for any more: the data were changed since" if is_left else ""
+    left_out = f" Not shown: data {'; data '.join(others)} (sidebar, Data)." if others else ""
+    return f"On data {formats.data_version(own.iloc[0])}{old}.{left_out}"
+
+
 def size_of(parameters: float | None, trained_here: bool) -> str:
     """Size and origin of a model in words, to follow its name; empty where it is not known."""
     if parameters is None or not formats.present(parameters):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 from collections import Counter
 from collections.abc import Sequence
@@ -118,6 +119,14 @@ class Benchmark:
         """The facts of every question of one attribute, each list once, sorted."""
         examples = (*self.examples, *self.unasked)
         return tuple(sorted({e.facts for e in examples if e.attribute == attribute}))
+
+
+def content_hash(benchmark: Benchmark) -> str:
+    """Hash of everything that a benchmark gives, in its order, 16 hex digits.
+
+    Equal hashes mean equal examples, training texts and rule, wherever they were read from.
+    """
+    return hashlib.sha256(repr(benchmark).encode()).hexdigest()[:16]
 
 
 def spread(examples: Sequence[Example], limit: int, seed: int) -> tuple[Example, ...]:

@@ -142,7 +142,9 @@ class Plan(Strict):
         return self.run_of(*cell, "none", run.seed).run_id, retain, sham
 
     def measured_before(self, finished: Collection[str]) -> dict[str, int]:
-        """Runs that are to do and were done by an older measurement version: id -> that version.
+        """Runs that are to do and were done by an older program: id -> measurement version.
+
+        It is the present version where only the content of the data was no part of the id then.
 
         Args:
             finished: ids of the complete runs of a results file.
@@ -151,8 +153,9 @@ class Plan(Strict):
             run.run_id: version
             for run in self.runs()
             if run.run_id not in finished
-            for version in range(1, run.measurement)
-            if run.measured_by(version).run_id in finished
+            for version in range(1, run.measurement + 1)
+            for earlier in (run.measured_by(version), run.without_content().measured_by(version))
+            if earlier.run_id in finished
         }
 
     def planned(self) -> list[PlannedRun]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from engine.attribution.base_scores import BaseScores, base_scores, base_scores_of
 from engine.plans.plan import Plan
 from engine.specs import CheckpointSpec, ExistingModel, ModelSpec, RunSpec
-from engine.study import cache
+from engine.study import cache, contents
 from engine.study.jobs import Event, FetchJob, RunJob, TrainJob, now
 from results_db import spool, store
 from results_db.guard import GuardTimeoutError
@@ -103,6 +103,8 @@ def run_study(
     Returns:
         How many runs were done before, completed now, and failed, with their errors.
     """
+    if any(planned.content is None for planned in plan.benchmarks.values()):
+        plan = contents.noted(plan)
     for name, benchmark in plan.benchmarks.items():
         data = cache.benchmark(benchmark.spec(name))  # what is missing is said before any file is
         models = (plan.models[model] for model in benchmark.models or plan.models)
@@ -111,7 +113,10 @@ def run_study(
     store.create(path, LONG_SECONDS)
     study = Study(plan.name, plan.model_dump_json(indent=2), now())
     store.plan_study(path, study, plan.planned(), LONG_SECONDS)
-    finished = store.finished_runs(path, LONG_SECONDS)
+    specs = store.finished_specs(path, LONG_SECONDS)
+    finished = set(specs)
+    for line in contents.changes(plan, specs):
+        listener.note(line)
     todo = [run for run in plan.runs() if run.run_id not in finished]
     done_before = len(plan.runs()) - len(todo)
     if not todo:

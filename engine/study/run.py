@@ -317,7 +317,7 @@ class _Execution:
             failed_step=failed_step,
             dtype=provenance.dtype(self.lm),
             prompt_format=provenance.prompt_format(self.lm),
-            data_hash=provenance.data_hash(self.benchmark.examples),
+            data_hash=cache.content(self.spec.benchmark),
             measurement=self.spec.measurement,
         )
         rows, source = self.rows, checkpoints.source_row(self.job.folder, self.lm, run.run_id)

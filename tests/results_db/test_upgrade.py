@@ -25,7 +25,7 @@ def old(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def new(old: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    to = tmp_path_factory.mktemp("schema8") / "new.duckdb"
+    to = tmp_path_factory.mktemp("upgraded") / "new.duckdb"
     done = transfer.upgrade(old, to)
     assert (done.version, done.runs, done.empty) == (7, 3, ("model_check",))
     assert set(done.unfilled) == {
@@ -124,7 +124,7 @@ def test_an_upgrade_waits_for_runs_beside_the_file(old: Path, tmp_path: Path) ->
 
 
 def test_a_file_of_this_schema_needs_no_upgrade(new: Path, tmp_path: Path) -> None:
-    with pytest.raises(transfer.TransferError, match="version 8 already"):
+    with pytest.raises(transfer.TransferError, match="version 9 already"):
         transfer.upgrade(new, tmp_path / "newer.duckdb")
 
 
@@ -157,5 +157,5 @@ def test_every_step_of_an_upgrade_is_there() -> None:
     first = older.first_version(read.SCHEMA_VERSION)
     assert first == 7
     assert older.changed_tables(first, read.SCHEMA_VERSION) == [
-        "attribution", "model_check", "model_source", "run",
+        "attribution", "example", "model_check", "model_source", "run",
     ]  # fmt: skip
