@@ -182,13 +182,23 @@ class ModelSpec(Strict):
     """A small causal model built from its config class and trained here."""
 
     architecture: Literal["llama", "gpt_neox", "qwen2"]
-    hidden_size: int = Field(128, gt=0)
-    intermediate_size: int = Field(352, gt=0)
-    layers: int = Field(4, gt=0)
-    heads: int = Field(4, gt=0)
-    vocabulary: int = Field(2048, ge=300)
-    context: int = Field(256, gt=0)
+    hidden_size: int = Field(128, gt=0, le=2**15)
+    intermediate_size: int = Field(352, gt=0, le=2**17)
+    layers: int = Field(4, gt=0, le=2**10)
+    heads: int = Field(4, gt=0, le=2**10)
+    vocabulary: int = Field(
+        2048, ge=300, le=2**20
+    )  # more would not be trained, but run out of memory
+    context: int = Field(256, gt=0, le=2**20)
     training: TrainingSpec = TrainingSpec()
+
+    @model_validator(mode="after")
+    def _divided(self) -> Self:
+        if self.hidden_size % (2 * self.heads):  # rotary positions turn halves of a head
+            raise ValueError(
+                f"hidden_size {self.hidden_size} is no even multiple of heads {self.heads}"
+            )
+        return self
 
 
 def _kind_of_model(table: object) -> str:

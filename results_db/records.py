@@ -243,6 +243,22 @@ class ModelCheck:
 
 
 @dataclass(frozen=True)
+class LeftOut:
+    """An example that a run did not ask, since its model cannot."""
+
+    run_id: str
+    example_id: str
+    tokens: int  # that it needs: prompt with an answer, or with what the model may generate
+    context: int  # tokens that the model reads at most
+    reason: str
+
+    def __post_init__(self) -> None:
+        """Check that the example needs more than there is."""
+        row = f"left_out {self.run_id}/{self.example_id}"
+        _require(self.tokens > self.context > 0, row, f"{self.tokens} tokens in {self.context}")
+
+
+@dataclass(frozen=True)
 class Step:
     """One step of an unlearning method: the loss before its update."""
 
@@ -533,3 +549,4 @@ class RunResult:
     recovery_strategies: tuple[RecoveryStrategy, ...] = ()
     sources: tuple[ModelSource, ...] = ()  # one, or none for a model that was trained here
     checks: tuple[ModelCheck, ...] = ()  # of the models that it loaded
+    left_out: tuple[LeftOut, ...] = ()  # of the examples

@@ -239,6 +239,22 @@ COMMENT ON COLUMN model_check.allowed IS 'Whether the user let the run go on alt
 COMMENT ON COLUMN model_check.figure IS 'What was measured, in the unit that note says; NULL for a check without a figure.';
 COMMENT ON COLUMN model_check.note IS 'What was found, in words.';
 
+CREATE TABLE left_out (
+    run_id VARCHAR NOT NULL,
+    example_id VARCHAR NOT NULL,
+    tokens INTEGER NOT NULL,
+    context INTEGER NOT NULL CHECK (context > 0),
+    reason VARCHAR NOT NULL,
+    PRIMARY KEY (run_id, example_id),
+    CHECK (tokens > context)
+);
+COMMENT ON TABLE left_out IS 'An example that a run did not ask, since its model cannot: it counts in no figure of the run.';
+COMMENT ON COLUMN left_out.run_id IS 'The run.';
+COMMENT ON COLUMN left_out.example_id IS 'The example.';
+COMMENT ON COLUMN left_out.tokens IS 'Tokens that it needs: its prompt with an answer, or with what the model may generate.';
+COMMENT ON COLUMN left_out.context IS 'Tokens that the model reads at most.';
+COMMENT ON COLUMN left_out.reason IS 'Why it was left out.';
+
 CREATE TABLE step (
     run_id VARCHAR NOT NULL,
     step INTEGER NOT NULL CHECK (step >= 0),

@@ -31,12 +31,14 @@ RUN_TABLES = {  # table -> field of RunResult
     "text_token_class": "text_classes",
     "model_source": "sources",
     "model_check": "checks",
+    "left_out": "left_out",
 }
 OWN_TABLES = ("run", *RUN_TABLES)  # whose rows belong to one run
 KEYS = {  # columns that name a row within its run
     "run": (),
     "model_source": (),
     "model_check": ("model", "check"),
+    "left_out": ("example_id",),
     "stage": ("stage",),
     "checkpoint": ("step",),
     "step": ("step",),

@@ -69,9 +69,19 @@ def context(
         for said in (
             cards.measured(versions[versions["benchmark"] == benchmark], measurement),
             _made_on(benchmark, measurement, data_hash),
+            cards.left_out(_left_out(benchmark, models, measurement, data_hash)),
         ):
             if said:
                 note(said)
+
+
+def _left_out(
+    benchmark: str, models: Sequence[str], measurement: int, data_hash: str | None
+) -> pd.DataFrame:
+    return data.rows(
+        "left_out", benchmark=benchmark, models=tuple(models), methods=(), measurement=measurement,
+        data_hash=data_hash,
+    )  # fmt: skip
 
 
 def _made_on(benchmark: str, measurement: int, data_hash: str | None) -> str:

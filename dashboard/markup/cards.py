@@ -13,6 +13,9 @@ from results_db import records
 SMALL = 20_000_000  # parameters; models that are published for use are larger
 
 
+MOST_NAMED = 8  # examples that a sentence lists
+
+
 def facts(entries: Sequence[tuple[str, str, str]]) -> str:
     """Cards of (label, value, remark)."""
     cards = "".join(
@@ -139,6 +142,26 @@ def made_on(versions: pd.DataFrame, shown: str | None) -> str:
     old = ", which no plan asks for any more: the data were changed since" if is_left else ""
     left_out = f" Not shown: data {'; data '.join(others)} (sidebar, Data)." if others else ""
     return f"On data {formats.data_version(own.iloc[0])}{old}.{left_out}"
+
+
+def left_out(rows: pd.DataFrame) -> str:
+    """Which examples the models shown were not asked; empty where all were.
+
+    Args:
+        rows: of `left_out`.
+    """
+    said = []
+    for model, part in rows.groupby("model", sort=False):
+        names = list(dict.fromkeys(map(str, part["example_id"])))
+        listed = ", ".join(map(formats.visible, names[:MOST_NAMED]))
+        more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+        first = part.iloc[0]
+        said.append(
+            f"{len(names)} of {formats.count(first['examples'], 'example')} were not asked of "
+            f"{formats.visible(str(model))}, longer than its context of {first['context']} tokens: "
+            f"{listed}{more}. Every n is of the others."
+        )
+    return " ".join(said)
 
 
 def size_of(parameters: float | None, trained_here: bool) -> str:

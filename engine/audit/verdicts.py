@@ -61,6 +61,8 @@ class Verdict:
     verdict: str
     allowed_checks: tuple[str, ...] = ()  # that its model, or the base model, failed
     flag: str | None = None  # what is odd about the run, as query run_flags says it
+    left_out: tuple[str, ...] = ()  # examples that its model cannot read; n is of the others
+    examples: int = 0  # of its data, where some were left out
 
 
 @dataclass(frozen=True)
@@ -135,6 +137,9 @@ def _verdicts(
     )
     allowed = _allowed_checks(path, benchmark)
     odd = read.query(path, "run_flags", benchmark=benchmark, models=[], methods=list(methods))
+    left = read.query(path, "left_out", benchmark=benchmark, models=[], methods=list(methods))
+    unread = {str(run): tuple(map(str, part["example_id"])) for run, part in left.groupby("run_id")}
+    total = 0 if left.empty else int(left["examples"].iloc[0])
     flags = {str(row.run_id): str(row.flag) for row in odd[odd["flag"].notna()].itertuples()}
     return [
         Verdict(
@@ -144,6 +149,8 @@ def _verdicts(
             utility=_number(row.utility), verdict=str(row.verdict),
             allowed_checks=allowed.get(str(row.run_id), ()),
             flag=flags.get(str(row.run_id)),
+            left_out=unread.get(str(row.run_id), ()),
+            examples=total if str(row.run_id) in unread else 0,
         )
         for row in rows.itertuples()
     ]  # fmt: skip

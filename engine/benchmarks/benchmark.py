@@ -18,6 +18,10 @@ class NoCorpusError(ValueError):
     """A benchmark has nothing that a model could be trained on or unlearn."""
 
 
+class LimitError(ValueError):
+    """A limit that leaves nothing to ask."""
+
+
 @dataclass(frozen=True)
 class Text:
     """One training text: a question with its answer, or (prompt None) running text."""
@@ -44,9 +48,16 @@ class Benchmark:
         """At most so many questions, and so many plain texts, of each split; see `spread`.
 
         The corpus stays, and so does what methods unlearn: a limit shortens measuring alone.
+
+        Raises:
+            LimitError: for a limit below 1.
         """
         if limit is None:
             return self
+        if limit < 1:
+            raise LimitError(
+                f"{self.name}: limit is {limit}: ask at least 1 question of each split"
+            )
         kinds = {(example.form, example.split): None for example in self.examples}
         kept = {
             example.example_id

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from results_db.records import RunResult
 
 
+MOST_NAMED = 8  # examples that a line lists
+
+
 def _name_of(run: RunSpec) -> str:
     return f"{run.benchmark.name} {run.model_name} {run.method}"
 
@@ -76,6 +79,8 @@ class _Lines:
         """Say how it ended."""
         run = result.run
         self._say(run.run_id, f"FAILED: {run.error}" if run.error else f"done, {run.seconds:.0f} s")
+        if result.left_out:
+            self._say(run.run_id, _not_asked(result))
 
     def waiting(self, reason: str) -> None:
         """Say why nothing is committed."""
@@ -84,6 +89,17 @@ class _Lines:
     def note(self, text: str) -> None:
         """Say it."""
         say(text)
+
+
+def _not_asked(result: RunResult) -> str:
+    """How many examples a run left out, why, and which."""
+    left = result.left_out
+    names = ", ".join(one.example_id for one in left[:MOST_NAMED])
+    more = f" and {len(left) - MOST_NAMED} more" if len(left) > MOST_NAMED else ""
+    return (
+        f"{len(left)} of {len(result.examples)} examples left out, {left[0].reason} "
+        f"({left[0].context} tokens): {names}{more}"
+    )
 
 
 class _Bars:

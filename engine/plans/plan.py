@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -23,6 +23,7 @@ from engine.specs import (
 from results_db.records import PlannedRun
 
 REFERENCE_METHODS = ("none", "retrain", "sham")
+Seed = Annotated[int, Field(ge=-(2**63), lt=2**63)]  # as a results file keeps it
 
 
 class Plan(Strict):
@@ -30,8 +31,8 @@ class Plan(Strict):
 
     name: str
     description: str = ""
-    seed: int = 0
-    seeds: tuple[int, ...] = ()  # instead of `seed`: everything once with each, trainings too
+    seed: Seed = 0
+    seeds: tuple[Seed, ...] = ()  # instead of `seed`: everything once with each, trainings too
     benchmarks: dict[str, PlannedBenchmark]
     models: dict[str, AnyModel]
     methods: dict[str, dict[str, Any]]  # a list is a sweep: a run for each of its values

@@ -13,6 +13,7 @@ from torch import Tensor
 from engine import plugins
 from engine.doctor.loading import load_examined
 from engine.inference.logprobs import NonFiniteLogitsError
+from engine.inference.room import room
 from engine.models import adapters, checkpoints
 from engine.models.lm import save, weight_hash
 from engine.models.loading import load
@@ -95,6 +96,8 @@ class _Execution:
         asked = self.benchmark.questions("forget", "retain", "general")
         examined = load_examined(job.folder, device, [(one.prompt, one.answer) for one in asked])
         self.lm, self.checks = examined.lm, examined.checks
+        self.room = room(self.lm, self.benchmark, self.spec.probe.max_new_tokens)
+        self.benchmark = self.room.benchmark
         self.loaded_in = self.lm.model.dtype
         self.base_weights = self.weights_before()
         known = (job.base_run_id, job.base_scores)
@@ -328,7 +331,7 @@ class _Execution:
         return RunResult(
             run,
             build,
-            self.benchmark.examples,
+            cache.benchmark(self.spec.benchmark).examples,
             stages,
             tuple(rows.checkpoints),
             tuple(rows.steps),
@@ -344,6 +347,7 @@ class _Execution:
             tuple(rows.recovery_strategies),
             sources=() if source is None else (source,),
             checks=tuple(self.model_checks()),
+            left_out=self.room.rows(run.run_id),
         )
 
 

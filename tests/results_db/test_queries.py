@@ -241,6 +241,7 @@ COLUMNS: dict[str, tuple[dict[str, Parameter], str]] = {
     "compared_conditions": ({"first": "base", "second": "ga"}, "condition warning"),
     "saved_models": ({}, "run_id benchmark model method step path measurement data_hash"),
     "measurements": ({}, "benchmark measurement runs newest"),
+    "left_out": (RUNS, "run_id model method example_id split tokens context reason examples"),
     "data_versions": (
         {},
         "benchmark measurement data_hash runs examples started_at asked_for shown",
@@ -275,6 +276,7 @@ def test_columns_are_the_ones_agreed(study: Path, name: str) -> None:
         "differences",
         "compared_conditions",
         "penalise_effect",
+        "left_out",
         "model_checks",  # the small study was examined by nobody and stored by nobody: rows of
         "checks_of_runs",  # these three have tests of their own
         "stored_effects",

@@ -112,6 +112,33 @@ def test_an_edit_makes_new_runs_and_the_way_back_finds_the_old(data: Path, tmp_p
     assert [problem for problem in verify(path) if "data" in problem] == []
 
 
+@pytest.mark.slow
+def test_rows_too_long_for_the_model_are_left_out_and_listed(data: Path, tmp_path: Path) -> None:
+    """One of each split, of 300 words; the model reads 256 tokens."""
+    lines = [f"{'word ' * 300}{split}?,Mr. {split.title()}.,{split},{split},,,"
+             for split in ("forget", "retain", "general")]  # fmt: skip
+    data.write_text(data.read_text() + "\n".join(lines) + "\n")
+    said, path = study(data, tmp_path), tmp_path / "r.duckdb"
+    rows = read.query(path, "left_out", **EVERY)
+    assert rows.groupby("run_id").size().tolist() == [3, 3, 3]
+    assert set(rows["split"]) == {"forget", "retain", "general"}
+    assert set(rows["context"]) == {256}
+    assert rows["tokens"].min() > 300
+    assert set(rows["examples"]) == {23}
+    assert (
+        said.count("3 of 23 examples left out, longer than the model's context (256 tokens)") == 3
+    )
+    asked = read.query(path, "utility_values", step=None, **EVERY)
+    assert asked.groupby("measure")["n"].first().to_dict() == {
+        "forget correct": 6, "retain correct": 10, "general correct": 2,
+        "plain-text perplexity": 2,
+    }  # fmt: skip
+    assert [p for p in verify(path) if "answers" in p or "left_out" in p] == []
+    judged = unpact("check", path)
+    assert "3 of 23 examples left out, longer than the model's context" in judged.stderr
+    assert judged.returncode == 3
+
+
 def shown_runs(path: Path) -> set[str]:
     return set(read.query(path, "overview", **EVERY)["run_id"])
 
