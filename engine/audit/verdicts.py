@@ -6,7 +6,7 @@ The verdict itself is the query `verdict`; nothing is decided a second time here
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -71,6 +71,7 @@ class Checked:
 
     verdicts: tuple[Verdict, ...]
     unfinished: tuple[str, ...]  # "run id method status"
+    other_data: tuple[str, ...] = ()  # a sentence a benchmark with runs on other data: not judged
 
     @property
     def status(self) -> int:
@@ -115,7 +116,17 @@ def check(path: Path, thresholds: Thresholds, methods: Sequence[str] = ()) -> Ch
     ]
     rest = chosen[chosen["status"] != "complete"]
     names = (f"{row.run_id} {row.method} {row.status}" for row in rest.itertuples())
-    return Checked(tuple(found), tuple(names))
+    return Checked(tuple(found), tuple(names), tuple(_on_other_data(done)))
+
+
+def _on_other_data(done: pd.DataFrame) -> Iterator[str]:
+    """Name the runs of each benchmark that were made on other data than those that are judged."""
+    other = done[done["other_data"].fillna(value=False).astype(bool)]
+    for benchmark, rows in other.groupby("benchmark"):
+        hashes = ", ".join(sorted(set(rows["data_hash"])))
+        yield (
+            f"{benchmark}: {len(rows)} runs on other data ({hashes}) than its latest plan asks for"
+        )
 
 
 def _unlearning_runs(path: Path) -> pd.DataFrame:

@@ -19,6 +19,8 @@ def show(checked: Checked, *, as_json: bool) -> None:
     """Print the verdicts; runs without one on standard error."""
     for run in checked.unfinished:
         console.warn(f"unpact: not judged: {run}")
+    for sentence in checked.other_data:
+        console.warn(f"unpact: not judged: {sentence}")
     for one in checked.verdicts:
         if one.allowed_checks:
             said = ", ".join(one.allowed_checks)

@@ -78,9 +78,9 @@ class _Lines:
     def finished(self, result: RunResult) -> None:
         """Say how it ended."""
         run = result.run
-        self._say(run.run_id, f"FAILED: {run.error}" if run.error else f"done, {run.seconds:.0f} s")
         if result.left_out:
             self._say(run.run_id, _not_asked(result))
+        self._say(run.run_id, f"FAILED: {run.error}" if run.error else f"done, {run.seconds:.0f} s")
 
     def waiting(self, reason: str) -> None:
         """Say why nothing is committed."""
@@ -146,6 +146,8 @@ class _Bars:
         task = self._tasks.pop(result.run.run_id, None)
         if task is not None:
             self._bars.remove_task(task)
+        if result.left_out:
+            warn(f"{self._runs[result.run.run_id]}: {_not_asked(result)}")
         if result.run.error:
             warn(f"{self._runs[result.run.run_id]}: FAILED: {result.run.error}")
 

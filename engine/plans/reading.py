@@ -53,7 +53,7 @@ def table_of(name_or_path: str) -> dict[str, Any]:
         raise PlanError(f"{path}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise PlanError(f"{path}: not UTF-8: {error.reason} at byte {error.start}") from error
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # TOMLDecodeError, or a number of more digits than Python reads
         raise PlanError(f"{path}: not TOML: {error}") from error
     except RecursionError as error:
         raise PlanError(f"{path}: nested too deeply") from error
@@ -101,7 +101,7 @@ def _override(table: dict[str, Any], override: str) -> None:
         raise PlanError(f"--set {override!r}: write it as key.path=value")
     try:
         value = tomllib.loads(f"value = {text}")["value"]
-    except (tomllib.TOMLDecodeError, RecursionError):
+    except (ValueError, RecursionError):  # no TOML, or a number of more digits than Python reads
         value = text
     if not override.isprintable() and not is_unicode(override):
         raise PlanError(f"--set {override!r}: holds bytes that are not UTF-8")

@@ -191,8 +191,8 @@ class _Loop:
             self._start_ready_jobs()
             for future in self.executor.wait(self.running, POLL_SECONDS):
                 self._take(future, self.running.pop(future))
+            self._show_progress()  # first: "done" is the last that is said of a run
             self._publish()
-            self._show_progress()
         self._take_in()
 
     def _needs_of(self, run: RunSpec) -> _Needs:

@@ -10,6 +10,7 @@ import duckdb
 import pandas as pd
 import pytest
 
+from engine.audit import verdicts
 from results_db import older, read, store
 from results_db.guard import reading
 from results_db.merge import merge
@@ -139,6 +140,13 @@ def test_a_base_run_on_other_data_is_none_and_named(files: dict[str, Path], tmp_
     )  # fmt: skip
     row = ask(mixed, "verdict").iloc[0]
     assert (row.run_id, row.n, row.never_knew, row.data_hash) == ("npo-9", 0, "absent", "a")
+    assert ask(mixed, "run_flags")["flag"].tolist() == ["base run on other data"]
+    checked = verdicts.check(mixed, verdicts.Thresholds())
+    assert [(one.verdict, one.flag) for one in checked.verdicts] == [
+        ("not enough evidence", "base run on other data")
+    ]
+    said = f"{BENCHMARK}: 2 runs on other data (z) than its latest plan asks for"
+    assert checked.other_data == (said,)
     assert {p for p in verify(mixed) if "data" in p} == {
         "run npo-9: its data are a, those of its base run z",
         "run npo-9: its data are a, those of its retain run z",

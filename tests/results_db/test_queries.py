@@ -456,6 +456,7 @@ RUN_QUERIES = sorted(
             "compared_conditions",
             "penalise_effect",
             "recovery_reasons",
+            "left_out",
             "checks_of_runs",
             "stored_effects",
         }

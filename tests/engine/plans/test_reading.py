@@ -186,6 +186,7 @@ def test_what_is_wrong_is_said_in_one_line(
         (b"name = " + b"[" * 100_000, "nested too deeply"),
         (b'name = "caf\xe9"', "not UTF-8: .* at byte 11"),
         (b'name = "a"\nname = "b"', "not TOML: Cannot overwrite a value"),
+        (b"seed = " + b"9" * 5000, "not TOML: Exceeds the limit"),
     ],
 )
 def test_a_broken_plan_file_is_refused_in_one_line(

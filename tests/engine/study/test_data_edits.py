@@ -79,6 +79,8 @@ def study(data: Path, folder: Path) -> str:
         folder, "--workers", "1",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
+    last = {line.split("  ")[0]: line for line in done.stdout.splitlines() if " of 3  " in line}
+    assert all(": done, " in line for line in last.values()), done.stdout
     return done.stdout
 
 
