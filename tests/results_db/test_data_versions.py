@@ -16,7 +16,7 @@ from results_db.guard import reading
 from results_db.merge import merge
 from results_db.records import PlannedRun, Study
 from results_db.verify import verify
-from tests.results_db.test_versions import FILLED, GIVEN, SEVERAL
+from tests.support.questions import FILLED, GIVEN, SEVERAL
 from tests.support.results_rows import (
     BENCHMARK,
     FINAL,
