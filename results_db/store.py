@@ -37,7 +37,7 @@ class DoubledRowError(ValueError):
 
 
 class ExampleConflictError(ValueError):
-    """The file holds other examples under the same names."""
+    """The file holds other examples under the same names and hash of the data."""
 
 
 def create(path: str | Path, timeout_s: float = WAIT_SECONDS) -> None:
@@ -106,7 +106,7 @@ def publish_tables(path: str | Path, tables: RunTables, timeout_s: float = WAIT_
 
     Raises:
         DuplicateRunError: The run is there already, complete.
-        ExampleConflictError: An example of the same name has another content.
+        ExampleConflictError: An example of the same name and hash of the data has another content.
         GuardTimeoutError: The file stayed in use.
     """
     with writing_results(path, timeout_s, is_short=True) as connection:
@@ -121,6 +121,16 @@ def finished_runs(path: str | Path, timeout_s: float = WAIT_SECONDS) -> set[str]
         seen_schema(connection)
         rows = connection.execute("SELECT run_id FROM run WHERE status = 'complete'").fetchall()
     return {row[0] for row in rows}
+
+
+def finished_specs(path: str | Path, timeout_s: float = WAIT_SECONDS) -> dict[str, str]:
+    """Spec of each complete run, JSON, by its id; none when there is no file."""
+    if not Path(path).exists():
+        return {}
+    with reading(path, timeout_s) as connection:
+        seen_schema(connection)
+        rows = connection.execute("SELECT run_id, spec FROM run WHERE status = 'complete'")
+        return {str(run_id): str(spec) for run_id, spec in rows.fetchall()}
 
 
 @contextmanager
@@ -240,15 +250,16 @@ def _add_examples(connection: Connection, examples: Any, path: Path) -> None:  #
     connection.register("incoming", examples)
     changed = connection.execute(
         "SELECT benchmark, example_id FROM (SELECT * FROM incoming EXCEPT SELECT * FROM example)"
-        " SEMI JOIN example USING (benchmark, example_id) ORDER BY ALL"
+        " SEMI JOIN example USING (benchmark, data_hash, example_id) ORDER BY ALL"
     ).fetchall()
     if changed:
         raise ExampleConflictError(
-            f"{path} holds another version of benchmark {changed[0][0]!r}: {len(changed)} examples"
-            f" differ, the first is {changed[0][1]!r}; use another --db"
+            f"{path} holds other examples of benchmark {changed[0][0]!r} under the same hash of the"
+            f" data: {len(changed)} differ, the first is {changed[0][1]!r}; use another --db"
         )
     connection.execute(
-        "INSERT INTO example SELECT * FROM incoming ANTI JOIN example USING (benchmark, example_id)"
+        "INSERT INTO example SELECT * FROM incoming"
+        " ANTI JOIN example USING (benchmark, data_hash, example_id)"
     )
     connection.unregister("incoming")
 

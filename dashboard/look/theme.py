@@ -216,7 +216,8 @@ def labelled(rows: pd.DataFrame) -> pd.DataFrame:
 
     Model and benchmark are added where several are shown, then what differs between the runs of a
     sweep (the column `variant`, if there is one), the version by which an old run was measured (the
-    column `measurement`), and the run's id where a label would still be shared.
+    column `measurement`), that one was made on other data (the column `other_data`), and the run's
+    id where a label would still be shared.
     """
     runs = rows.drop_duplicates("run_id")
     if "variant" not in runs:
@@ -229,6 +230,8 @@ def labelled(rows: pd.DataFrame) -> pd.DataFrame:
     labels = labels.where(~differs, labels + " · " + runs["variant"].astype(str))
     if "measurement" in runs:
         labels = labels + runs["measurement"].map(formats.measured_by)
+    if "other_data" in runs:
+        labels = labels + runs.apply(formats.on_other_data, axis=1)
     labels = told_apart(labels.map(formats.visible), runs["run_id"])
     names, order = dict(zip(runs["run_id"], labels, strict=True)), _order(runs["method"], labels)
     places = {run_id: place for place, run_id in enumerate(runs["run_id"].iloc[order])}

@@ -23,6 +23,7 @@ from engine.plans import plan as plans
 from engine.plans import reading
 from engine.plans.plan import Plan
 from engine.specs import CheckpointSpec, LoadingSpec, UnlearnedSpec
+from engine.study import contents
 from engine.text.prompts import Unit
 from results_db import durable
 
@@ -99,7 +100,7 @@ def prepare(request: Request) -> Audit:
     loading = _resolved(every, request.loading, probe.get("unit", "token"))
     table = {**_table(request, base, others, retain, loading), "probe": probe}
     overrides = [_of_benchmark(one, request) for one in request.overrides]
-    plan = reading.checked(table, "audit", overrides)
+    plan = contents.noted(reading.checked(table, "audit", overrides))
     parts = {part.source: part for one in every for part in one.found}
     to_fetch = sum(checkpoints.to_fetch(part, loading) for part in parts.values())
     return Audit(table, plan, next(iter(plan.models)), to_fetch, _sources(plan), left_out)

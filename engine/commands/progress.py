@@ -159,6 +159,13 @@ def say_measured_again(plan: Plan, finished: Collection[str]) -> None:
     if not before:
         return
     versions = ", ".join(str(version) for version in sorted(set(before.values())))
+    if set(before.values()) == {specs.MEASUREMENT}:
+        say(
+            f"{plan.name}: {len(before)} of {len(plan.runs())} runs are made again: those that the "
+            "file has do not say on which data (docs/versions.md). Base and retain models that the "
+            "cache has are not trained again."
+        )
+        return
     say(
         f"{plan.name}: {len(before)} of {len(plan.runs())} runs are measured again: the file has "
         f"them by measurement version {versions}, this program measures by version "

@@ -39,13 +39,14 @@ def run(  # noqa: PLR0917 - Typer reads its options from the signature
     from engine.commands import progress
     from engine.models import devices
     from engine.plans import reading
-    from engine.study import cache, loop
+    from engine.study import cache, contents, loop
     from engine.study.disk_budget import bytes_of
     from engine.study.workers import LocalExecutor
     from results_db import store
     from results_db.guard import only_study
 
-    read = reading.read(plan, settings or []).loaded_with(allowed_checks(allow), tokenizer)
+    read = contents.noted(reading.read(plan, settings or []))
+    read = read.loaded_with(allowed_checks(allow), tokenizer)
     where = devices.resolve(device)
     count = workers or devices.default_workers(where)
     listener = progress.listener(read, quiet=as_json)

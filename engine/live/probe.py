@@ -12,6 +12,8 @@ from engine.attribution.attribute import AttributedAnswer, AttributionMethod, To
 from engine.attribution.methods.integrated_gradients import BaselineError
 from engine.doctor.loading import load_examined
 from engine.inference.generation import Generation, generate
+from engine.inference.logprobs import answer_logprobs
+from engine.inference.pairs import Pair
 from engine.inference.token_budget import default_tokens
 from engine.models import gguf
 from engine.models.lm import LM
@@ -189,6 +191,7 @@ def ask(
         ProbeError: if the models read the question as different tokens.
         PromptError: if question or answer is empty.
         LogprobError: if they are longer than a model's context.
+        NonFiniteLogitsError: if a model answers with NaN or infinity.
     """
     method: AttributionMethod = plugins.load("attribution_methods", method_name).Method()
     prompt = shared_prompt(models, question)
@@ -253,7 +256,14 @@ def shared_prompt(models: Sequence[LoadedModel], question: str) -> Prompt:
 
 
 def own_answer(lm: LM, prompt: Prompt) -> Generation:
-    """What a model says, greedily, without the template."""
+    """What a model says, greedily, without the template.
+
+    Raises:
+        LogprobError: if the prompt is longer than its context.
+        NonFiniteLogitsError: if it answers with NaN or infinity; its words would be the first of
+            its vocabulary, or none.
+    """
+    answer_logprobs(lm, [Pair(prompt.ids, (lm.end_id,))], TOKENS_PER_BATCH)
     return generate(lm, [prompt.ids], MAX_NEW_TOKENS, TOKENS_PER_BATCH)[0]
 
 

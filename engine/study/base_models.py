@@ -16,6 +16,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from engine.benchmarks.benchmark import Benchmark, Text
 from engine.benchmarks.correct import is_correct, rouge_l_recall
 from engine.inference.generation import generate
+from engine.inference.room import room
 from engine.models.lm import LM, TRAINING_FILE, publish
 from engine.specs import ModelSpec, ProbeSpec, TrainingSpec
 from engine.text.prompts import PromptFormat
@@ -89,7 +90,7 @@ def build_model(spec: ModelSpec, tokenizer: PreTrainedTokenizerFast, seed: int) 
 def train(
     lm: LM, corpus: Sequence[Text], spec: TrainingSpec, seed: int, report: Report
 ) -> list[float]:
-    """Train in place with AdamW and a cosine schedule.
+    """Train in place with AdamW and a cosine schedule; texts longer than the context are left out.
 
     Returns:
         The mean loss of each epoch, nats per predicted token.
@@ -97,7 +98,8 @@ def train(
     Raises:
         TrainingError: when the loss is not finite, naming the step.
     """
-    sequences = [batches.encode(lm, text) for text in corpus]
+    every = (batches.encode(lm, text) for text in corpus)
+    sequences = [one for one in every if len(one.ids) <= lm.model.config.max_position_embeddings]
     rng = random.Random(seed)
     plan = [batches.epoch(sequences, spec.batch_size, rng) for _ in range(spec.epochs)]
     total = sum(len(epoch) for epoch in plan)
@@ -189,6 +191,7 @@ def train_from_scratch(
     begun = time.monotonic()
     tokenizer = build_tokenizer(benchmark.corpus, spec.vocabulary)
     lm = LM(build_model(spec, tokenizer, seed).to(device), tokenizer, PromptFormat())
+    benchmark = room(lm, benchmark, probe.max_new_tokens).benchmark
     forget = benchmark.questions("forget") if with_forget else ()
     questions = (*forget, *benchmark.questions("retain"))
     corpus = [text for text in benchmark.corpus if with_forget or text.split != "forget"]

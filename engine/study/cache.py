@@ -13,7 +13,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 from engine import plugins
-from engine.benchmarks.benchmark import Benchmark
+from engine.benchmarks.benchmark import Benchmark, content_hash
+from engine.benchmarks.sources.hub_files import DataError
 from engine.specs import BenchmarkSpec, CheckpointSpec, ExistingModel, LoadingSpec, RunSpec, digest
 from results_db import durable
 
@@ -93,9 +94,40 @@ def benchmark(spec: BenchmarkSpec) -> Benchmark:
 
     Raises:
         SettingsError: for a setting that it does not take; and whatever its `load` raises.
+        DataError: if the spec states a content, and what it gives is another one.
     """
-    whole = _load_benchmark(spec.name, json.dumps(spec.arguments(), sort_keys=True))
-    return whole if spec.limit is None else whole.limited(spec.limit, 0)
+    asked = (spec.name, json.dumps(spec.arguments(), sort_keys=True), spec.limit)
+    found = _content(*asked)
+    if spec.content not in (None, found):
+        place = spec.arguments().get("path")
+        raise DataError(
+            f"{spec.name}{f': {place}' if place else ''}: the data have the content {found}, "
+            f"{spec.content} is asked for: they were changed since; the same command again makes "
+            "the runs on the data as they are (a plan that states benchmark.content keeps to it)"
+        )
+    return _limited(*asked)
+
+
+def content(spec: BenchmarkSpec) -> str:
+    """Hash of everything that the benchmark of a spec gives; raises as `benchmark`."""
+    benchmark(spec)
+    return _content(spec.name, json.dumps(spec.arguments(), sort_keys=True), spec.limit)
+
+
+def forget_benchmarks() -> None:
+    """Let every benchmark be read anew."""
+    for kept in (_load_benchmark, _limited, _content, _corpus_hash):
+        kept.cache_clear()
+
+
+@lru_cache(maxsize=4)
+def _limited(name: str, settings: str, limit: int | None) -> Benchmark:
+    return _load_benchmark(name, settings).limited(limit, 0)
+
+
+@lru_cache(maxsize=16)
+def _content(name: str, settings: str, limit: int | None) -> str:
+    return content_hash(_limited(name, settings, limit))
 
 
 @lru_cache(maxsize=16)

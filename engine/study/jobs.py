@@ -70,6 +70,7 @@ class Finished:
     run: Run
     unkept: str | None = None  # why its rows are not in the spool; None: they are there
     base_scores: BaseScores | None = None  # of a complete base run
+    left_out: str | None = None  # which examples it could not ask and why; None: it asked all
 
 
 def now() -> str:

@@ -14,7 +14,7 @@ from engine.attribution.base_scores import BaseScores, base_scores
 from engine.errors import one_line
 from engine.plans.plan import Plan
 from engine.specs import CheckpointSpec, ExistingModel, ModelSpec, RunSpec
-from engine.study import cache
+from engine.study import cache, contents
 from engine.study.jobs import Event, FetchJob, Finished, RunJob, TrainJob, now
 from results_db import durable, spool, store
 from results_db.guard import GuardTimeoutError
@@ -113,6 +113,8 @@ def run_study(
     Returns:
         How many runs were done before, completed now, and failed, with their errors.
     """
+    if any(planned.content is None for planned in plan.benchmarks.values()):
+        plan = contents.noted(plan)
     for name, benchmark in plan.benchmarks.items():
         data = cache.benchmark(benchmark.spec(name))  # what is missing is said before any file is
         models = (plan.models[model] for model in benchmark.models or plan.models)
@@ -121,7 +123,10 @@ def run_study(
     study = Study(plan.name, plan.model_dump_json(indent=2), now())
     planned, wait = plan.planned(), COMMIT_SECONDS
     patiently(lambda: store.plan_study(path, study, planned, wait), listener.waiting)
-    finished = patiently(lambda: store.finished_runs(path, wait), listener.waiting)
+    specs = patiently(lambda: store.finished_specs(path, wait), listener.waiting)
+    finished = set(specs)
+    for line in contents.changes(plan, specs):
+        listener.note(line)
     todo = [run for run in plan.runs() if run.run_id not in finished]
     done_before = len(plan.runs()) - len(todo)
     cache.remove_leftovers(cache_folder)
@@ -219,8 +224,8 @@ class _Loop:
             self._start_ready_jobs()
             for future in self.executor.wait(self.running, POLL_SECONDS):
                 self._take(future, self.running.pop(future))
+            self._show_progress()  # first: "done" is the last that is said of a run
             self._commit()
-            self._show_progress()
         self._take_in()
 
     def _read_scores(self, base: str) -> None:
@@ -349,6 +354,8 @@ class _Loop:
                 self.reason = f"run {run.run_id} is not kept: {ended.unkept}"
                 self.unkept.append(run.run_id)
                 self.listener.note(self.reason)
+            if ended.left_out is not None:
+                self.listener.note(f"run {run.run_id}: {ended.left_out}")
             self._count(ended.run)
 
     def _taken_in(self) -> dict[str, str]:

@@ -15,6 +15,7 @@ from engine.attribution.base_scores import base_scores_of
 from engine.doctor.loading import load_examined
 from engine.errors import one_line
 from engine.inference.logprobs import NonFiniteLogitsError
+from engine.inference.room import room
 from engine.models import adapters, checkpoints
 from engine.models.lm import publish, weight_hash
 from engine.models.loading import load
@@ -46,6 +47,7 @@ from results_db.records import (
 from results_db.tables import of_result
 
 POINT = "point"  # all rows of a measured step but the last
+MOST_NAMED = 8  # examples that a line lists
 TRAINED = {"none": "train the base model", "retrain": "train the retain model"}  # whose stage it is
 RunFailure = (UnlearningError, NonFiniteLogitsError, training.TrainingError)
 
@@ -86,10 +88,10 @@ def finish(job: RunJob, device: str, report: Report) -> Finished:
         try:
             spool.put(job.results, of_result(result))
         except OSError as error:
-            return Finished(result.run, one_line(error), scores)
+            return Finished(result.run, one_line(error), scores, _not_asked(result))
         fault.point("spooled")
         execution.clear(failed=result.run.error is not None)
-    return Finished(result.run, None, scores)
+    return Finished(result.run, None, scores, _not_asked(result))
 
 
 def execute(job: RunJob, device: str, report: Report) -> RunResult:
@@ -118,6 +120,19 @@ def _executed(execution: _Execution) -> RunResult:
     return execution.result(started, time.monotonic() - clock, error, failed_step)
 
 
+def _not_asked(result: RunResult) -> str | None:
+    """How many examples a run left out, why, and which; None if it asked all."""
+    left = result.left_out
+    if not left:
+        return None
+    names = ", ".join(one.example_id for one in left[:MOST_NAMED])
+    more = f" and {len(left) - MOST_NAMED} more" if len(left) > MOST_NAMED else ""
+    return (
+        f"{len(left)} of {len(result.examples)} examples left out, {left[0].reason} "
+        f"({left[0].context} tokens): {names}{more}"
+    )
+
+
 class _Execution:
     """The state of one run while it is computed."""
 
@@ -128,6 +143,8 @@ class _Execution:
         asked = self.benchmark.questions("forget", "retain", "general")
         examined = load_examined(job.folder, device, [(one.prompt, one.answer) for one in asked])
         self.lm, self.checks = examined.lm, examined.checks
+        self.room = room(self.lm, self.benchmark, self.spec.probe.max_new_tokens)
+        self.benchmark = self.room.benchmark
         self.loaded_in = self.lm.model.dtype
         self.base_weights = self.weights_before()
         known = (job.base_run_id, job.base_scores)
@@ -440,7 +457,7 @@ class _Execution:
             failed_step=failed_step,
             dtype=provenance.dtype(self.lm),
             prompt_format=provenance.prompt_format(self.lm),
-            data_hash=provenance.data_hash(self.benchmark.examples),
+            data_hash=cache.content(self.spec.benchmark),
             measurement=self.spec.measurement,
         )
         rows, source = self.rows, checkpoints.source_row(self.job.folder, self.lm, run.run_id)
@@ -452,7 +469,7 @@ class _Execution:
         return RunResult(
             run,
             build,
-            self.benchmark.examples,
+            cache.benchmark(self.spec.benchmark).examples,
             stages,
             tuple(rows.checkpoints),
             tuple(rows.steps),
@@ -468,6 +485,7 @@ class _Execution:
             tuple(rows.recovery_strategies),
             sources=() if source is None else (source,),
             checks=tuple(self.model_checks()),
+            left_out=self.room.rows(run.run_id),
         )
 
 

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from engine import interrupt, plugins
+from engine.benchmarks.benchmark import Benchmark
 from engine.errors import PlanError
 from engine.plans.plan import Plan
 from engine.plans.settings import combinations, settings_lines
@@ -122,28 +123,35 @@ def measure_all(tried: Sequence[Candidate], workers: int, device: str) -> Iterat
 def _measure(candidate: Candidate, device: str) -> list[Measured]:
     """Unlearn, and ask forget (and, if it is low enough, retain) every few steps."""
     from engine.doctor.loading import load_examined
+    from engine.inference.room import room
     from engine.unlearning.loop import UnlearningError, context
 
     run, benchmark = candidate.run, cache.benchmark(candidate.run.benchmark)
     asked = benchmark.questions("forget", "retain", "general")
     lm = load_examined(candidate.folder, device, [(one.prompt, one.answer) for one in asked]).lm
+    benchmark = room(lm, benchmark, run.probe.max_new_tokens).benchmark
     family = plugins.load("unlearning_methods", run.method).Method
     method = plugins.settings(family, run.settings, run.method)
     found = []
     try:
         for outcome in method.steps(lm, context(lm, benchmark, run.seed)):
             if outcome.step % candidate.every == 0:
-                found.append(_measured(candidate, lm, outcome.axis_value, outcome.step))
+                found.append(
+                    _measured(candidate, (lm, benchmark), outcome.axis_value, outcome.step)
+                )
     except UnlearningError:
         pass  # a diverging candidate counts at the steps before
     return found
 
 
-def _measured(candidate: Candidate, lm: Any, axis_value: float, step: int) -> Measured:  # noqa: ANN401 - engine.lm.LM, whose import takes seconds
+def _measured(
+    candidate: Candidate, asked: tuple[Any, Benchmark], axis_value: float, step: int
+) -> Measured:
+    """What a candidate, a model (LM) asked a benchmark, got right at a step."""
     run = candidate.run
-    forget, chance = _correct(candidate, lm, "forget")
+    forget, chance = _correct(candidate, *asked, "forget")
     eligible = (forget - chance) / (1 - chance) <= MAX_FORGET
-    retain = _correct(candidate, lm, "retain")[0] if eligible else None
+    retain = _correct(candidate, *asked, "retain")[0] if eligible else None
     settings = json.loads(json.dumps(run.settings))
     if run.method == "task_vector":
         settings["alpha"], settings["points"] = axis_value, min(5, step)
@@ -154,13 +162,17 @@ def _measured(candidate: Candidate, lm: Any, axis_value: float, step: int) -> Me
     )
 
 
-def _correct(candidate: Candidate, lm: Any, split: Any) -> tuple[float, float]:  # noqa: ANN401
+def _correct(
+    candidate: Candidate,
+    lm: Any,  # noqa: ANN401
+    benchmark: Benchmark,
+    split: Any,  # noqa: ANN401
+) -> tuple[float, float]:
     """Fraction of a split's answers that are correct, and what guessing options would give."""
     from engine.inference import questions
 
-    run, benchmark = candidate.run, cache.benchmark(candidate.run.benchmark)
     asked = [questions.encode(lm, e) for e in benchmark.questions(split)]
-    outcomes = questions.outcomes(lm, benchmark, asked, run.probe)
+    outcomes = questions.outcomes(lm, benchmark, asked, candidate.run.probe)
     is_choice = benchmark.rule == "multiple_choice"
     chance = sum(o.guess_rate for o in outcomes) / len(outcomes) if is_choice else 0.0
     return sum(o.correct for o in outcomes) / len(outcomes), chance

@@ -26,7 +26,8 @@ CREATE OR REPLACE MACRO metric_items(of_runs) AS TABLE
     FROM query_table(of_runs) AS chosen
     JOIN given ON given.run_id = chosen.run_id AND given.step = chosen.final_step
     LEFT JOIN example
-        ON example.benchmark = chosen.benchmark AND example.example_id = given.example_id;
+        ON example.benchmark = chosen.benchmark AND example.data_hash = chosen.data_hash
+        AND example.example_id = given.example_id;
 
 -- How well a loss-like score tells holdout from forget, per run and task of a relation of
 -- metric_items: area under the ROC curve, forget 0, holdout 1, ties half; 1: forget is still known,
