@@ -17,8 +17,8 @@ from engine.models import checkpoint_files as files
 from engine.models.adapter_loading import AdapterMismatchError
 from engine.models.checkpoint_files import WeightMismatchError
 from engine.models.checkpoints import Note, read_note
-from engine.models.lm import LM, NOTE_FILE
-from engine.models.loading import load
+from engine.models.lm import LM
+from engine.models.loading import is_noted, load
 from engine.specs import LoadingSpec
 
 REMEMBERED = 16  # models whose checks are known in this process
@@ -92,7 +92,7 @@ def _examined(
 
 
 def _note(folder: Path) -> Note | None:
-    return read_note(folder) if (folder / NOTE_FILE).is_file() else None
+    return read_note(folder) if is_noted(folder) else None
 
 
 def _is_encoder_decoder(folder: Path) -> bool:

@@ -201,7 +201,7 @@ def template(folder: Path, where: str) -> str:
     """The chat template beside a tokenizer, or within its settings; empty without one."""
     path = folder / "chat_template.jinja"
     if path.is_file():
-        return path.read_text(encoding="utf-8")
+        return files.text(path, where)
     found = files.table(folder / "tokenizer_config.json", where).get("chat_template")
     if found is None:
         found = files.table(folder / "chat_template.json", where).get("chat_template")

@@ -8,6 +8,7 @@ left in the file (torch.compile, data parallel, FSDP, peft) are stripped, and sa
 from __future__ import annotations
 
 import importlib.util
+import math
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -33,6 +34,7 @@ WRAPPERS = (  # parts of a name that a wrapper puts there, with the dot
     "_forward_module.",  # Lightning Fabric
     "base_model.model.",  # peft
 )
+SLACK = 8  # packed tensors hold several numbers in one, and layers may share their weights
 Shapes = dict[str, tuple[int, ...]]
 
 
@@ -52,8 +54,9 @@ def load(
             f"{where}: is an adapter; give its base model, and this as its adapter"
         )
     trust = loading.trust_remote_code  # never None: transformers would ask on the terminal
-    config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=trust)
     names = shapes(folder)
+    refuse_larger(files.table(folder / "config.json", where), names, where)
+    config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=trust)
     wrappers = _wrappers(names, config, trust_remote_code=trust)
     settings = chosen(loading, device)
     if wrappers:
@@ -82,6 +85,28 @@ def load(
         untied=untie_apart(model),
     )
     return (model if "device_map" in settings else model.to(device)), report
+
+
+def refuse_larger(config: Mapping[str, Any], names: Shapes, where: str) -> None:
+    """Refuse a config.json whose model is far larger than the files: it would fill the memory.
+
+    Raises:
+        WeightMismatchError: naming the setting.
+    """
+    text = {**config, **(config.get("text_config") or {})}
+    numbers = sum(math.prod(shape) for shape in names.values())
+    width = text.get("hidden_size") or 1
+    for key, one, most in (
+        ("num_hidden_layers", 1, len(names)),
+        ("hidden_size", 1, numbers),
+        ("vocab_size", width, numbers),
+    ):
+        value = text.get(key)
+        if isinstance(value, int) and value * int(one) > SLACK * most:
+            raise WeightMismatchError(
+                f"{where}: {key} of config.json is {value}, which is more than its "
+                f"{len(names)} tensors of {numbers:,} numbers can hold; refused"
+            )
 
 
 def chosen(loading: LoadingSpec, device: str) -> dict[str, Any]:
