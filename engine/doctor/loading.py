@@ -10,11 +10,12 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.doctor import adapter, causal, weights
+from engine.doctor import adapter, border, causal, weights
 from engine.doctor.check import Check, with_allowed
 from engine.doctor.examine import examine, failing_at_once
 from engine.models import checkpoint_files as files
 from engine.models.adapter_loading import AdapterMismatchError
+from engine.models.asked import say_once
 from engine.models.checkpoint_files import WeightMismatchError
 from engine.models.checkpoints import Note, read_note
 from engine.models.lm import LM
@@ -57,6 +58,9 @@ def load_examined(
     may = () if lm is None else {*allow, *loading.allow}
     marked = with_allowed(checks, where, may)
     assert lm is not None, checks  # a model without weights fails a check
+    for one in marked:
+        if one.name == border.NAME and one.passed and one.figure:
+            say_once(f"{where}: {one.note}")
     return Examined(lm, tuple(marked))
 
 

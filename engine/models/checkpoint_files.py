@@ -122,6 +122,12 @@ def wanted(names: Iterable[str], where: str, *, trust_remote_code: bool) -> list
                 f"{where}: holds GGUF files ({quantized[0]}); give the file itself, from a folder"
             )
         raise UnusableCheckpointError(f"{where}: no config.json there, so no model to load")
+    whole = sorted(name for name in there if name in (WEIGHTS, INDEX) or SHARD.fullmatch(name))
+    if ADAPTER in there and "config.json" in there and whole:
+        raise UnusableCheckpointError(
+            f"{where}: holds an adapter ({ADAPTER}) beside whole weights ({whole[0]}), and nothing "
+            "says which of them is the model; keep each in a folder of its own"
+        )
     weights = _weights(there)
     if not weights:
         pickles = sorted(name for name in there if name.endswith(PICKLES))
@@ -347,10 +353,25 @@ def content_hash(folders: Iterable[Path]) -> str:
     for folder in folders:
         for path in read_files(folder):
             name = path.name if folder.is_dir() else path.suffix  # however one file is called
+            if path.name == ADAPTER:
+                digest.update(f"{name}\0".encode() + _settings(path).encode())
+                continue
             digest.update(f"{name}\0{path.stat().st_size}\0".encode())
             with path.open("rb") as file:
                 digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()[:16]
+
+
+def _settings(path: Path) -> str:
+    """The settings of an adapter in one order.
+
+    peft writes the names of layers from a set, so that two files of one adapter differ.
+    """
+    found = table(path, str(path.parent))
+    for key, value in found.items():
+        if isinstance(value, list) and all(isinstance(one, str) for one in value):
+            found[key] = sorted(value)
+    return json.dumps(found, sort_keys=True)
 
 
 def read_files(folder: Path) -> list[Path]:

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from engine.models import asked, gguf, hub
 from engine.models import checkpoint_files as files
-from engine.models.asked import announce
+from engine.models.asked import announce, say_once
 from engine.models.checkpoint_files import RefusedCheckpointError, UnusableCheckpointError
 from engine.models.hub import Progress, Repository
 from engine.models.lm import FORMAT_FILE, LM, NOTE_FILE, quieten
+from engine.models.load_report import ROUNDED
 from engine.models.loading import ModelLoadError, is_noted
 from engine.specs import CheckpointSpec, LoadingSpec, PromptSpec
 from engine.text import prompts
@@ -248,6 +249,8 @@ def load_noted(note: Note, device: str) -> LM:
         form = prompt_format(tokenizer, loading.prompt, note, source)
         lm = LM(model.eval(), tokenizer, form, loading.decoding, report)
         announce(lm, source)
+        for note_on_weights in (one for one in report.notes if ROUNDED in one):
+            say_once(f"{source}: {note_on_weights}")
     except (ModelLoadError, prompts.PromptError):
         raise
     except Exception as error:  # safetensors, tokenizers and peft raise types of their own
