@@ -240,7 +240,20 @@ def _show(prepared: Audit, path: Path, *, as_json: bool) -> None:
         for run_id in rows["run_id"]
     }
     allowed = checks[checks["allowed"].astype(bool)]
-    show_verdicts(rows, prepared.sources, formats, allowed, as_json=as_json)
+    notes = _notes(checks, prepared.sources)
+    show_verdicts(rows, prepared.sources, formats, allowed, notes, as_json=as_json)
+
+
+def _notes(checks: pd.DataFrame, sources: dict[str, str]) -> list[str]:
+    """Of models that passed: where prompt and answer meet in a token, and weights are rounded."""
+    from engine.models.load_report import ROUNDED
+
+    return [
+        f"{sources.get(row.run_id, f'the model before unlearning ({row.run_id})')}: {row.note}"
+        for row in checks[checks["subject"] == "measured"].itertuples()
+        if (row.check == "border" and row.figure > 0)
+        or (row.check == "weights" and ROUNDED in str(row.note))
+    ]
 
 
 def show_verdicts(
@@ -248,6 +261,7 @@ def show_verdicts(
     sources: dict[str, str],
     formats: dict[str, str],
     allowed: pd.DataFrame,
+    notes: Sequence[str] = (),
     *,
     as_json: bool,
 ) -> None:
@@ -258,6 +272,7 @@ def show_verdicts(
         sources: name of the checkpoint of each run, by run id.
         formats: `prompt_format` of each run, by run id.
         allowed: of the query `checks_of_runs`: those that models failed and were allowed to.
+        notes: what else a reader of the verdicts must know of the models.
         as_json: print the rows instead.
     """
     from results_db import asked
@@ -298,6 +313,8 @@ def show_verdicts(
     for row in allowed[allowed["subject"] == "measured"].itertuples():
         of = sources.get(row.run_id, f"the model before unlearning ({row.run_id})")
         console.say(f"!  {of} fails the check {row.check}, which was allowed: {row.note}")
+    for line in notes:
+        console.say(f"!  {line}")
     for name in sorted(sources[run_id] for run_id in sources.keys() - set(rows["run_id"])):
         console.say(f"-  {name}: no verdict: its run failed, or nothing of it can be judged")
 

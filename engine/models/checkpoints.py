@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from engine.models import asked, gguf, hub
 from engine.models import checkpoint_files as files
-from engine.models.asked import LOG, announce
-from engine.models.checkpoint_files import UnusableCheckpointError
+from engine.models.asked import LOG, announce, say_once
+from engine.models.checkpoint_files import RefusedCheckpointError, UnusableCheckpointError
 from engine.models.hub import Progress, Repository
 from engine.models.lm import FORMAT_FILE, LM, NOTE_FILE, quieten
-from engine.models.loading import ModelLoadError
+from engine.models.load_report import ROUNDED
+from engine.models.loading import ModelLoadError, is_noted
 from engine.specs import CheckpointSpec, LoadingSpec, PromptSpec
 from engine.text import prompts
 from engine.text.prompts import PromptFormat
@@ -212,9 +213,28 @@ def read_note(folder: Path) -> Note:
     return Note(**{**table, "model": Part(**table["model"]), "adapter": adapter})
 
 
+def refuse_trusted(folder: Path) -> None:
+    """Refuse a noted checkpoint whose plan let Python files that came with it run.
+
+    A probe or a host runs them when its own user says so: a note, like the results file that leads
+    to it, may be from somebody else.
+
+    Raises:
+        RefusedCheckpointError: naming the model.
+    """
+    if not is_noted(folder):
+        return
+    note = read_note(folder)
+    if LoadingSpec(**note.loading).trust_remote_code:
+        raise RefusedCheckpointError(
+            f"{note.spec['source']}: its plan let Python files that came with it run; read them, "
+            "then give --trust-remote-code here too"
+        )
+
+
 def is_here(folder: Path) -> bool:
     """Whether a checkpoint was fetched into this folder and is still there."""
-    if not (folder / NOTE_FILE).is_file():
+    if not is_noted(folder):
         return False
     note = read_note(folder)
     return all(Path(part.folder).exists() for part in (note.model, note.adapter) if part)
@@ -256,14 +276,16 @@ def load_noted(note: Note, device: str) -> LM:
             model, report = adapter_loading.fold(model, report, adapter, (source, base))
         small = gguf.small_files(base) if gguf.is_file(base) else base
         tokenizer = _tokenizer(small, loading)
-    except ModelLoadError:
+        form = prompt_format(tokenizer, loading.prompt, note, source)
+        lm = LM(model.eval(), tokenizer, form, loading.decoding, report)
+        announce(lm, source)
+        for note_on_weights in (one for one in report.notes if ROUNDED in one):
+            say_once(f"{source}: {note_on_weights}")
+    except (ModelLoadError, prompts.PromptError):
         raise
     except Exception as error:  # safetensors, tokenizers and peft raise types of their own
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UnusableCheckpointError(f"{source}: cannot be loaded as a model: {reason}") from error
-    form = prompt_format(tokenizer, loading.prompt, note, source)
-    lm = LM(model.eval(), tokenizer, form, loading.decoding, report)
-    announce(lm, source)
     return lm
 
 
@@ -366,7 +388,7 @@ def automatic_style(saved: Path, tokenizer: PreTrainedTokenizerFast) -> str:
 
 def source_row(folder: Path, lm: LM, run_id: str) -> ModelSource | None:
     """Where a run's model is from and how it was loaded; None for one that was trained here."""
-    if not (folder / NOTE_FILE).is_file():
+    if not is_noted(folder):
         return None
     note = read_note(folder)
     loading = LoadingSpec(**note.loading)

@@ -28,7 +28,7 @@ from engine.benchmarks.benchmark import Benchmark
 from engine.errors import PlanError
 from engine.plans.plan import Plan
 from engine.plans.settings import combinations, settings_lines
-from engine.specs import RunSpec
+from engine.specs import ExistingModel, RunSpec
 from engine.study import cache
 from results_db import durable
 
@@ -89,11 +89,17 @@ def candidates(
 
     Raises:
         SettingsError: for a setting that a method does not take.
+        PlanError: for a model that was made elsewhere.
         ModelLoadError: if a base model is not trained yet.
     """
     found = []
     for cell in cells:
         base = plan.run_of(*cell, "none")
+        if isinstance(base.model, ExistingModel):
+            raise PlanError(
+                f"{cell[1]}: settings are chosen on models that are trained here, and it was made "
+                "elsewhere"
+            )
         model = cache.model_folder(folder, base, with_forget=True)
         if not model.is_dir():
             from engine.models.loading import ModelLoadError
