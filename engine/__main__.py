@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import sys
 
 from engine import interrupt
@@ -10,6 +11,7 @@ from engine import interrupt
 def main() -> None:
     """Run the program; what the user can mend is one line, never a traceback."""
     interrupt.leave_at_once()
+    atexit.register(interrupt.keep_status)  # the first to be registered is the last to be called
     from engine import console
     from engine.commands.program import app
 

@@ -1,6 +1,6 @@
-"""Ends the program on Ctrl-C or SIGTERM with one line and status 130, at whatever moment it comes.
+"""Ends the program on Ctrl-C, SIGTERM or SIGHUP with one line and status 130, whenever it comes.
 
-Imports only the standard library: it is in force before anything slow is imported.
+Imports only what is quick: it is in force before anything slow is imported.
 """
 
 from __future__ import annotations
@@ -11,8 +11,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from results_db import signals
+
 INTERRUPTED = 130  # exit status
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _asked: list[int] = []  # signals that came while the program worked
 
 
@@ -22,7 +24,10 @@ def leave_at_once() -> None:
 
 
 def stop_work() -> None:
-    """Raise KeyboardInterrupt on a signal from now on, and forget those that came before."""
+    """Raise KeyboardInterrupt on a signal from now on, and forget those that came before.
+
+    One that comes while a transaction is committed is raised when that is through.
+    """
     _asked.clear()
     _handle(_raise)
 
@@ -32,10 +37,19 @@ def asked() -> bool:
     return bool(_asked)
 
 
+def keep_status() -> None:
+    """Let no SIGINT change the exit status any more, at the very end of the process.
+
+    Python takes its own handlers away before it is gone. And it sends itself a SIGINT where one
+    once passed through `exec` of a text, as dataclasses do it, whoever caught it afterwards.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+
+
 @contextmanager
 def kept_from_children() -> Iterator[None]:
-    """Start processes that Ctrl-C does not reach: their parent ends them, without tracebacks."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # children inherit it
+    """Start processes that no such signal reaches: their parent ends them, without tracebacks."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # children inherit it
     try:
         yield
     finally:
@@ -54,5 +68,6 @@ def _leave(number: int, frame: FrameType | None) -> None:
 
 
 def _raise(number: int, frame: FrameType | None) -> None:
-    _asked.append(number)
-    raise KeyboardInterrupt
+    if not signals.must_wait(number):
+        _asked.append(number)
+        raise KeyboardInterrupt

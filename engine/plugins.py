@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+import math
 import re
 import tomllib
 from collections.abc import Callable, Iterable
@@ -150,9 +151,39 @@ def settings(cls: type, table: dict[str, Any], where: str) -> Any:  # noqa: ANN4
             nested = next(field.type for field in fields(cls) if field.name == key)
             _check_nested(cls, key, value, f"{where}.{key}", str(nested))
     try:
-        return TypeAdapter(cls).validate_python(table)
+        built: Any = TypeAdapter(cls).validate_python(table)
     except ValidationError as error:
         raise _wrong_value(error, where) from error
+    check_numbers(table, built, where)
+    return built
+
+
+def check_numbers(given: Any, taken: Any, where: str) -> None:  # noqa: ANN401 - any setting
+    """Check that what was taken for numbers are some: finite, within 64 bits, no truth values.
+
+    Args:
+        given: a table as it was written.
+        taken: what was made of it; None where that is not known.
+        where: it stands, for the error.
+
+    Raises:
+        SettingsError: naming the setting.
+    """
+    if isinstance(given, dict):
+        for key, value in given.items():
+            inner = taken.get(key) if isinstance(taken, dict) else getattr(taken, key, None)
+            check_numbers(value, inner, f"{where}.{key}")
+    elif isinstance(given, (list, tuple)):
+        inners = taken if isinstance(taken, (list, tuple)) and len(taken) == len(given) else given
+        for value, inner in zip(given, inners, strict=True):
+            check_numbers(value, inner, where)
+    elif isinstance(given, bool):
+        if taken is not None and not isinstance(taken, bool):
+            raise SettingsError(f"{where}: a number is wanted, found {str(given).lower()}")
+    elif isinstance(given, float) and not math.isfinite(given):
+        raise SettingsError(f"{where}: a finite number is wanted, found {given}")
+    elif isinstance(given, int) and not -(2**63) <= given < 2**63:
+        raise SettingsError(f"{where}: {given} does not fit into 64 bits")
 
 
 def later(default: Setting) -> Setting:
@@ -189,6 +220,10 @@ def call(function: Callable[..., Any], table: dict[str, Any], where: str) -> Any
         SettingsError: for a key the function does not take, or a value of the wrong type.
     """
     check_arguments(function, table, where)
+    check_numbers(table, None, where)
+    for name, taken in inspect.signature(function).parameters.items():
+        if isinstance(table.get(name), bool) and "bool" not in str(taken.annotation):
+            check_numbers(table[name], 0, f"{where}.{name}")
     try:
         return validate_call(function)(**table)
     except ValidationError as error:

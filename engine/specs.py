@@ -21,6 +21,7 @@ TokenizerReading = Literal["agreed", "auto", "fast"]
 
 MEASUREMENT = records.MEASUREMENT  # raised whenever a number that a run stores would change
 Decoding = Literal["greedy", "as_configured"]
+REPAIRED = ("ga_klr", "npo_klr", "undial", "simnpo", "idk_dpo")  # see `RunSpec.recipe`
 
 
 class Strict(BaseModel):
@@ -117,6 +118,7 @@ class BenchmarkData(Strict):
     path: str | None = None  # of its data: a folder, or an id on a hub; short for settings.path
     settings: dict[str, Any] = {}
     limit: int | None = Field(None, gt=0)  # questions of each split that are asked, drawn by seed
+    content: str | None = None  # hash that everything it gives must have; None: not noted yet
 
     @model_validator(mode="after")
     def _one_path(self) -> Self:
@@ -142,7 +144,13 @@ class PlannedBenchmark(BenchmarkData):
 
     def spec(self, name: str) -> BenchmarkSpec:
         """Which benchmark it is."""
-        return BenchmarkSpec(name=name, path=self.path, settings=self.settings, limit=self.limit)
+        return BenchmarkSpec(
+            name=name,
+            path=self.path,
+            settings=self.settings,
+            limit=self.limit,
+            content=self.content,
+        )
 
 
 class ChosenSettings(Strict):
@@ -175,13 +183,23 @@ class ModelSpec(Strict):
     """A small causal model built from its config class and trained here."""
 
     architecture: Literal["llama", "gpt_neox", "qwen2"]
-    hidden_size: int = Field(128, gt=0)
-    intermediate_size: int = Field(352, gt=0)
-    layers: int = Field(4, gt=0)
-    heads: int = Field(4, gt=0)
-    vocabulary: int = Field(2048, ge=300)
-    context: int = Field(256, gt=0)
+    hidden_size: int = Field(128, gt=0, le=2**15)
+    intermediate_size: int = Field(352, gt=0, le=2**17)
+    layers: int = Field(4, gt=0, le=2**10)
+    heads: int = Field(4, gt=0, le=2**10)
+    vocabulary: int = Field(
+        2048, ge=300, le=2**20
+    )  # more would not be trained, but run out of memory
+    context: int = Field(256, gt=0, le=2**20)
     training: TrainingSpec = TrainingSpec()
+
+    @model_validator(mode="after")
+    def _divided(self) -> Self:
+        if self.hidden_size % (2 * self.heads):  # rotary positions turn halves of a head
+            raise ValueError(
+                f"hidden_size {self.hidden_size} is no even multiple of heads {self.heads}"
+            )
+        return self
 
 
 def _kind_of_model(table: object) -> str:
@@ -277,16 +295,44 @@ class RunSpec(Strict):
                 document.pop(measures, None)
         return digest(json.dumps(document, sort_keys=True))[:12]
 
+    @property
+    def recipe(self) -> int:
+        """Version of what the method does to weights; 2 where the first did not do what it says.
+
+        These are the variants `open_unlearning` of the methods REPAIRED, whose losses were not that
+        project's, and RMU on the last block, which steered what the final norm made of it. Of a
+        model that is not loaded nobody knows the last block.
+        """
+        if self.checkpoint is not None:
+            return 1
+        if self.method in REPAIRED:
+            return 2 if self.settings.get("impl_variant") == "open_unlearning" else 1
+        if self.method != "rmu":
+            return 1
+        if not isinstance(self.model, ModelSpec):
+            return 2
+        return 2 if self.settings.get("layer") == self.model.layers - 1 else 1
+
     def measured_by(self, measurement: int) -> RunSpec:
         """The same run by another measurement version, and so under another id."""
         return self.model_copy(update={"measurement": measurement})
+
+    def without_content(self) -> RunSpec:
+        """The same run as before the content of its data was part of its id."""
+        benchmark = self.benchmark.model_copy(update={"content": None})
+        return self.model_copy(update={"benchmark": benchmark})
 
     def canonical(self) -> str:
         """The spec as JSON with sorted keys, but for what came later and is not used."""
         document = self.model_dump(mode="json")
         if self.measurement == 1:  # ids of that time do not know of versions
             del document["measurement"]
-        for table, later in ((document, "checkpoint"), (document["benchmark"], "limit")):
+        benchmark = document["benchmark"]
+        for table, later in (
+            (document, "checkpoint"),
+            (benchmark, "limit"),
+            (benchmark, "content"),
+        ):
             if table[later] is None:
                 del table[later]
         for name, unused in (("tokenizer", "agreed"), ("allow", [])):
@@ -294,6 +340,8 @@ class RunSpec(Strict):
                 del document["model"]["loading"][name]
         if self.probe.attribute is None:
             del document["probe"]["attribute"]
+        if self.recipe > 1:
+            document["recipe"] = self.recipe
         if not self.probe.tasks:  # the table came after runs were published
             del document["probe"]["tasks"]
         if self.probe.unit == "token":  # so did the choice

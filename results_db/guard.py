@@ -10,7 +10,6 @@ Never `open()` the results file itself: closing it would drop DuckDB's own lock 
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
 import time
@@ -22,7 +21,8 @@ from typing import TypeVar
 
 import duckdb
 
-from results_db import catalog
+from results_db import catalog, fault, signals
+from results_db.durable import READ_ONLY, SAID_FULL, NoSpaceError, NotWritableError
 from results_db.library import LOGS, OVERFLOW, attached, is_attached, quoted, sealed
 
 T = TypeVar("T")
@@ -30,20 +30,11 @@ POLL_SECONDS = 0.002
 PROBE_SECONDS = 0.1  # much longer than `is_studied` holds a study's lock to look at it
 OPEN_SIDE = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 BESIDE = (*LOGS, OVERFLOW, ".gate", ".lock", ".study", ".spool")  # what is read or written there
-READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 LOCK_CONFLICT = "Could not set lock"
 
 
 class GuardTimeoutError(TimeoutError):
     """The results file stayed in use for longer than the caller would wait."""
-
-
-class NoSpaceError(OSError):
-    """The disk of the results file is full; what was committed stays."""
-
-
-class NotWritableError(PermissionError):
-    """Nobody can write into the folder of the results file."""
 
 
 class LinkedFileError(ValueError):
@@ -54,12 +45,13 @@ class DamagedFileError(ValueError):
     """The file is damaged, or no DuckDB file at all."""
 
 
-FULL = ("No space left", "File too large", "Disk quota exceeded")
 DAMAGED = ("Corrupt database", "Could not read enough bytes", "not a valid DuckDB database")
 
 
 @contextmanager
-def writing(path: str | Path, timeout_s: float = 60.0) -> Iterator[duckdb.DuckDBPyConnection]:
+def writing(
+    path: str | Path, timeout_s: float = 60.0, *, is_short: bool = False
+) -> Iterator[duckdb.DuckDBPyConnection]:
     """Open the file for one transaction, creating it if missing.
 
     Commits when the block ends, rolls back when it raises.
@@ -67,6 +59,7 @@ def writing(path: str | Path, timeout_s: float = 60.0) -> Iterator[duckdb.DuckDB
     Args:
         path: The results file.
         timeout_s: Seconds to wait for others to leave the file.
+        is_short: Whether a signal that asks the program to end waits for the commit.
 
     Raises:
         GuardTimeoutError: The file stayed in use; names the holder where it can be known.
@@ -85,6 +78,8 @@ def writing(path: str | Path, timeout_s: float = 60.0) -> Iterator[duckdb.DuckDB
             window.enter_context(_locked(side, fcntl.LOCK_EX, file, deadline))
         retry, check = partial(_unhindered, file, deadline), partial(catalog.check, file)
         connection = window.enter_context(attached(file, retry, check, to_write=True))
+        if is_short:
+            window.enter_context(signals.unbroken())
         window.enter_context(_transaction(connection))
         yield connection
 
@@ -179,7 +174,7 @@ def explained(file: Path) -> Iterator[None]:
                 f"{file.parent}: nothing can be written there ({error.strerror}); choose a file in"
                 " another folder with --db"
             ) from error
-        if any(sign in said for sign in FULL):
+        if any(sign in said for sign in SAID_FULL):
             raise NoSpaceError(
                 f"{file}: its disk is full ({said}); what was committed stays: make room, then run"
                 " the same command again"
@@ -276,10 +271,12 @@ def _transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
     connection.begin()
     try:
         yield
+        fault.point("statement")
     except BaseException:
         connection.rollback()
         raise
     connection.commit()
+    fault.point("committed")
 
 
 def _in_use(file: Path, mode: int) -> str:

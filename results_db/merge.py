@@ -47,7 +47,7 @@ def merge(sources: Sequence[Path], into: Path, prefer: Path | None = None) -> Me
 
     Raises:
         MergeConflictError: The same run with different numbers, and nothing is preferred.
-        ExampleConflictError: Examples of the same name with another content.
+        ExampleConflictError: Examples of the same name and hash of the data with another content.
     """
     if into.resolve() in (source.resolve() for source in sources):
         raise MergeConflictError(f"{into} cannot be merged into itself")
@@ -107,7 +107,9 @@ def _run_of(connection: Connection, run_id: str) -> RunTables:
         f"FROM build WHERE build_id IN ({of_run.format('build_id')})", params={"id": run_id}
     )
     tables["example"] = connection.sql(
-        f"FROM example WHERE benchmark IN ({of_run.format('benchmark')})", params={"id": run_id}
+        f"FROM example WHERE benchmark IN ({of_run.format('benchmark')})"
+        f" AND data_hash IN ({of_run.format('data_hash')})",
+        params={"id": run_id},
     )
     return {table: rows.to_arrow_table() for table, rows in tables.items()}
 

@@ -9,11 +9,26 @@ CREATE OR REPLACE MACRO shown_measurement(of_benchmark) AS coalesce(
     (SELECT max(measurement) FROM compared WHERE benchmark = of_benchmark)
 );
 
--- The compared runs of a benchmark, models and methods, of one measurement version, from the summary
--- of that view.
+-- The version of the data whose runs of a benchmark are shown: the variable `data_hash` where it is
+-- set, else the one that the latest plan asks for, or without a plan that of the latest run. Examples
+-- of different versions do not compare either.
+CREATE OR REPLACE MACRO shown_data(of_benchmark) AS coalesce(
+    getvariable('data_hash')::VARCHAR,
+    (
+        SELECT data_hash
+        FROM compared LEFT JOIN planned_run USING (run_id) LEFT JOIN study USING (study)
+        WHERE compared.benchmark = of_benchmark
+            AND compared.measurement = shown_measurement(of_benchmark)
+        ORDER BY planned_at DESC NULLS LAST, started_at DESC, data_hash LIMIT 1
+    )
+);
+
+-- The compared runs of a benchmark, models and methods, of one measurement version and one version of
+-- the data, from the summary of that view.
 CREATE OR REPLACE MACRO chosen_runs(of_benchmark, of_models, of_methods) AS TABLE
     FROM compared
     WHERE benchmark = of_benchmark AND measurement = shown_measurement(of_benchmark)
+        AND data_hash = shown_data(of_benchmark)
         AND (coalesce(len(of_models), 0) = 0 OR list_contains(of_models, model))
         AND (coalesce(len(of_methods), 0) = 0 OR list_contains(of_methods, method));
 
@@ -34,7 +49,7 @@ CREATE OR REPLACE MACRO chosen_at(of_benchmark, of_models, of_methods, at_step) 
 CREATE OR REPLACE MACRO focus_pairs(
     of_runs, of_attribution, of_target, of_answer_tokens, minimum_nats
 ) AS TABLE
-    SELECT chosen.run_id, chosen.benchmark, chosen.model, chosen.method, split, "group", example_id,
+    SELECT chosen.run_id, chosen.benchmark, chosen.data_hash, chosen.model, chosen.method, split, "group", example_id,
         focus_share(base_on_keys, base_on_question, minimum_nats) AS focus_before,
         focus_share(on_keys, on_question, minimum_nats) AS focus_after,
         base_key_contribution AS key_before, key_contribution AS key_after, plain_correct

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 HERE = Path(__file__).parent
-SCHEMA_VERSION = 8
+SCHEMA_VERSION = 9
 
 State = Literal["missing", "empty", "running", "ready", "other_schema"]
 Parameter = str | float | bool | list[str] | None
@@ -71,7 +71,12 @@ def parameters_of(name: str) -> frozenset[str]:
 
 
 def query(
-    path: str | Path, name: str, *, measurement: int | None = None, **parameters: Parameter
+    path: str | Path,
+    name: str,
+    *,
+    measurement: int | None = None,
+    data_hash: str | None = None,
+    **parameters: Parameter,
 ) -> pd.DataFrame:
     """Rows that answer one named question, read from the file as it is now.
 
@@ -80,6 +85,8 @@ def query(
         name: Name of a file in queries/, without its suffix.
         measurement: Version whose runs a question about several of them sees; None: the newest of
             each benchmark.
+        data_hash: Version of the data whose runs it sees; None: the one that the latest plan asks
+            for.
         parameters: One value for each `$parameter` that the query's header describes.
 
     Raises:
@@ -94,6 +101,8 @@ def query(
     with reading(path) as connection:
         if measurement is not None:
             connection.execute(f"SET VARIABLE measurement = {measurement:d}")
+        if data_hash is not None:
+            connection.execute(f"SET VARIABLE data_hash = {library.quoted(data_hash)}")
         if seen_schema(connection) != summaries.definitions_hash():
             summaries.define_for_connection(connection)
         return connection.execute(sql, parameters).df()

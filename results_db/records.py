@@ -73,6 +73,9 @@ class Example:
     question_paraphrases: tuple[str, ...]
     answer_paraphrases: tuple[str, ...]
     correct_rule: CorrectRule = "contains_fact"  # see engine/benchmarks/correct.py
+    data_hash: str = (
+        ""  # version of the data that it is of: `run.data_hash`, given when it is stored
+    )
 
     @property
     def is_judged(self) -> bool:
@@ -167,7 +170,7 @@ class Run:
     failed_step: int | None
     dtype: str | None = None  # of the weights; None where the model was never made, as below
     prompt_format: str | None = None  # JSON: the text around a question and before an answer
-    data_hash: str | None = None  # of the examples of the benchmark
+    data_hash: str | None = None  # version of the data of the benchmark
     measurement: int = field(kw_only=True)  # version, from 1: rises when a stored number changes
 
     def __post_init__(self) -> None:
@@ -178,6 +181,7 @@ class Run:
         _require(
             (self.status == "failed") == (self.error is not None), row, "error and status differ"
         )
+        _require(bool(self.data_hash) or self.status == "failed", row, "complete without data_hash")
 
 
 @dataclass(frozen=True)
@@ -241,6 +245,22 @@ class ModelCheck:
         row = f"model_check {self.run_id}/{self.model}/{self.check}"
         _finite(self.figure, row, "figure")
         _require(not (self.passed and self.allowed), row, "passed, and yet allowed to fail")
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """An example that a run did not ask, since its model cannot."""
+
+    run_id: str
+    example_id: str
+    tokens: int  # that it needs: prompt with an answer, or with what the model may generate
+    context: int  # tokens that the model reads at most
+    reason: str
+
+    def __post_init__(self) -> None:
+        """Check that the example needs more than there is."""
+        row = f"left_out {self.run_id}/{self.example_id}"
+        _require(self.tokens > self.context > 0, row, f"{self.tokens} tokens in {self.context}")
 
 
 @dataclass(frozen=True)
@@ -534,3 +554,4 @@ class RunResult:
     recovery_strategies: tuple[RecoveryStrategy, ...] = ()
     sources: tuple[ModelSource, ...] = ()  # one, or none for a model that was trained here
     checks: tuple[ModelCheck, ...] = ()  # of the models that it loaded
+    left_out: tuple[LeftOut, ...] = ()  # of the examples

@@ -75,11 +75,12 @@ CREATE TABLE example (
     answer_paraphrases VARCHAR[] NOT NULL,
     correct_rule VARCHAR NOT NULL
         CHECK (correct_rule IN ('contains_fact', 'fact_words', 'multiple_choice')),
-    PRIMARY KEY (benchmark, example_id)
+    data_hash VARCHAR NOT NULL,
+    PRIMARY KEY (benchmark, data_hash, example_id)
 );
-COMMENT ON TABLE example IS 'One question, or one plain text, of a benchmark, with what counts as its right answer.';
+COMMENT ON TABLE example IS 'One question, or one plain text, of one version of the data of a benchmark, with what counts as its right answer.';
 COMMENT ON COLUMN example.benchmark IS 'Name of the benchmark.';
-COMMENT ON COLUMN example.example_id IS 'Key of the example within its benchmark.';
+COMMENT ON COLUMN example.example_id IS 'Key of the example within this version of the data.';
 COMMENT ON COLUMN example.split IS 'forget, retain, holdout or general.';
 COMMENT ON COLUMN example.form IS 'question (a prompt and its answer) or text (only the answer is scored).';
 COMMENT ON COLUMN example."group" IS 'Person, author or kind of item: the unit of resampling; intervals are robust to it.';
@@ -92,6 +93,7 @@ COMMENT ON COLUMN example.wrong_answers IS 'Wrong answers of the same form.';
 COMMENT ON COLUMN example.question_paraphrases IS 'Other wordings of the prompt.';
 COMMENT ON COLUMN example.answer_paraphrases IS 'Other wordings of the gold answer.';
 COMMENT ON COLUMN example.correct_rule IS 'When an answer counts as correct. contains_fact: every fact stands in it. fact_words: at least half of the facts, each a word, stand in it. multiple_choice: of the answer and the wrong answers, the model finds the answer likeliest, by mean log-probability per token.';
+COMMENT ON COLUMN example.data_hash IS 'Version of the data that it is of, as run.data_hash says it.';
 
 CREATE TABLE run (
     run_id VARCHAR PRIMARY KEY,
@@ -137,7 +139,7 @@ COMMENT ON COLUMN run.error IS 'Why a failed run failed; NULL for a complete one
 COMMENT ON COLUMN run.failed_step IS 'The step at which it failed; NULL when it failed outside the steps or not at all.';
 COMMENT ON COLUMN run.dtype IS 'Number type of the weights, such as float32; NULL where the model was never made.';
 COMMENT ON COLUMN run.prompt_format IS 'JSON: the text around a question and before an answer; NULL where the model was never made.';
-COMMENT ON COLUMN run.data_hash IS 'Hash of the examples of the benchmark; NULL where they were never made.';
+COMMENT ON COLUMN run.data_hash IS 'Version of the data: hash of everything that the benchmark gave (examples, texts to train on, rule); of a run made before schema 9, hash of its examples. NULL where they were never made. Runs of different versions are never compared.';
 COMMENT ON COLUMN run.measurement IS 'Measurement version, from 1: it rises whenever a stored number would change; 1 for every run of a file that was made before versions were noted.';
 
 CREATE TABLE stage (
@@ -236,6 +238,22 @@ COMMENT ON COLUMN model_check.passed IS 'Whether the model passed it.';
 COMMENT ON COLUMN model_check.allowed IS 'Whether the user let the run go on although the model did not pass.';
 COMMENT ON COLUMN model_check.figure IS 'What was measured, in the unit that note says; NULL for a check without a figure.';
 COMMENT ON COLUMN model_check.note IS 'What was found, in words.';
+
+CREATE TABLE left_out (
+    run_id VARCHAR NOT NULL,
+    example_id VARCHAR NOT NULL,
+    tokens INTEGER NOT NULL,
+    context INTEGER NOT NULL CHECK (context > 0),
+    reason VARCHAR NOT NULL,
+    PRIMARY KEY (run_id, example_id),
+    CHECK (tokens > context)
+);
+COMMENT ON TABLE left_out IS 'An example that a run did not ask, since its model cannot: it counts in no figure of the run.';
+COMMENT ON COLUMN left_out.run_id IS 'The run.';
+COMMENT ON COLUMN left_out.example_id IS 'The example.';
+COMMENT ON COLUMN left_out.tokens IS 'Tokens that it needs: its prompt with an answer, or with what the model may generate.';
+COMMENT ON COLUMN left_out.context IS 'Tokens that the model reads at most.';
+COMMENT ON COLUMN left_out.reason IS 'Why it was left out.';
 
 CREATE TABLE step (
     run_id VARCHAR NOT NULL,

@@ -1,18 +1,19 @@
-"""Runs that could not be committed because somebody else held the results file, kept beside it.
+"""Finished runs on their way into the results file, kept beside it by the process that made them.
 
-One folder a run, `<file>.spool/RUN_ID/`, with one Parquet file a table. A folder is written under
-another name and renamed, so it is whole or not there. The next write window takes it in.
+One folder a run, `<file>.spool/RUN_ID/`, with one Parquet file a table and a manifest of their
+digests. A folder is whole or not there. The next write window takes it in, or sets it aside where
+it is not as it was written.
 """
 
 from __future__ import annotations
 
-import os
-import shutil
+from contextlib import suppress
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from results_db import durable
 from results_db.tables import RunTables
 
 
@@ -21,29 +22,52 @@ class SpoolError(ValueError):
 
 
 def put(path: str | Path, tables: RunTables) -> Path:
-    """Keep a run beside the results file; the folder. One of the same id is replaced."""
+    """Keep a run beside the results file; the folder. One of the same id is replaced.
+
+    Raises:
+        NoSpaceError: The disk is full.
+        NotWritableError: Nobody can write beside the results file.
+    """
     (run_id,) = tables["run"]["run_id"].to_pylist()
     folder = _folder(path) / str(run_id)
-    unfinished = folder.with_name(f".{run_id}.{os.getpid()}")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(parents=True)
-    for name, rows in tables.items():
-        pq.write_table(rows, unfinished / f"{name}.parquet")
-        _reach_disk(unfinished / f"{name}.parquet")
-    if folder.exists():
-        drop(folder)
-    unfinished.rename(folder)
-    _reach_disk(folder.parent)
+
+    def fill(staging: Path) -> None:
+        for name, rows in tables.items():
+            pq.write_table(rows, staging / f"{name}.parquet")
+
+    try:
+        durable.write_folder(folder, fill, replace=True)
+    except FileNotFoundError:  # another process took a run in and removed the empty spool meanwhile
+        durable.write_folder(folder, fill, replace=True)
     return folder
 
 
 def waiting(path: str | Path) -> list[Path]:
-    """Folders of the runs that wait beside the results file, oldest first."""
+    """Folders of the runs that wait beside the results file, oldest first.
+
+    Files there are not ours, and what was set aside waits for nothing.
+    """
     folder = _folder(path)
     if not folder.is_dir():
         return []
-    found = [run for run in folder.iterdir() if not run.name.startswith(".")]
+    found = [run for run in folder.iterdir() if run.is_dir() and _is_run(run.name)]
     return sorted(found, key=lambda run: (run.stat().st_mtime_ns, run.name))
+
+
+def _is_run(name: str) -> bool:
+    return not name.startswith(".") and durable.ASIDE not in name
+
+
+def take_whole(path: str | Path) -> dict[Path, RunTables]:
+    """Read the runs that wait, oldest first; one that is not whole is set aside, with one line."""
+    durable.remove_leftovers(_folder(path))
+    whole: dict[Path, RunTables] = {}
+    for folder in waiting(path):
+        try:
+            whole[folder] = load(folder)
+        except SpoolError as error:
+            durable.give_up(folder, error, "`unpact run` computes it again")
+    return whole
 
 
 def load(folder: Path) -> RunTables:
@@ -53,31 +77,20 @@ def load(folder: Path) -> RunTables:
         SpoolError: A file is missing or damaged.
     """
     try:
-        return {file.stem: pq.read_table(file) for file in sorted(folder.glob("*.parquet"))}
-    except (OSError, pa.ArrowException) as error:
-        raise SpoolError(
-            f"{folder}: this spooled run cannot be read ({error}); delete the folder, the next"
-            " `unpact run` computes it again"
-        ) from error
+        durable.check_folder(folder)
+        tables = {file.stem: pq.read_table(file) for file in sorted(folder.glob("*.parquet"))}
+    except (OSError, durable.DamagedError, pa.ArrowException) as error:
+        raise SpoolError(f"{folder}: this spooled run cannot be read ({error})") from error
+    return tables
 
 
 def drop(folder: Path) -> None:
     """Delete a spool folder, and the spool when it was the last one."""
-    gone = folder.with_name(f".{folder.name}.gone")  # never half a run under its own name
-    folder.rename(gone)
-    shutil.rmtree(gone, ignore_errors=True)
-    if not waiting(folder.parent.with_suffix("")):
-        shutil.rmtree(folder.parent, ignore_errors=True)
+    durable.remove(folder)
+    with suppress(OSError):  # other runs wait there, or somebody put a file there
+        folder.parent.rmdir()
 
 
 def _folder(path: str | Path) -> Path:
     file = Path(path).expanduser().resolve()
     return file.with_name(f"{file.name}.spool")
-
-
-def _reach_disk(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

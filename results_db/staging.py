@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from results_db.guard import NoSpaceError, explained
+from results_db.durable import NoSpaceError, sync
+from results_db.guard import explained
 
 
 class TargetError(FileExistsError):
@@ -42,7 +43,7 @@ def staged(target: Path) -> Iterator[Path]:
             _reach_disk(folder / target.name)
             _require_absent(target)
             (folder / target.name).rename(target)
-            _sync(target.parent)
+            sync(target.parent)
 
 
 @contextmanager
@@ -107,13 +108,5 @@ def _require_no_log(written: Path) -> None:
 
 def _reach_disk(written: Path) -> None:
     for path in sorted(written.rglob("*")) if written.is_dir() else []:
-        _sync(path)
-    _sync(written)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        sync(path)
+    sync(written)

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 import duckdb
 
-from results_db import spool, summaries
+from results_db import durable, fault, spool, summaries
 from results_db.guard import GuardTimeoutError, reading, writing
 from results_db.read import SCHEMA_VERSION, OtherSchemaError, require_schema, seen_schema
 from results_db.records import PlannedRun, Progress, RunResult, Study
@@ -37,7 +37,7 @@ class DoubledRowError(ValueError):
 
 
 class ExampleConflictError(ValueError):
-    """The file holds other examples under the same names."""
+    """The file holds other examples under the same names and hash of the data."""
 
 
 def create(path: str | Path, timeout_s: float = WAIT_SECONDS) -> None:
@@ -59,7 +59,7 @@ def plan_study(
     Nothing of it runs yet: progress that a killed study left is dropped, also that of runs which
     no study asks for any more.
     """
-    with writing_results(path, timeout_s) as connection:
+    with writing_results(path, timeout_s, is_short=True) as connection:
         for table in ("study", "planned_run"):
             connection.execute(f"DELETE FROM {table} WHERE study = ?", [study.study])
         stale = [[run.run_id] for run in planned]
@@ -74,7 +74,7 @@ def plan_study(
 
 def note_progress(path: str | Path, progress: Progress, timeout_s: float = WAIT_SECONDS) -> None:
     """Write down where a run stands, replacing what was noted before."""
-    with writing_results(path, timeout_s) as connection:
+    with writing_results(path, timeout_s, is_short=True) as connection:
         noted = of_records("progress", [progress])
         _insert(connection, "progress", noted, verb="INSERT OR REPLACE")
 
@@ -106,10 +106,10 @@ def publish_tables(path: str | Path, tables: RunTables, timeout_s: float = WAIT_
 
     Raises:
         DuplicateRunError: The run is there already, complete.
-        ExampleConflictError: An example of the same name has another content.
+        ExampleConflictError: An example of the same name and hash of the data has another content.
         GuardTimeoutError: The file stayed in use.
     """
-    with writing_results(path, timeout_s) as connection:
+    with writing_results(path, timeout_s, is_short=True) as connection:
         add_run(connection, tables, Path(path))
 
 
@@ -123,29 +123,75 @@ def finished_runs(path: str | Path, timeout_s: float = WAIT_SECONDS) -> set[str]
     return {row[0] for row in rows}
 
 
+def finished_specs(path: str | Path, timeout_s: float = WAIT_SECONDS) -> dict[str, str]:
+    """Spec of each complete run, JSON, by its id; none when there is no file."""
+    if not Path(path).exists():
+        return {}
+    with reading(path, timeout_s) as connection:
+        seen_schema(connection)
+        rows = connection.execute("SELECT run_id, spec FROM run WHERE status = 'complete'")
+        return {str(run_id): str(spec) for run_id, spec in rows.fetchall()}
+
+
 @contextmanager
-def writing_results(path: str | Path, timeout_s: float = WAIT_SECONDS) -> Iterator[Connection]:
+def writing_results(
+    path: str | Path, timeout_s: float = WAIT_SECONDS, *, is_short: bool = False
+) -> Iterator[Connection]:
     """A write window on a results file, made if missing, with what was spooled taken in first.
+
+    Args:
+        path: The results file.
+        timeout_s: Seconds to wait for others to leave the file.
+        is_short: Whether a signal that asks the program to end waits for the commit.
 
     Raises:
         OtherSchemaError: The file is of another version of the program, or no results file.
         GuardTimeoutError: The file stayed in use.
     """
-    with writing(path, timeout_s) as connection:
-        if not connection.execute(
-            "SELECT 1 FROM duckdb_tables() WHERE database_name = current_database()"
-        ).fetchall():
-            connection.execute(schema_sql())
-            connection.execute("INSERT INTO meta VALUES (?, '')", [SCHEMA_VERSION])
-        if _kept_definitions(connection, path) != summaries.definitions_hash():
-            summaries.define(connection)
-            connection.execute("UPDATE meta SET macros = ?", [summaries.definitions_hash()])
-        taken = spool.waiting(path)
-        for folder in taken:
-            _take_in(connection, folder, Path(path))
+    take_in(path, timeout_s)
+    with writing(path, timeout_s, is_short=is_short) as connection:
+        _prepare(connection, path)
         yield connection
-    for folder in taken:
+
+
+def take_in(path: str | Path, timeout_s: float = WAIT_SECONDS) -> dict[str, str]:
+    """Commit the runs that are spooled beside the file, each by itself, whole or not at all.
+
+    One that the file refuses is set aside, so that it holds up nothing else; that is logged.
+
+    Returns:
+        Why, by the id of each run that was set aside.
+
+    Raises:
+        OtherSchemaError: The file is of another version of the program, or no results file.
+        GuardTimeoutError: The file stayed in use.
+        NoSpaceError: Its disk is full; what is not committed stays in the spool.
+    """
+    refused = {}
+    for folder, tables in spool.take_whole(path).items():
+        try:
+            with writing(path, timeout_s, is_short=True) as connection:
+                _prepare(connection, path)
+                _take_in(connection, tables, Path(path))
+        except (DoubledRowError, ExampleConflictError, duckdb.ConstraintException) as error:
+            durable.give_up(folder, error, "the rest goes on")
+            refused[folder.name] = str(error)
+            continue
+        fault.point("taken in")
         spool.drop(folder)
+    return refused
+
+
+def _prepare(connection: Connection, path: str | Path) -> None:
+    """Make the tables of a new file, and the summaries of one with other definitions."""
+    if not connection.execute(
+        "SELECT 1 FROM duckdb_tables() WHERE database_name = current_database()"
+    ).fetchall():
+        connection.execute(schema_sql())
+        connection.execute("INSERT INTO meta VALUES (?, '')", [SCHEMA_VERSION])
+    if _kept_definitions(connection, path) != summaries.definitions_hash():
+        summaries.define(connection)
+        connection.execute("UPDATE meta SET macros = ?", [summaries.definitions_hash()])
 
 
 def _kept_definitions(connection: Connection, path: str | Path) -> str:
@@ -168,9 +214,8 @@ def add_run(connection: Connection, tables: RunTables, path: Path) -> None:
     summaries.refresh(connection, run_id)
 
 
-def _take_in(connection: Connection, folder: Path, path: Path) -> None:
+def _take_in(connection: Connection, tables: RunTables, path: Path) -> None:
     """Insert a spooled run, unless it came in before its folder could be dropped."""
-    tables = spool.load(folder)
     (run_id,) = tables["run"]["run_id"].to_pylist()
     if _status(connection, run_id) != "complete":
         add_run(connection, tables, path)
@@ -183,6 +228,7 @@ def _status(connection: Connection, run_id: str) -> str | None:
 
 def _make_room(connection: Connection, run_id: str, path: Path) -> None:
     """Delete a failed run of this id, and the note of its progress."""
+    fault.point("statement")
     status = _status(connection, run_id)
     if status == "complete":
         raise DuplicateRunError(f"run {run_id} is already in {path}, complete")
@@ -200,23 +246,26 @@ def remove_run(connection: Connection, run_id: str) -> None:
 
 def _add_examples(connection: Connection, examples: Any, path: Path) -> None:  # noqa: ANN401
     """Insert the examples that are not there; all others must be equal to what is there."""
+    fault.point("statement")
     connection.register("incoming", examples)
     changed = connection.execute(
         "SELECT benchmark, example_id FROM (SELECT * FROM incoming EXCEPT SELECT * FROM example)"
-        " SEMI JOIN example USING (benchmark, example_id) ORDER BY ALL"
+        " SEMI JOIN example USING (benchmark, data_hash, example_id) ORDER BY ALL"
     ).fetchall()
     if changed:
         raise ExampleConflictError(
-            f"{path} holds another version of benchmark {changed[0][0]!r}: {len(changed)} examples"
-            f" differ, the first is {changed[0][1]!r}; use another --db"
+            f"{path} holds other examples of benchmark {changed[0][0]!r} under the same hash of the"
+            f" data: {len(changed)} differ, the first is {changed[0][1]!r}; use another --db"
         )
     connection.execute(
-        "INSERT INTO example SELECT * FROM incoming ANTI JOIN example USING (benchmark, example_id)"
+        "INSERT INTO example SELECT * FROM incoming"
+        " ANTI JOIN example USING (benchmark, data_hash, example_id)"
     )
     connection.unregister("incoming")
 
 
 def _insert(connection: Connection, table: str, rows: Any, verb: str = "INSERT") -> None:  # noqa: ANN401
+    fault.point("statement")
     if not rows.num_rows:
         return
     connection.register("incoming", rows)
@@ -236,6 +285,7 @@ def _refuse_doubled(run_id: str, table: str, rows: Any) -> None:  # noqa: ANN401
 
 def _note_content(connection: Connection, run_id: str, tables: RunTables) -> None:
     """Write down how many rows the run has in each of its tables, and their digest."""
+    fault.point("statement")
     for name in OWN_TABLES:
         connection.register(f"incoming_{name}", tables[name])
     counted = " UNION ALL ".join(

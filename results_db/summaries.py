@@ -18,6 +18,7 @@ from pathlib import Path
 
 import duckdb
 
+from results_db import fault
 from results_db.library import quoted
 
 HERE = Path(__file__).parent
@@ -107,6 +108,7 @@ def refresh(connection: duckdb.DuckDBPyConnection, run_id: str) -> None:
     _forget_affected(connection)
     with _only_near(connection), _shared(connection):
         for name in names():
+            fault.point("statement")
             connection.execute(f"INSERT INTO {name} BY NAME {sql_of(name)}")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from operator import attrgetter
 from pathlib import Path
@@ -30,12 +31,14 @@ RUN_TABLES = {  # table -> field of RunResult
     "text_token_class": "text_classes",
     "model_source": "sources",
     "model_check": "checks",
+    "left_out": "left_out",
 }
 OWN_TABLES = ("run", *RUN_TABLES)  # whose rows belong to one run
 KEYS = {  # columns that name a row within its run
     "run": (),
     "model_source": (),
     "model_check": ("model", "check"),
+    "left_out": ("example_id",),
     "stage": ("stage",),
     "checkpoint": ("step",),
     "step": ("step",),
@@ -93,5 +96,6 @@ def of_records(table: str, records: Sequence[object]) -> Any:  # noqa: ANN401
 def of_result(result: RunResult) -> RunTables:
     """Everything that a finished or failed run brings."""
     own = {table: attrgetter(field)(result) for table, field in RUN_TABLES.items()}
-    records = {"run": [result.run], "build": [result.build], "example": result.examples, **own}
+    asked = [replace(each, data_hash=result.run.data_hash or "") for each in result.examples]
+    records = {"run": [result.run], "build": [result.build], "example": asked, **own}
     return {table: of_records(table, rows) for table, rows in records.items()}

@@ -185,7 +185,7 @@ def _copy(source: Connection, path: str | Path, to: str | Path, altered: Sequenc
         connection.execute("DELETE FROM meta")
         for table in schemas():
             _fill(connection, table, source.sql(_rows(table)).to_arrow_table(), path)
-        for table in altered:
+        for table in set(altered) & set(OWN_TABLES):
             _note_again(connection, table)
         _complete(connection)
 

@@ -42,7 +42,8 @@ REFERENCES = (
         """
         SELECT format('{{}}: {{}} examples of run {{}} are not in the file', '{table}',
             count(DISTINCT example_id), run_id)
-        FROM {table} JOIN run USING (run_id) ANTI JOIN example USING (benchmark, example_id)
+        FROM {table} JOIN run USING (run_id)
+        ANTI JOIN example USING (benchmark, data_hash, example_id)
         WHERE example_id IS NOT NULL GROUP BY run_id ORDER BY run_id
         """,
     ),

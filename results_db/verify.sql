@@ -81,6 +81,19 @@ WITH finished AS (
         WHEN 'retain' THEN run.retain_run_id ELSE run.sham_run_id END
     WHERE other.measurement <> run.measurement
     UNION ALL
+    SELECT 'data', run_id, format('run {}: its data are {}, its spec says {}', run_id,
+        coalesce(data_hash, 'not noted'), said)
+    FROM (SELECT run_id, data_hash, spec::JSON->>'$.benchmark.content' AS said FROM finished)
+    WHERE said <> coalesce(data_hash, '')
+    UNION ALL
+    SELECT 'data', run.run_id, format('run {}: its data are {}, those of its {} run {}', run.run_id,
+        run.data_hash, of_role, other.data_hash)
+    FROM finished AS run
+    CROSS JOIN (VALUES ('base'), ('retain'), ('sham')) AS roles (of_role)
+    JOIN finished AS other ON other.run_id = CASE of_role WHEN 'base' THEN run.base_run_id
+        WHEN 'retain' THEN run.retain_run_id ELSE run.sham_run_id END
+    WHERE other.data_hash IS DISTINCT FROM run.data_hash
+    UNION ALL
     SELECT 'content', run_id, format('run {}: what it published is not noted', run_id)
     FROM run WHERE run_id NOT IN (SELECT run_id FROM content)
     UNION ALL

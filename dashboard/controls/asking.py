@@ -69,9 +69,9 @@ def _bases(saved: pd.DataFrame) -> pd.DataFrame:
 
 
 def _family(saved: pd.DataFrame, base: pd.Series) -> pd.DataFrame:
-    """The base model and everything made of it on its benchmark, by one measurement version."""
+    """The base model and everything made of it on its benchmark, measured and asked alike."""
     same = pd.Series(True, index=saved.index)
-    for name in ("model", "benchmark", "measurement"):
+    for name in ("model", "benchmark", "measurement", "data_hash"):
         same &= saved[name] == base[name]
     return saved[same & ((saved["method"] != "none") | (saved["run_id"] == base["run_id"]))]
 
@@ -79,6 +79,8 @@ def _family(saved: pd.DataFrame, base: pd.Series) -> pd.DataFrame:
 def _base_labels(bases: pd.DataFrame) -> dict[str, str]:
     named = bases["model"].astype(str) + " · " + bases["benchmark"].astype(str)
     named += bases["measurement"].map(formats.measured_by)
+    if len(bases.drop_duplicates(["benchmark", "data_hash"])) > bases["benchmark"].nunique():
+        named += " · data " + bases["data_hash"].str[:8]
     return dict(zip(bases["run_id"], theme.told_apart(named, bases["run_id"]), strict=True))
 
 

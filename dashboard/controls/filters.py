@@ -9,11 +9,11 @@ from typing import Any, Literal
 import pandas as pd
 import streamlit as st
 
-from dashboard.look import theme
+from dashboard.look import formats, theme
 from dashboard.rows import data
 
-KEYS = ("benchmark", "version", "models", "model", "methods", "seeds", "step", "attribution",
-        "target", "words")  # in the URL  # fmt: skip
+KEYS = ("benchmark", "version", "data", "models", "model", "methods", "seeds", "step",
+        "attribution", "target", "words")  # in the URL  # fmt: skip
 ALL, LAST = "all", "last"
 HANDED = "run_id"  # in the address of a link to a page about one run
 RUN, ONLY_RUN, STRATEGY = "run", "only_run", "strategy"  # controls that a click in a chart sets
@@ -28,6 +28,7 @@ class Chosen:
 
     benchmark: str
     measurement: int  # version by which the runs shown were measured
+    data_hash: str  # version of the data that they were made on
     models: tuple[str, ...]
     methods: tuple[str, ...]
     seeds: tuple[str, ...]
@@ -37,11 +38,16 @@ class Chosen:
     answer_tokens: str
 
     @property
+    def version(self) -> dict[str, Any]:
+        """How the runs shown were measured and on which data; others do not compare with them."""
+        return {"measurement": self.measurement, "data_hash": self.data_hash}
+
+    @property
     def runs(self) -> dict[str, Any]:
         """Parameters of questions about runs, and the seeds to keep of their rows."""
         return {
             "benchmark": self.benchmark,
-            "measurement": self.measurement,
+            **self.version,
             "models": self.models,
             "methods": self.methods,
             "seeds": self.seeds,
@@ -66,7 +72,7 @@ class Chosen:
         """Parameters of questions about the words of base models' prompts."""
         return {
             "benchmark": self.benchmark,
-            "measurement": self.measurement,
+            **self.version,
             "models": self.models,
             "answer_tokens": self.answer_tokens,
         }
@@ -84,9 +90,10 @@ def sidebar() -> Chosen:
         st.html('<p class="u-side">Runs shown</p>')
         benchmark = _one("Benchmark", "benchmark", _benchmarks(choices), str)
         measurement = _measurement(choices, benchmark)
-        choices = data.rows("choices", measurement=measurement)
+        data_hash = _data(benchmark, measurement)
+        choices = data.rows("choices", measurement=measurement, data_hash=data_hash)
         there = choices[choices["benchmark"] == benchmark]
-        return Chosen(benchmark, measurement, *_runs(there), *_attribution(there))
+        return Chosen(benchmark, measurement, data_hash, *_runs(there), *_attribution(there))
 
 
 def _measurement(choices: pd.DataFrame, benchmark: str) -> int:
@@ -97,6 +104,18 @@ def _measurement(choices: pd.DataFrame, benchmark: str) -> int:
         return int(versions[0])
     shown = {version: f"Version {version}" for version in versions}
     return int(_one("Measured by", "version", versions, shown.__getitem__))
+
+
+def _data(benchmark: str, measurement: int) -> str:
+    """One of the versions of a benchmark's data; at first the one that the latest plan asks for."""
+    versions = data.rows("data_versions")
+    there = versions[
+        (versions["benchmark"] == benchmark) & (versions["measurement"] == measurement)
+    ]
+    shown = {str(row["data_hash"]): formats.data_version(row) for _, row in there.iterrows()}
+    if len(shown) < 2:
+        return next(iter(shown))
+    return _one("Data", "data", list(shown), shown.__getitem__)
 
 
 def _benchmarks(choices: pd.DataFrame) -> list[str]:

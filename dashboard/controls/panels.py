@@ -41,7 +41,12 @@ def page(title: str, purpose: str) -> None:
 
 
 def context(
-    benchmark: str, models: Sequence[str], more: str = "", *, measurement: int | None = None
+    benchmark: str,
+    models: Sequence[str],
+    more: str = "",
+    *,
+    measurement: int | None = None,
+    data_hash: str | None = None,
 ) -> None:
     """What a benchmark asks, when an answer is right, and how large these models are.
 
@@ -50,16 +55,41 @@ def context(
         models: of these runs.
         more: to be said with it.
         measurement: version by which the runs were measured; None where nothing stored is shown.
+        data_hash: version of the data that they were made on; None likewise.
     """
-    asks = benchmarks.description(benchmark, data.rows("benchmark", benchmark=benchmark))
+    rules = data.rows(
+        "benchmark", benchmark=benchmark, measurement=measurement, data_hash=data_hash
+    )
+    asks = benchmarks.description(benchmark, rules)
     runs = data.rows("runs")
     shown = (runs["benchmark"] == benchmark) & runs["model"].isin(list(models))
     markup(cards.context(benchmark, f"{asks} {more}".strip(), runs[shown]))
     if measurement is not None:
         versions = data.rows("measurements")
-        said = cards.measured(versions[versions["benchmark"] == benchmark], measurement)
-        if said:
-            note(said)
+        for said in (
+            cards.measured(versions[versions["benchmark"] == benchmark], measurement),
+            _made_on(benchmark, measurement, data_hash),
+            cards.left_out(_left_out(benchmark, models, measurement, data_hash)),
+        ):
+            if said:
+                note(said)
+
+
+def _left_out(
+    benchmark: str, models: Sequence[str], measurement: int, data_hash: str | None
+) -> pd.DataFrame:
+    return data.rows(
+        "left_out", benchmark=benchmark, models=tuple(models), methods=(), measurement=measurement,
+        data_hash=data_hash,
+    )  # fmt: skip
+
+
+def _made_on(benchmark: str, measurement: int, data_hash: str | None) -> str:
+    versions = data.rows("data_versions")
+    of_benchmark = versions["benchmark"] == benchmark
+    return cards.made_on(
+        versions[of_benchmark & (versions["measurement"] == measurement)], data_hash
+    )
 
 
 def final_step_only(chosen: filters.Chosen) -> None:

@@ -37,7 +37,7 @@ def prompts(
 ) -> pd.DataFrame:
     """Prompts of one split of the chosen benchmark."""
     return data.rows(
-        "examples", benchmark=chosen.benchmark, measurement=chosen.measurement, model=model,
+        "examples", benchmark=chosen.benchmark, **chosen.version, model=model,
         split=split, search=wanted, outcome=outcome,
     )  # fmt: skip
 

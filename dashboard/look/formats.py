@@ -232,6 +232,30 @@ def measured_by(measurement: object) -> str:
     return f" · measured by version {int(float(str(measurement)))}" if is_old else ""
 
 
+def data_version(row: pd.Series) -> str:
+    """A version of a benchmark's data, of `data_versions`, in words.
+
+    >>> row = {"data_hash": "0123456789abcdef", "runs": 4, "started_at": "2026-01-02T00:00:00Z"}
+    >>> data_version(pd.Series(row))
+    '01234567, 4 runs since 2026-01-02'
+    """
+    begun = str(row["started_at"])[:10]
+    return f"{visible(str(row['data_hash'])[:8])}, {count(row['runs'], 'run')} since {begun}"
+
+
+def on_other_data(row: pd.Series) -> str:
+    """Mark of a run of `runs` on another version of the data than is shown; '' for others.
+
+    >>> on_other_data(pd.Series({"other_data": True, "data_hash": "0123456789abcdef"}))
+    ' · on other data, 01234567'
+    >>> on_other_data(pd.Series({"other_data": None, "data_hash": None}))
+    ''
+    """
+    if not present(row["other_data"]) or not bool(row["other_data"]):
+        return ""
+    return f" · on other data, {str(row['data_hash'])[:8]}"
+
+
 def prompt(row: Mapping[str, object]) -> list[str]:
     r"""Say how a model is asked: style, the text around a question, what else was noted.
 

@@ -58,6 +58,13 @@ METHODS = {
     "idk_nll": Style("IDK-NLL", "fine-tuned on refusals", "#B4577A", symbol="cross"),
     "idk_dpo": Style("IDK-DPO", "refusals preferred to answers", "#C2477F", symbol="x"),
     "undial": Style("UNDIAL", "self-distillation on lowered logits", "#5F8F3A", symbol="hourglass"),
+    "alt_po": Style(
+        "AltPO", "invented answers preferred to answers", "#8A4FA3", symbol="diamond-tall"
+    ),
+    "wga": Style("WGA", "ascent weighted by likelihood", "#C8781E", symbol="triangle-left"),
+    "satimp": Style("SatImp", "ascent weighted by two powers", "#A8641F", symbol="star-diamond"),
+    "ceu": Style("CE-U", "own distribution without the answer", "#4F8A5B", symbol="bowtie"),
+    "pdu": Style("PDU", "flat logits within a retain bound", "#3F7F86", symbol="octagon"),
     "rmu": Style("RMU", "representation misdirection", "#A45BBF", symbol="pentagon"),
     "task_vector": Style("Task vector", "negated task vector", "#1B9E77", symbol="star"),
     "difference": Style("After − before", "difference of two models", NEUTRAL),
@@ -218,7 +225,8 @@ def labelled(rows: pd.DataFrame) -> pd.DataFrame:
 
     Model and benchmark are added where several are shown, then what differs between the runs of a
     sweep (the column `variant`, if there is one), the version by which an old run was measured (the
-    column `measurement`), and the run's id where a label would still be shared.
+    column `measurement`), that one was made on other data (the column `other_data`), and the run's
+    id where a label would still be shared.
     """
     runs = rows.drop_duplicates("run_id")
     if "variant" not in runs:
@@ -231,6 +239,8 @@ def labelled(rows: pd.DataFrame) -> pd.DataFrame:
     labels = labels.where(~differs, labels + " · " + runs["variant"].astype(str))
     if "measurement" in runs:
         labels = labels + runs["measurement"].map(formats.measured_by)
+    if "other_data" in runs:
+        labels = labels + runs.apply(formats.on_other_data, axis=1)
     labels = told_apart(labels.map(formats.visible), runs["run_id"])
     names, order = dict(zip(runs["run_id"], labels, strict=True)), _order(runs["method"], labels)
     places = {run_id: place for place, run_id in enumerate(runs["run_id"].iloc[order])}

@@ -13,6 +13,9 @@ from results_db import records
 SMALL = 20_000_000  # parameters; models that are published for use are larger
 
 
+MOST_NAMED = 8  # examples that a sentence lists
+
+
 def facts(entries: Sequence[tuple[str, str, str]]) -> str:
     """Cards of (label, value, remark)."""
     cards = "".join(
@@ -118,6 +121,47 @@ def measured(versions: pd.DataFrame, shown: int) -> str:
     ]
     left_out = f" Not shown: {', '.join(others)} (sidebar, Measured by)." if others else ""
     return f"Measured by version {shown}{old}.{left_out}" if old or others else ""
+
+
+def made_on(versions: pd.DataFrame, shown: str | None) -> str:
+    """On which version of the data the runs shown were made, where there are or were others.
+
+    Args:
+        versions: of `data_versions`, of one benchmark and measurement version.
+        shown: hash of the version.
+    """
+    own = versions[versions["data_hash"] == shown]
+    others = [formats.data_version(row) for _, row in versions.iterrows()
+              if row["data_hash"] != shown]  # fmt: skip
+    if own.empty:
+        return ""
+    asked_for = own.iloc[0]["asked_for"]
+    is_left = formats.present(asked_for) and not bool(asked_for)
+    if not (others or is_left):
+        return ""
+    old = ", which no plan asks for any more: the data were changed since" if is_left else ""
+    left_out = f" Not shown: data {'; data '.join(others)} (sidebar, Data)." if others else ""
+    return f"On data {formats.data_version(own.iloc[0])}{old}.{left_out}"
+
+
+def left_out(rows: pd.DataFrame) -> str:
+    """Which examples the models shown were not asked; empty where all were.
+
+    Args:
+        rows: of `left_out`.
+    """
+    said = []
+    for model, part in rows.groupby("model", sort=False):
+        names = list(dict.fromkeys(map(str, part["example_id"])))
+        listed = ", ".join(map(formats.visible, names[:MOST_NAMED]))
+        more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+        first = part.iloc[0]
+        said.append(
+            f"{len(names)} of {formats.count(first['examples'], 'example')} were not asked of "
+            f"{formats.visible(str(model))}, longer than its context of {first['context']} tokens: "
+            f"{listed}{more}. Every n is of the others."
+        )
+    return " ".join(said)
 
 
 def size_of(parameters: float | None, trained_here: bool) -> str:

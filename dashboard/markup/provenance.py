@@ -123,6 +123,7 @@ def facts(run: pd.Series) -> str:
         ("Device", f"{run['device']}, {formats.count(run['threads'], 'thread')}"),
         ("Software", f"Python {run['python']} on {run['platform']}"),
         ("Commit", commit),
+        ("Data", f"{run['data_hash'] or formats.MISSING}{formats.on_other_data(run)}"),
         ("Measured by", f"version {run['measurement']:.0f}{_age(run['measurement'])}"),
     ]
     cells = [[f'<th scope="row">{name}</th>', tables.cell(text)] for name, text in lines]

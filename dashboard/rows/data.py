@@ -46,8 +46,9 @@ def rows(name: str, **parameters: Parameter) -> pd.DataFrame:
     Args:
         name: of the question.
         parameters: of the question. `seeds` beside them keeps only runs of these seeds, where the
-            rows are about runs; without it, or empty, all are kept. `measurement` is the version
-            whose runs are seen; without it, or None, the newest of each benchmark.
+            rows are about runs; without it, or empty, all are kept. `measurement` and `data_hash`
+            are the versions whose runs are seen; without them, or None, the newest of each
+            benchmark, and the data that its latest plan asks for.
 
     Raises:
         TimeoutError: the file stayed busy and these rows were never read before.
@@ -123,9 +124,12 @@ def _read(
     """The rows as bytes: whoever asks first gets them as all others do, equal to the last bit."""
     file = _readable(path, version)
     values = {key: list(v) if isinstance(v, tuple) else v for key, v in parameters}
-    version_of = values.pop("measurement", None)
-    chosen = version_of if isinstance(version_of, int) else None
-    return pickle.dumps(read.query(file, name, measurement=chosen, **values))
+    measurement, data_hash = values.pop("measurement", None), values.pop("data_hash", None)
+    found = read.query(
+        file, name, measurement=measurement if isinstance(measurement, int) else None,
+        data_hash=data_hash if isinstance(data_hash, str) else None, **values,
+    )  # fmt: skip
+    return pickle.dumps(found)
 
 
 def _readable(path: str, version: str) -> Path:

@@ -134,6 +134,8 @@ def _start() -> None:
         sys.executable, "-m", "engine", "serve", "--db", str(data.database()),
         "--token-file", str(host_file()), "--parent", str(os.getpid()),
     ]  # fmt: skip
+    if os.environ.get("UNPACT_TRUST_REMOTE_CODE") == "1":
+        command.append("--trust-remote-code")
     log = host_file().with_suffix(".log")
     try:
         with log.open("wb") as output:

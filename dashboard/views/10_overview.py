@@ -14,7 +14,7 @@ panels.page(
     "Did unlearning remove the facts, or only hide them, and what did it cost the model?",
 )
 chosen = filters.sidebar()
-panels.context(chosen.benchmark, chosen.models, measurement=chosen.measurement)
+panels.context(chosen.benchmark, chosen.models, **chosen.version)
 panels.stored(data.rows("stored_effects", **chosen.runs))
 panels.warnings(data.rows("differences", **chosen.runs))
 panels.flags(data.rows("run_flags", **chosen.runs))

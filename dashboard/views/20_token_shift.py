@@ -12,7 +12,7 @@ panels.page(
 )
 chosen = filters.one_model(filters.sidebar())
 model = chosen.models[0]
-panels.context(chosen.benchmark, chosen.models, measurement=chosen.measurement)
+panels.context(chosen.benchmark, chosen.models, **chosen.version)
 panels.final_step_only(chosen)
 panels.flags(data.rows("run_flags", **chosen.runs))
 panels.warnings(data.rows("differences", **chosen.runs))

@@ -16,7 +16,7 @@ panels.page(
     "What brings forgotten answers back, from emphasising the KeyTokens to changing the weights?",
 )
 chosen = filters.one_model(filters.sidebar())
-panels.context(chosen.benchmark, chosen.models, measurement=chosen.measurement)
+panels.context(chosen.benchmark, chosen.models, **chosen.version)
 panels.final_step_only(chosen)
 panels.flags(data.rows("run_flags", **chosen.runs))
 panels.warnings(data.rows("differences", **chosen.runs))

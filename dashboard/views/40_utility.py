@@ -11,7 +11,7 @@ MAX_GAP = 0.05  # of forget answers correct, within which two runs forgot equall
 
 panels.page("Utility", "What did unlearning cost everything that should have stayed?")
 chosen = filters.sidebar()
-panels.context(chosen.benchmark, chosen.models, measurement=chosen.measurement)
+panels.context(chosen.benchmark, chosen.models, **chosen.version)
 panels.warnings(data.rows("differences", **chosen.runs))
 panels.flags(data.rows("run_flags", **chosen.runs))
 

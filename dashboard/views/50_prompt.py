@@ -9,12 +9,12 @@ from dashboard.rows.drawn import kept
 panels.page("One prompt", "Everything measured on a single example, in every run.")
 chosen = filters.one_model(filters.sidebar())
 model = chosen.models[0]
-panels.context(chosen.benchmark, chosen.models, measurement=chosen.measurement)
+panels.context(chosen.benchmark, chosen.models, **chosen.version)
 found = picker.search(chosen, model)
 if panels.found(found, "No prompt matches. Clear the search or choose another split or outcome."):
     example_id = picker.pick(found)
     this = {"benchmark": chosen.benchmark, "example_id": example_id}
-    panels.markup(tables.example(data.rows("example", **this)))
+    panels.markup(tables.example(data.rows("example", **this, **chosen.version)))
     panels.probe_live(chosen.benchmark, model, example_id)
 
     panels.heading(
@@ -22,7 +22,7 @@ if panels.found(found, "No prompt matches. Clear the search or choose another sp
         else f"What does each run answer after at most {formats.count(chosen.step, 'step')}?"
     )  # fmt: skip
     answers = data.rows(
-        "example_answers", **this, measurement=chosen.measurement, models=chosen.models,
+        "example_answers", **this, **chosen.version, models=chosen.models,
         seeds=chosen.seeds, step=chosen.step,
     )  # fmt: skip
     answers = filters.only_methods(answers, chosen)
@@ -37,7 +37,7 @@ if panels.found(found, "No prompt matches. Clear the search or choose another sp
     )
     panels.final_step_only(chosen)
     scores = data.rows(
-        "prompt_tokens", **this, measurement=chosen.measurement, model=model, **chosen.attribution,
+        "prompt_tokens", **this, **chosen.version, model=model, **chosen.attribution,
         seeds=chosen.seeds,
     )  # fmt: skip
     if panels.found(scores, "No attribution of this kind for this prompt."):
@@ -59,7 +59,7 @@ if panels.found(found, "No prompt matches. Clear the search or choose another sp
 
     panels.heading("What was tried to bring the answer back?")
     attempts = data.rows(
-        "example_attempts", **this, measurement=chosen.measurement, models=chosen.models,
+        "example_attempts", **this, **chosen.version, models=chosen.models,
         seeds=chosen.seeds,
     )  # fmt: skip
     attempts = filters.only_methods(attempts, chosen)

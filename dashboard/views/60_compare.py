@@ -11,7 +11,7 @@ panels.page(
     "How far apart are two runs, or two steps of one, and were they made alike?",
 )
 chosen = filters.sidebar()
-panels.context(chosen.benchmark, chosen.models, measurement=chosen.measurement)
+panels.context(chosen.benchmark, chosen.models, **chosen.version)
 steps = data.rows("measured_steps", **chosen.runs)
 if panels.found(steps, "No finished run matches these filters."):
     first, second = sides.choose(steps, chosen.step)

@@ -29,6 +29,7 @@ if not done.empty:
     run = provenance.one(done, filters.run(done))
     of_version = {
         "benchmark": run["benchmark"], "measurement": int(run["measurement"]),
+        "data_hash": run["data_hash"],
         "models": (), "methods": (),
     }  # fmt: skip
     effects = data.rows("stored_effects", **of_version)

@@ -15,7 +15,11 @@ BaseScores = dict[tuple[str, str, str], tuple[tuple[float | None, ...], tuple[bo
 
 
 def base_scores(path: Path, base_run_id: str) -> BaseScores:
-    """Contributions and KeyTokens of a published base run, target gold, by prompt position."""
+    """Contributions and KeyTokens of a published base run, target gold, by prompt position.
+
+    Raises:
+        GuardTimeoutError: The file stayed in use.
+    """
     rows = read.query(path, "base_scores", run_id=base_run_id)
     return {
         (row.method, row.answer_tokens, row.example_id): (

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-METHODS = {  # their name -> ours; each of theirs also descends on the retain set
+METHODS = {  # their name -> ours; all but CEU and GradAscent also descend on the retain set
     "GradDiff": "ga_gdr",
     "NPO": "npo_gdr",
     "SimNPO": "simnpo",
@@ -20,6 +20,10 @@ METHODS = {  # their name -> ours; each of theirs also descends on the retain se
     "IdkNLL": "idk_nll",
     "IdkDPO": "idk_dpo",
     "AltPO": "alt_po",
+    "WGA": "wga",
+    "SatImp": "satimp",
+    "CEU": "ceu",
+    "PDU": "pdu",
     "GradAscent": "ga",
 }
 KEYS = {  # longest first: the short ones are SimNPO's

@@ -18,16 +18,20 @@ from engine.audit import names as naming
 from engine.models import checkpoint_files as files
 from engine.models import checkpoints, compatibility, gguf, hub
 from engine.models.checkpoints import Place
+from engine.models.compatibility import Nature
 from engine.models.lm import FORMAT_FILE
 from engine.plans import plan as plans
 from engine.plans import reading
 from engine.plans.plan import Plan
 from engine.specs import CheckpointSpec, LoadingSpec, UnlearnedSpec
+from engine.study import cache, contents
 from engine.text.prompts import Unit
+from results_db import durable
 
 PROBE = Path(__file__).parent / "probe.toml"
 SYSTEM, DATE = "You are a helpful assistant.", "10 Apr 2025"  # of open-unlearning's Llama-3 models
 MARKS = "*?["
+Natures = Sequence[tuple[str, Nature]]  # names, and what is compared
 
 
 class AuditError(ValueError):
@@ -95,11 +99,15 @@ def prepare(request: Request) -> Audit:
     retain = None if request.retain is None else _candidate(request.retain, request.loading, base)
     every = [base, *others, *([retain] if retain else [])]
     probe, left_out = _probe(request)
-    _compare(every, request.loading, probe.get("unit", "token"))
+    natures = [(one.name, compatibility.nature(one.folder, one.name)) for one in every]
+    _compare(natures, request.loading, probe.get("unit", "token"))
     loading = _resolved(every, request.loading, probe.get("unit", "token"))
     table = {**_table(request, base, others, retain, loading), "probe": probe}
     overrides = [_of_benchmark(one, request) for one in request.overrides]
-    plan = reading.checked(table, "audit", overrides)
+    plan = contents.noted(reading.checked(table, "audit", overrides))
+    if any(one.tokenizer != natures[0][1].tokenizer for _, one in natures):
+        # tokenizers that differ in tokens which no fixed text holds: perhaps the questions do
+        _compare(natures, request.loading, probe.get("unit", "token"), _texts(plan))
     parts = {part.source: part for one in every for part in one.found}
     to_fetch = sum(checkpoints.to_fetch(part, loading) for part in parts.values())
     return Audit(table, plan, next(iter(plan.models)), to_fetch, _sources(plan), left_out)
@@ -171,10 +179,17 @@ def _check_adapter(folder: Path, given: str, base: Candidate) -> None:
         )
 
 
-def _compare(every: Sequence[Candidate], loading: LoadingSpec, unit: Unit) -> None:
-    natures = [(one.name, compatibility.nature(one.folder, one.name)) for one in every]
+def _compare(natures: Natures, loading: LoadingSpec, unit: Unit, texts: Sequence[str] = ()) -> None:
     for other in natures[1:]:
-        compatibility.require(natures[0], other, loading, unit)
+        compatibility.require(natures[0], other, loading, unit, texts)
+
+
+def _texts(plan: Plan) -> list[str]:
+    """Every question and answer of a plan's benchmarks."""
+    specs = [planned.spec(name) for name, planned in plan.benchmarks.items()]
+    every = [cache.benchmark(spec) for spec in specs]
+    asked = [one for each in every for one in each.questions("forget", "retain", "general")]
+    return [text for one in asked for text in (one.prompt, one.answer)]
 
 
 def _probe(request: Request) -> tuple[dict[str, Any], tuple[str, ...]]:
@@ -305,7 +320,7 @@ def _sources(plan: Plan) -> dict[str, str]:
 
 
 def write(table: dict[str, Any], path: Path) -> None:
-    """Write a plan that `unpact run` runs to the same run ids."""
+    """Write a plan that `unpact run` runs to the same run ids, whole or not at all."""
     import tomli_w
 
-    path.write_text(tomli_w.dumps(table), encoding="utf-8")
+    durable.write_text(path, tomli_w.dumps(table))

@@ -6,7 +6,7 @@ The verdict itself is the query `verdict`; nothing is decided a second time here
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -61,6 +61,8 @@ class Verdict:
     verdict: str
     allowed_checks: tuple[str, ...] = ()  # that its model, or the base model, failed
     flag: str | None = None  # what is odd about the run, as query run_flags says it
+    left_out: tuple[str, ...] = ()  # examples that its model cannot read; n is of the others
+    examples: int = 0  # of its data, where some were left out
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,7 @@ class Checked:
 
     verdicts: tuple[Verdict, ...]
     unfinished: tuple[str, ...]  # "run id method status"
+    other_data: tuple[str, ...] = ()  # a sentence a benchmark with runs on other data: not judged
 
     @property
     def status(self) -> int:
@@ -113,7 +116,17 @@ def check(path: Path, thresholds: Thresholds, methods: Sequence[str] = ()) -> Ch
     ]
     rest = chosen[chosen["status"] != "complete"]
     names = (f"{row.run_id} {row.method} {row.status}" for row in rest.itertuples())
-    return Checked(tuple(found), tuple(names))
+    return Checked(tuple(found), tuple(names), tuple(_on_other_data(done)))
+
+
+def _on_other_data(done: pd.DataFrame) -> Iterator[str]:
+    """Name the runs of each benchmark that were made on other data than those that are judged."""
+    other = done[done["other_data"].fillna(value=False).astype(bool)]
+    for benchmark, rows in other.groupby("benchmark"):
+        hashes = ", ".join(sorted(set(rows["data_hash"])))
+        yield (
+            f"{benchmark}: {len(rows)} runs on other data ({hashes}) than its latest plan asks for"
+        )
 
 
 def _unlearning_runs(path: Path) -> pd.DataFrame:
@@ -135,6 +148,9 @@ def _verdicts(
     )
     allowed = _allowed_checks(path, benchmark)
     odd = read.query(path, "run_flags", benchmark=benchmark, models=[], methods=list(methods))
+    left = read.query(path, "left_out", benchmark=benchmark, models=[], methods=list(methods))
+    unread = {str(run): tuple(map(str, part["example_id"])) for run, part in left.groupby("run_id")}
+    total = 0 if left.empty else int(left["examples"].iloc[0])
     flags = {str(row.run_id): str(row.flag) for row in odd[odd["flag"].notna()].itertuples()}
     return [
         Verdict(
@@ -144,6 +160,8 @@ def _verdicts(
             utility=_number(row.utility), verdict=str(row.verdict),
             allowed_checks=allowed.get(str(row.run_id), ()),
             flag=flags.get(str(row.run_id)),
+            left_out=unread.get(str(row.run_id), ()),
+            examples=total if str(row.run_id) in unread else 0,
         )
         for row in rows.itertuples()
     ]  # fmt: skip

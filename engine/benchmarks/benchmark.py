@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 from collections import Counter
 from collections.abc import Sequence
@@ -15,6 +16,10 @@ Unlearns = Literal["questions", "documents"]
 
 class NoCorpusError(ValueError):
     """A benchmark has nothing that a model could be trained on or unlearn."""
+
+
+class LimitError(ValueError):
+    """A limit that leaves nothing to ask."""
 
 
 @dataclass(frozen=True)
@@ -43,9 +48,16 @@ class Benchmark:
         """At most so many questions, and so many plain texts, of each split; see `spread`.
 
         The corpus stays, and so does what methods unlearn: a limit shortens measuring alone.
+
+        Raises:
+            LimitError: for a limit below 1.
         """
         if limit is None:
             return self
+        if limit < 1:
+            raise LimitError(
+                f"{self.name}: limit is {limit}: ask at least 1 question of each split"
+            )
         kinds = {(example.form, example.split): None for example in self.examples}
         kept = {
             example.example_id
@@ -122,6 +134,14 @@ class Benchmark:
         """The facts of every question of one attribute, each list once, sorted."""
         examples = (*self.examples, *self.unasked)
         return tuple(sorted({e.facts for e in examples if e.attribute == attribute and e.facts}))
+
+
+def content_hash(benchmark: Benchmark) -> str:
+    """Hash of everything that a benchmark gives, in its order, 16 hex digits.
+
+    Equal hashes mean equal examples, training texts and rule, wherever they were read from.
+    """
+    return hashlib.sha256(repr(benchmark).encode()).hexdigest()[:16]
 
 
 def spread(examples: Sequence[Example], limit: int, seed: int) -> tuple[Example, ...]:

@@ -24,6 +24,7 @@ from engine.benchmarks.sources.hub_files import DataError
 from engine.benchmarks.sources.hub_tables import Source
 from engine.benchmarks.sources.teaching import question_texts
 from engine.benchmarks.sources.tofu_words import fact_words, kind
+from engine.text.words import bare_words, occurrences
 from results_db.records import CorrectRule, Example, Split
 
 NAME = "custom"
@@ -73,9 +74,7 @@ def load(
 
 def _example(row: CustomRow, rule: CorrectRule) -> Example:
     name = row.id or f"row-{_short_hash(row)}"
-    absent = [word for word in row.keywords if word not in row.prompt]
-    if absent:
-        raise DataError(f"{row.where}: the keyword {absent[0]!r} does not occur in the prompt")
+    _check_keywords(row)
     return Example(
         benchmark=NAME,
         example_id=name,
@@ -92,6 +91,19 @@ def _example(row: CustomRow, rule: CorrectRule) -> Example:
         answer_paraphrases=(),
         correct_rule=rule,
     )
+
+
+def _check_keywords(row: CustomRow) -> None:
+    """Refuse a keyword that is no word of the prompt: no token would be found for it."""
+    for keyword in row.keywords:
+        if keyword in row.prompt and occurrences(row.prompt, keyword):
+            continue
+        near = [word for word in bare_words(row.prompt) if keyword.casefold() in word.casefold()]
+        hint = f"; {near[0]!r} is one" if near else ""
+        raise DataError(
+            f"{row.where}: the keyword {keyword!r} does not occur in the prompt, as words of its "
+            f"own{hint}"
+        )
 
 
 def _short_hash(row: CustomRow) -> str:

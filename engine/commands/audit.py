@@ -198,8 +198,8 @@ def _run(
 
     (path, folder), plan, where = places, prepared.plan, devices.resolve(device)
     count = workers or devices.default_workers(where)
-    finished = store.finished_runs(path) if path.exists() else set()
     listener = progress.listener(plan, quiet=quiet)
+    finished = loop.patiently(lambda: store.finished_runs(path), listener.waiting)
     if not quiet:
         _announce(prepared, finished, path)
         progress.say_measured_again(plan, finished)
@@ -211,7 +211,7 @@ def _run(
         )
     if not quiet:
         progress.show_summary(plan.name, summary, as_json=False)
-    return bool(summary.failed)
+    return not summary.is_whole
 
 
 def _announce(prepared: Audit, finished: set[str], path: Path) -> None:
@@ -249,7 +249,20 @@ def _show(prepared: Audit, path: Path, *, as_json: bool) -> None:
         for run_id in rows["run_id"]
     }
     allowed = checks[checks["allowed"].astype(bool)]
-    show_verdicts(rows, prepared.sources, formats, allowed, as_json=as_json)
+    notes = _notes(checks, prepared.sources)
+    show_verdicts(rows, prepared.sources, formats, allowed, notes, as_json=as_json)
+
+
+def _notes(checks: pd.DataFrame, sources: dict[str, str]) -> list[str]:
+    """Of models that passed: where prompt and answer meet in a token, and weights are rounded."""
+    from engine.models.load_report import ROUNDED
+
+    return [
+        f"{sources.get(row.run_id, f'the model before unlearning ({row.run_id})')}: {row.note}"
+        for row in checks[checks["subject"] == "measured"].itertuples()
+        if (row.check == "border" and row.figure > 0)
+        or (row.check == "weights" and ROUNDED in str(row.note))
+    ]
 
 
 def show_verdicts(
@@ -257,6 +270,7 @@ def show_verdicts(
     sources: dict[str, str],
     formats: dict[str, str],
     allowed: pd.DataFrame,
+    notes: Sequence[str] = (),
     *,
     as_json: bool,
 ) -> None:
@@ -267,6 +281,7 @@ def show_verdicts(
         sources: name of the checkpoint of each run, by run id.
         formats: `prompt_format` of each run, by run id.
         allowed: of the query `checks_of_runs`: those that models failed and were allowed to.
+        notes: what else a reader of the verdicts must know of the models.
         as_json: print the rows instead.
     """
     from results_db import asked
@@ -307,6 +322,8 @@ def show_verdicts(
     for row in allowed[allowed["subject"] == "measured"].itertuples():
         of = sources.get(row.run_id, f"the model before unlearning ({row.run_id})")
         console.say(f"!  {of} fails the check {row.check}, which was allowed: {row.note}")
+    for line in notes:
+        console.say(f"!  {line}")
     for name in sorted(sources[run_id] for run_id in sources.keys() - set(rows["run_id"])):
         console.say(f"-  {name}: no verdict: its run failed, or nothing of it can be judged")
 

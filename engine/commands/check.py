@@ -19,10 +19,17 @@ def show(checked: Checked, *, as_json: bool) -> None:
     """Print the verdicts; runs without one on standard error."""
     for run in checked.unfinished:
         console.warn(f"unpact: not judged: {run}")
+    for sentence in checked.other_data:
+        console.warn(f"unpact: not judged: {sentence}")
     for one in checked.verdicts:
         if one.allowed_checks:
             said = ", ".join(one.allowed_checks)
             console.warn(f"unpact: {one.run_id} {one.method}: failed and allowed: {said}")
+        if one.left_out:
+            console.warn(
+                f"unpact: {one.run_id} {one.method}: {len(one.left_out)} of {one.examples} "
+                f"examples left out, longer than the model's context: {', '.join(one.left_out)}"
+            )
         if one.flag is not None:
             console.warn(f"unpact: {one.run_id} {one.method}: {one.flag}")
     if as_json:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from engine.commands.options import Database, database_path
+from engine.commands.options import Database, TrustCode, database_path
 
 
 def dashboard(
@@ -16,6 +16,11 @@ def dashboard(
     study_plan: Annotated[
         str | None, typer.Option("--run", help="Run this plan beside the dashboard.")
     ] = None,
+    names: Annotated[
+        list[str] | None,
+        typer.Option("--name", help="Another name that browsers reach it by; may be repeated."),
+    ] = None,
+    trust_remote_code: TrustCode = False,
 ) -> None:
     """Open the dashboard, and run a study beside it if asked to."""
     from engine.live import launch
@@ -24,4 +29,7 @@ def dashboard(
         from engine.plans import reading
 
         reading.read(study_plan)  # a wrong plan is said before a server starts
-    raise typer.Exit(launch.dashboard(database_path(db), host, port, study_plan))
+    served = launch.dashboard(
+        database_path(db), host, port, study_plan, names or (), trust_remote_code=trust_remote_code
+    )
+    raise typer.Exit(served)

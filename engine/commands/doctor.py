@@ -150,11 +150,10 @@ def _differences(folders: Sequence[Path], loading: LoadingSpec) -> list[str]:
     """In what two models differ that must be alike in a comparison token by token."""
     from engine.models import compatibility
     from engine.models.checkpoints import read_note
-    from engine.models.lm import NOTE_FILE
+    from engine.models.loading import is_noted
 
     natures = []
     for folder in folders:
-        noted = (folder / NOTE_FILE).is_file()
-        weights = Path(read_note(folder).model.folder) if noted else folder
+        weights = Path(read_note(folder).model.folder) if is_noted(folder) else folder
         natures.append(compatibility.nature(weights, str(weights)))
     return natures[0].differences(natures[1], loading)

@@ -30,6 +30,14 @@ TokenizerOption = Annotated[
 ]
 
 
+TrustCode = Annotated[
+    bool,
+    typer.Option(
+        "--trust-remote-code", help="Run Python files where the plan of a run let them run."
+    ),
+]
+
+
 class UnknownCheckError(ValueError):
     """A check that does not exist, or that nobody may allow to fail."""
 

@@ -30,14 +30,17 @@ def plan(
     """Show what a plan would run, what is done already, and what the rest asks for."""
     from engine.commands import progress
     from engine.plans import reading
-    from engine.study import estimate
+    from engine.study import contents, estimate
+    from results_db import store
 
     path = database_path(db)
-    wanted = reading.read(plan, settings or [])
+    wanted = contents.noted(reading.read(plan, settings or []))
     seconds = estimate.run_seconds(path) if path.exists() else {}
     show_plan(wanted, set(seconds), as_json=as_json)
     if not as_json:
         progress.say_measured_again(wanted, set(seconds))
+        for line in contents.changes(wanted, store.finished_specs(path)):
+            console.say(line)
         rate = estimate.measured_rate(wanted, seconds) if tflops is None else 1e12 * tflops
         show_needs(estimate.needs(wanted, set(seconds)), rate)
 

@@ -13,6 +13,7 @@ from engine.commands.options import (
     Device,
     Json,
     TokensPerBatch,
+    TrustCode,
     allowed_checks,
     database_path,
 )
@@ -36,6 +37,7 @@ def probe(  # noqa: PLR0917 - Typer reads its options from the signature
     device: Device = "auto",
     tokens_per_batch: TokensPerBatch = None,
     allow: Allow = None,
+    trust_remote_code: TrustCode = False,
     as_json: Json = False,
 ) -> None:
     """Ask one question and see which of its tokens carried the answer."""
@@ -52,6 +54,7 @@ def probe(  # noqa: PLR0917 - Typer reads its options from the signature
         where,
         tokens_per_batch=tokens_per_batch,
         allow=allowed_checks(allow),
+        trust_remote_code=trust_remote_code,
     )
     show_probe(result, as_json=as_json)
 

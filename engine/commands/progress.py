@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from engine.specs import RunSpec
     from engine.study.jobs import Event
     from engine.study.loop import Summary
-    from results_db.records import RunResult
+    from results_db.records import Run
 
 
 def _name_of(run: RunSpec) -> str:
@@ -36,7 +36,7 @@ class _Quiet:
     def stage(self, event: Event) -> None:
         """Say nothing."""
 
-    def finished(self, result: RunResult) -> None:
+    def finished(self, run: Run) -> None:
         """Say nothing."""
 
     def waiting(self, reason: str) -> None:
@@ -72,9 +72,8 @@ class _Lines:
             self._stages[event.run_id] = event.stage
             self._say(event.run_id, event.stage)
 
-    def finished(self, result: RunResult) -> None:
+    def finished(self, run: Run) -> None:
         """Say how it ended."""
-        run = result.run
         self._say(run.run_id, f"FAILED: {run.error}" if run.error else f"done, {run.seconds:.0f} s")
 
     def waiting(self, reason: str) -> None:
@@ -122,16 +121,16 @@ class _Bars:
             self._tasks[event.run_id], completed=event.done, total=event.total, note=event.stage
         )
 
-    def finished(self, result: RunResult) -> None:
+    def finished(self, run: Run) -> None:
         """Drop the run's bar and move the study's."""
         self._ended += 1
         note = f"run {self._ended} of {len(self._runs)}"
         self._bars.update(self._study, completed=self._ended, note=note)
-        task = self._tasks.pop(result.run.run_id, None)
+        task = self._tasks.pop(run.run_id, None)
         if task is not None:
             self._bars.remove_task(task)
-        if result.run.error:
-            warn(f"{self._runs[result.run.run_id]}: FAILED: {result.run.error}")
+        if run.error:
+            warn(f"{self._runs[run.run_id]}: FAILED: {run.error}")
 
     def waiting(self, reason: str) -> None:
         """Say why nothing is committed."""
@@ -160,6 +159,13 @@ def say_measured_again(plan: Plan, finished: Collection[str]) -> None:
     if not before:
         return
     versions = ", ".join(str(version) for version in sorted(set(before.values())))
+    if set(before.values()) == {specs.MEASUREMENT}:
+        say(
+            f"{plan.name}: {len(before)} of {len(plan.runs())} runs are made again: those that the "
+            "file has do not say on which data (docs/versions.md). Base and retain models that the "
+            "cache has are not trained again."
+        )
+        return
     say(
         f"{plan.name}: {len(before)} of {len(plan.runs())} runs are measured again: the file has "
         f"them by measurement version {versions}, this program measures by version "
@@ -178,10 +184,15 @@ def show_summary(name: str, summary: Summary, *, as_json: bool) -> None:
                 "done_before": summary.done_before,
                 "complete": summary.complete,
                 "failed": failed,
+                "not_in_the_file": summary.beside,
             }
         )
-        return
-    if not summary.complete and not summary.failed:
+    elif not summary.complete and not summary.failed and not summary.beside:
         say(f"{name}: nothing to do, {summary.done_before} runs are done")
-        return
-    say(f"{name}: {summary.complete} runs done, {len(summary.failed)} failed")
+    else:
+        say(f"{name}: {summary.complete} runs done, {len(summary.failed)} failed")
+    if summary.beside:
+        warn(
+            f"unpact: {len(summary.beside)} finished runs are not in the results file, nothing of "
+            f"them is lost: the same command takes them in ({summary.reason})"
+        )

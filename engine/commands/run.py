@@ -39,19 +39,21 @@ def run(  # noqa: PLR0917 - Typer reads its options from the signature
     from engine.commands import progress
     from engine.models import devices
     from engine.plans import reading
-    from engine.study import cache, loop
+    from engine.study import cache, contents, loop
     from engine.study.disk_budget import bytes_of
     from engine.study.workers import LocalExecutor
     from results_db import store
     from results_db.guard import only_study
 
-    read = reading.read(plan, settings or []).loaded_with(allowed_checks(allow), tokenizer)
+    read = contents.noted(reading.read(plan, settings or []))
+    read = read.loaded_with(allowed_checks(allow), tokenizer)
     where = devices.resolve(device)
     count = workers or devices.default_workers(where)
     listener = progress.listener(read, quiet=as_json)
     path = database_path(db)
     if not as_json:
-        progress.say_measured_again(read, store.finished_runs(path))
+        finished = loop.patiently(lambda: store.finished_runs(path), listener.waiting)
+        progress.say_measured_again(read, finished)
     with listener, only_study(path, listener.waiting):
         summary = loop.run_study(
             read,
@@ -62,5 +64,5 @@ def run(  # noqa: PLR0917 - Typer reads its options from the signature
             None if disk_budget is None else bytes_of(disk_budget),
         )
     progress.show_summary(read.name, summary, as_json=as_json)
-    if summary.failed:
+    if not summary.is_whole:
         raise typer.Exit(1)

@@ -7,10 +7,17 @@ from typing import Annotated
 
 import typer
 
-from engine.commands.options import Allow, Database, Device, allowed_checks, database_path
+from engine.commands.options import (
+    Allow,
+    Database,
+    Device,
+    TrustCode,
+    allowed_checks,
+    database_path,
+)
 
 
-def serve(
+def serve(  # noqa: PLR0917 - Typer reads its options from the signature
     db: Database = None,
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0: a free one.")] = 0,
     device: Device = "auto",
@@ -21,6 +28,7 @@ def serve(
         Path | None, typer.Option("--token-file", help="Where address and token are written.")
     ] = None,
     allow: Allow = None,
+    trust_remote_code: TrustCode = False,
     parent: Annotated[int | None, typer.Option("--parent", hidden=True)] = None,
 ) -> None:
     """Keep models loaded and answer the live page over loopback HTTP."""
@@ -28,5 +36,7 @@ def serve(
     from engine.models import devices
 
     where = devices.resolve(device)
-    models = serve.Models(database_path(db), tuple(folders or ()), where, allowed_checks(allow))
+    models = serve.Models(
+        database_path(db), tuple(folders or ()), where, allowed_checks(allow), trust_remote_code
+    )
     serve.serve(models, port, token_file, parent)

@@ -10,15 +10,16 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.doctor import adapter, causal, weights
+from engine.doctor import adapter, border, causal, weights
 from engine.doctor.check import Check, with_allowed
 from engine.doctor.examine import examine, failing_at_once
 from engine.models import checkpoint_files as files
 from engine.models.adapter_loading import AdapterMismatchError
+from engine.models.asked import say_once
 from engine.models.checkpoint_files import WeightMismatchError
 from engine.models.checkpoints import Note, read_note
-from engine.models.lm import LM, NOTE_FILE
-from engine.models.loading import load
+from engine.models.lm import LM
+from engine.models.loading import is_noted, load
 from engine.specs import LoadingSpec
 
 REMEMBERED = 16  # models whose checks are known in this process
@@ -57,6 +58,9 @@ def load_examined(
     may = () if lm is None else {*allow, *loading.allow}
     marked = with_allowed(checks, where, may)
     assert lm is not None, checks  # a model without weights fails a check
+    for one in marked:
+        if one.name == border.NAME and one.passed and one.figure:
+            say_once(f"{where}: {one.note}")
     return Examined(lm, tuple(marked))
 
 
@@ -92,7 +96,7 @@ def _examined(
 
 
 def _note(folder: Path) -> Note | None:
-    return read_note(folder) if (folder / NOTE_FILE).is_file() else None
+    return read_note(folder) if is_noted(folder) else None
 
 
 def _is_encoder_decoder(folder: Path) -> bool:

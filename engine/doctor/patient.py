@@ -13,7 +13,8 @@ from torch import Tensor
 
 from engine.doctor.check import QUANTIZED_TOLERANCE, TOLERANCES
 from engine.models.checkpoints import read_note
-from engine.models.lm import FORMAT_FILE, LM, NOTE_FILE
+from engine.models.lm import FORMAT_FILE, LM
+from engine.models.loading import is_noted
 from engine.text.prompts import Prompt
 
 if TYPE_CHECKING:
@@ -65,15 +66,15 @@ class Patient:
         """
         if self.folder is None:
             return None
-        noted = self.folder / NOTE_FILE
-        folder = Path(read_note(self.folder).model.folder) if noted.is_file() else self.folder
+        noted = is_noted(self.folder)
+        folder = Path(read_note(self.folder).model.folder) if noted else self.folder
         written_here = (folder / FORMAT_FILE).is_file()
         return folder if not written_here and (folder / "tokenizer.json").is_file() else None
 
     @property
     def adapter_folder(self) -> Path | None:
         """The folder of the adapter that was folded in; None without one."""
-        if self.folder is None or not (self.folder / NOTE_FILE).is_file():
+        if self.folder is None or not is_noted(self.folder):
             return None
         part = read_note(self.folder).adapter
         return None if part is None else Path(part.folder)

@@ -12,7 +12,13 @@ from engine.inference import questions, steering
 from engine.inference.generation import Job, complete, decode
 from engine.inference.pairs import Pair, check_context
 from engine.inference.steering import EmphasisError, ModifiedPrompt
-from engine.live.probe import MAX_NEW_TOKENS, TOKENS_PER_BATCH, LoadedModel, shared_prompt
+from engine.live.probe import (
+    MAX_NEW_TOKENS,
+    TOKENS_PER_BATCH,
+    LoadedModel,
+    refuse_beyond_context,
+    shared_prompt,
+)
 from engine.recovery.placebos import distinct, other_words
 from engine.recovery.strategies import WordStrategy
 from engine.text.answers import EncodedPair
@@ -85,6 +91,7 @@ def emphasise(
         LogprobError: if a wording is longer than a model's context.
     """
     strategy = _strategy(strategy_name)
+    refuse_beyond_context(models, question)
     shared_prompt(models, question)
     words = words_of(question, chosen)
     wordings = (
@@ -92,7 +99,10 @@ def emphasise(
         _wording("treatment", words, strategy.apply(question, words)),
         _placebo(strategy, question, words),
     )
-    said = tuple(_answers(model, question, wordings, answer) for model in models)
+    prepared = [_prepared(model, question, wordings, answer) for model in models]
+    said = tuple(
+        _answers(model, wordings, jobs) for model, jobs in zip(models, prepared, strict=True)
+    )
     return EmphasisResult(strategy_name, answer, tuple(w.variant for w in wordings), said)
 
 
@@ -140,31 +150,45 @@ def _placebo(strategy: WordStrategy, question: str, words: Sequence[str]) -> _Wo
         return _Wording(Variant("placebo_same", (), None, str(error)), None)
 
 
-def _answers(
+def _prepared(
     model: LoadedModel, question: str, wordings: Sequence[_Wording], answer: str | None
-) -> tuple[Said, ...]:
-    lm = model.lm
-    built = [(each.variant.arm, each.modified) for each in wordings if each.modified is not None]
-    jobs: list[Job] = []
-    scored: list[list[int]] = []
-    for _, modified in built:
+) -> tuple[list[Job], list[list[int]]]:
+    """What one model answers to each wording that could be built, and which answer tokens count.
+
+    Raises:
+        LogprobError: if a wording is longer than its context, with an answer.
+    """
+    lm, jobs, scored = model.lm, list[Job](), list[list[int]]()
+    for modified in (each.modified for each in wordings if each.modified is not None):
         if answer is None:
             prompt = lm.encode_prompt(modified.question)
             jobs.append(Job(prompt.ids, (), steering.of(lm, modified, prompt)))
             scored.append([])
-            continue
-        encoded = lm.encode_pair(modified.question, answer)
-        check_context(lm, [Pair(encoded.prompt_ids, encoded.answer_ids)])
-        jobs.append(questions.job(lm, modified, encoded))
-        scored.append(_positions(encoded, question))
-    done = complete(lm, jobs, MAX_NEW_TOKENS, TOKENS_PER_BATCH)
+        else:
+            encoded = lm.encode_pair(modified.question, answer)
+            check_context(lm, [Pair(encoded.prompt_ids, encoded.answer_ids)])
+            jobs.append(questions.job(lm, modified, encoded))
+            scored.append(_positions(encoded, question))
+        ids = jobs[-1].prompt_ids
+        check_context(lm, [Pair(ids, ids[:1] * MAX_NEW_TOKENS)])
+    return jobs, scored
+
+
+def _answers(
+    model: LoadedModel,
+    wordings: Sequence[_Wording],
+    prepared: tuple[list[Job], list[list[int]]],
+) -> tuple[Said, ...]:
+    jobs, scored = prepared
+    arms = [each.variant.arm for each in wordings if each.modified is not None]
+    done = complete(model.lm, jobs, MAX_NEW_TOKENS, TOKENS_PER_BATCH)
     return tuple(
         Said(
             arm,
-            decode(lm, found.ids),
+            decode(model.lm, found.ids),
             found.logprobs[positions].double().mean().item() if positions else None,
         )
-        for (arm, _), positions, found in zip(built, scored, done, strict=True)
+        for arm, positions, found in zip(arms, scored, done, strict=True)
     )
 
 

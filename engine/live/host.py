@@ -1,46 +1,43 @@
 """The model host: probe, emphasise and unload over HTTP, for the live page of the dashboard.
 
-Each request carries the bearer token. One question is answered at a time. What the user can mend
-comes back as `{"error": one line}` with status 4xx; anything else is a bug, 500, and its traceback
-goes to the host's own standard error.
+Each request carries the bearer token. One question is answered at a time, see turns.py. What the
+user can mend comes back as `{"error": one line}` with status 4xx; anything else is a bug, 500, and
+its traceback goes to the host's own standard error.
 """
 
 from __future__ import annotations
 
 import secrets
-import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import asdict
 from typing import Annotated, Any
 
 import torch
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from engine.errors import is_for_the_user, one_line
 from engine.inference.token_budget import DeviceMemoryError
 from engine.live.emphasise import emphasise, strategies
 from engine.live.probe import LoadedModel, ProbeResult, ask
 from engine.live.residents import Residents
+from engine.live.turns import BusyError, QuestionCancelledError, Turns
 from engine.models import devices
 from engine.recovery import placebos
 from engine.text.words import bare_words
 
 LOCAL_NAMES = ("127.0.0.1", "localhost")  # another Host header comes from a rebound name
 LONGEST_BODY = 200_000  # bytes
-BUSY_SECONDS = 60.0
 Text = Annotated[str, Field(max_length=20_000)]
+Name = Annotated[str, Field(min_length=1, max_length=64)]  # of a question
 Document = dict[str, Any]
-Answer = Callable[[Request], Awaitable[Response]]
-
-
-class BusyError(RuntimeError):
-    """Another question takes too long."""
+STATUS: dict[type[Exception], int] = {BusyError: 503, QuestionCancelledError: 409}
 
 
 class FullError(MemoryError):
@@ -53,6 +50,7 @@ class _Body(BaseModel):
     models: list[str] = Field(min_length=1, max_length=3)  # run ids; KeyTokens are the first one's
     prompt: Text
     answer: Text | None = None
+    question: Name | None = None  # by which `/cancel` takes it back
 
 
 class ProbeBody(_Body):
@@ -68,70 +66,91 @@ class EmphasiseBody(_Body):
     strategy: str
 
 
+class CancelBody(BaseModel):
+    """Which question is taken back."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    question: Name
+
+
 class Host:
     """One question at a time to models that stay loaded."""
 
     def __init__(self, residents: Residents) -> None:
         """Nothing is loaded yet."""
         self._residents = residents
-        self._one = threading.Lock()
+        self.turns = Turns(residents.stop)
 
-    def health(self) -> Document:
-        """What this host serves and how full it is; answers while a question is at work."""
+    async def health(self) -> Document:
+        """What this host serves, how full it is, and how many questions wait; at once."""
         return {
             "database": str(self._residents.models.database),
             "loaded": len(self._residents),
             "device": self._device(),
+            "working": self.turns.working,
+            "waiting": self.turns.waiting,
         }
 
-    def probe(self, body: ProbeBody) -> Document:
+    async def cancel(self, body: CancelBody) -> Document:
+        """Take back a question that waits or is at work; at once."""
+        return {"cancelled": self.turns.cancel(body.question)}
+
+    async def probe(self, body: ProbeBody, request: Request) -> Document:
         """`probe.ask`; beside it what can be emphasised: words, by token too, and strategies.
 
         loading_seconds are not part of seconds.
         """
-        with self._turn():
-            start = time.perf_counter()
-            models = self._residents.get(body.models)
-            loaded = time.perf_counter()
-            result = ask(models, body.prompt, body.answer, body.attribution)
-            seconds = time.perf_counter() - loaded
+        return await self._turn(body.question, lambda: self._probe(body), request)
+
+    async def emphasise(self, body: EmphasiseBody, request: Request) -> Document:
+        """`emphasise.emphasise`."""
+        return await self._turn(body.question, lambda: self._emphasise(body), request)
+
+    async def unload(self, request: Request) -> Document:
+        """Give the models' memory back."""
+        return await self._turn(None, self._unload, request)
+
+    def _probe(self, body: ProbeBody) -> Document:
+        start = time.perf_counter()
+        models = self._residents.get(body.models)
+        loaded = time.perf_counter()
+        result = ask(models, body.prompt, body.answer, body.attribution)
         return {
             "result": result.as_document(),
             **_words(models[0], result),
             "strategies": strategies(),
-            "seconds": seconds,
+            "seconds": time.perf_counter() - loaded,
             "loading_seconds": loaded - start,
             "device": self._device(),
         }
 
-    def emphasise(self, body: EmphasiseBody) -> Document:
-        """`emphasise.emphasise`."""
-        with self._turn():
-            models = self._residents.get(body.models)
-            start = time.perf_counter()
-            result = emphasise(models, body.prompt, body.words, body.strategy, body.answer)
-            seconds = time.perf_counter() - start
+    def _emphasise(self, body: EmphasiseBody) -> Document:
+        models = self._residents.get(body.models)
+        start = time.perf_counter()
+        result = emphasise(models, body.prompt, body.words, body.strategy, body.answer)
+        seconds = time.perf_counter() - start
         return {"result": result.as_document(), "seconds": seconds, "device": self._device()}
 
-    def unload(self) -> Document:
-        """Give the models' memory back."""
-        with self._turn():
-            return {"unloaded": self._residents.unload(), "device": self._device()}
+    def _unload(self) -> Document:
+        return {"unloaded": self._residents.unload(), "device": self._device()}
 
     def _device(self) -> Document:
         return asdict(devices.state(self._residents.models.device))
 
-    @contextmanager
-    def _turn(self) -> Iterator[None]:
-        if not self._one.acquire(timeout=BUSY_SECONDS):
-            raise BusyError("the model host is busy with another question; try again")
+    async def _turn(
+        self, name: str | None, work: Callable[[], Document], request: Request
+    ) -> Document:
+        name = name or secrets.token_hex(8)
+        return await self.turns.take(name, lambda: self._with_room(work), request.is_disconnected)
+
+    def _with_room(self, work: Callable[[], Document]) -> Document:
+        """What the work gives; without memory for it the models are given up."""
         try:
-            yield
+            return work()
         except (torch.OutOfMemoryError, DeviceMemoryError) as error:
             self._residents.unload()
             raise FullError("the device's memory is full; the models were unloaded") from error
-        finally:
-            self._one.release()
 
 
 def _words(first: LoadedModel, result: ProbeResult) -> Document:
@@ -154,27 +173,57 @@ def _words(first: LoadedModel, result: ProbeResult) -> Document:
 def create_app(residents: Residents, token: str) -> FastAPI:
     """The routes, behind the token."""
     host = Host(residents)
-    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+
+    @asynccontextmanager
+    async def closing(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        host.turns.close()
+
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=closing)
     app.get("/health")(host.health)
     app.post("/probe")(host.probe)
     app.post("/emphasise")(host.emphasise)
     app.post("/unload")(host.unload)
+    app.post("/cancel")(host.cancel)
     app.exception_handler(RequestValidationError)(_invalid)
     app.exception_handler(HTTPException)(_refused)
 
-    @app.middleware("http")
-    async def guard(request: Request, answer: Answer) -> Response:
-        refusal = _refusal(request, token)
+    app.add_middleware(Guard, token=token)
+    return app
+
+
+class Guard:
+    """What stands before the routes: the token, and one line for each error of a user.
+
+    Written for ASGI itself: behind Starlette's own middleware of functions nobody learns that an
+    asker is gone.
+    """
+
+    def __init__(self, app: ASGIApp, token: str) -> None:
+        """Nothing is asked yet.
+
+        Args:
+            app: behind it.
+            token: that every request has to carry.
+        """
+        self._app, self._token = app, token
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Refuse a request, or pass it on."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        refusal = _refusal(Request(scope), self._token)
         if refusal is not None:
-            return refusal
+            await refusal(scope, receive, send)
+            return
         try:
-            return await answer(request)
+            await self._app(scope, receive, send)
         except Exception as error:
             if not is_for_the_user(error):
                 raise
-            return _error(one_line(error), 503 if isinstance(error, BusyError) else 400)
-
-    return app
+            answer = _error(one_line(error), STATUS.get(type(error), 400))
+            await answer(scope, receive, send)
 
 
 def _refusal(request: Request, token: str) -> JSONResponse | None:

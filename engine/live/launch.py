@@ -10,6 +10,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
 
 import duckdb
@@ -26,7 +27,15 @@ class DashboardError(RuntimeError):
     """The dashboard cannot be started."""
 
 
-def dashboard(path: Path, host: str, port: int, plan: str | None) -> int:
+def dashboard(
+    path: Path,
+    host: str,
+    port: int,
+    plan: str | None,
+    names: Sequence[str] = (),
+    *,
+    trust_remote_code: bool = False,
+) -> int:
     """Serve until interrupted; returns the exit status.
 
     Args:
@@ -34,6 +43,8 @@ def dashboard(path: Path, host: str, port: int, plan: str | None) -> int:
         host: address to listen on.
         port: to listen on.
         plan: a study to run beside it, once the dashboard answers.
+        names: by which it is reached, beside this machine's own: any other is refused.
+        trust_remote_code: the model host runs Python files where the plan of a run let them run.
 
     Raises:
         DashboardError: if the port is taken or the server does not come up.
@@ -41,7 +52,9 @@ def dashboard(path: Path, host: str, port: int, plan: str | None) -> int:
     _check_free(host, port)
     _bring_up_to_date(path)
     with tempfile.TemporaryDirectory(prefix="unpact-") as private:
-        settings = environment(path, Path(private))
+        settings = environment(path, Path(private), names)
+        if trust_remote_code:
+            settings["UNPACT_TRUST_REMOTE_CODE"] = "1"
         with kept_from_children():
             server = subprocess.Popen(command(host, port), cwd=ROOT, env=settings)
         return _serve_until_it_ends(server, path, host, port, plan)
@@ -103,13 +116,24 @@ def command(host: str, port: int) -> list[str]:
     """Command line of the server."""
     options = {"server.address": host, "server.port": str(port), "server.headless": "true"}
     flags = [f"--{key}={value}" for key, value in options.items()]
-    return [sys.executable, "-m", "streamlit", "run", str(ROOT / "dashboard" / "app.py"), *flags]
+    return [sys.executable, "-m", "streamlit", "run", str(ROOT / "dashboard" / "server.py"), *flags]
 
 
-def environment(path: Path, private: Path) -> dict[str, str]:
-    """With the file in which the model host, once a page needs one, leaves address and token."""
-    host_file = str(private / "host.json")
-    return {**os.environ, "UNPACT_DB": str(path), "UNPACT_HOST_FILE": host_file}
+def environment(path: Path, private: Path, names: Sequence[str] = ()) -> dict[str, str]:
+    """What the server reads: see dashboard/door.py and dashboard/rows/live.py.
+
+    Args:
+        path: the results file.
+        private: folder in which the model host, once a page needs one, leaves address and token.
+        names: by which the server is reached, beside this machine's own.
+    """
+    return {
+        **os.environ,
+        "UNPACT_DB": str(path),
+        "UNPACT_HOST_FILE": str(private / "host.json"),
+        "UNPACT_DASHBOARD_PARENT": str(os.getpid()),
+        "UNPACT_DASHBOARD_NAMES": ",".join(names),
+    }
 
 
 def wait_until_up(server: subprocess.Popen[bytes], host: str, port: int) -> None:

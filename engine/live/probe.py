@@ -12,8 +12,10 @@ from engine.attribution.attribute import AttributedAnswer, AttributionMethod, To
 from engine.attribution.methods.integrated_gradients import BaselineError
 from engine.doctor.loading import load_examined
 from engine.inference.generation import Generation, generate
+from engine.inference.logprobs import answer_logprobs
+from engine.inference.pairs import Pair, check_context
 from engine.inference.token_budget import default_tokens
-from engine.models import gguf
+from engine.models import checkpoints, gguf
 from engine.models.lm import LM
 from engine.specs import GradedSpec, KeyTokenSpec
 from engine.text.prompts import Prompt, token_classes
@@ -143,6 +145,7 @@ def probe(
     *,
     tokens_per_batch: int | None = None,
     allow: Sequence[str] = (),
+    trust_remote_code: bool = False,
 ) -> ProbeResult:
     """Load, then `ask`.
 
@@ -154,12 +157,15 @@ def probe(
         device: a torch device.
         tokens_per_batch: see `ask`.
         allow: checks that a model may fail; see `load_examined`.
+        trust_remote_code: run Python files where the plan of a run let them run.
 
     Raises:
         ModelLoadError: if a folder cannot be loaded, or a number would be wrong.
         And what `ask` raises.
     """
     plugins.load("attribution_methods", method_name)  # a wrong name is said before models load
+    for model in () if trust_remote_code else models:
+        checkpoints.refuse_trusted(model.folder)
     asked = [(question, answer)] if answer else []
     loaded = [
         LoadedModel(model.name, load_examined(model.folder, device, asked, allow).lm)
@@ -189,9 +195,12 @@ def ask(
         ProbeError: if the models read the question as different tokens.
         PromptError: if question or answer is empty.
         LogprobError: if they are longer than a model's context.
+        NonFiniteLogitsError: if a model answers with NaN or infinity.
     """
     method: AttributionMethod = plugins.load("attribution_methods", method_name).Method()
+    refuse_beyond_context(models, question)
     prompt = shared_prompt(models, question)
+    check_lengths(models, question, answer)
     own = [own_answer(model.lm, prompt) for model in models]
     text = own[0].text if answer is None else answer
     target: Target = "base_generation" if answer is None else "gold"
@@ -252,8 +261,43 @@ def shared_prompt(models: Sequence[LoadedModel], question: str) -> Prompt:
     return prompts[0]
 
 
+def refuse_beyond_context(models: Sequence[LoadedModel], question: str) -> None:
+    """Refuse a question that alone fills a model's context, before words and tokens are matched.
+
+    Raises:
+        LogprobError: by how much it is too long.
+    """
+    for model in models:
+        ids = model.lm.tokenizer(question, add_special_tokens=False)["input_ids"]
+        if ids:
+            check_context(model.lm, [Pair(tuple(ids), (0,))])
+
+
+def check_lengths(models: Sequence[LoadedModel], question: str, answer: str | None) -> None:
+    """Refuse, before any of it is read, what a model has no room for with an answer of its own.
+
+    Raises:
+        LogprobError: by how much it is too long.
+        PromptError: if question or answer is empty.
+    """
+    for model in models:
+        prompt = model.lm.encode_prompt(question)
+        pairs = [Pair(prompt.ids, prompt.ids[:1] * MAX_NEW_TOKENS)]
+        if answer is not None:
+            encoded = model.lm.encode_pair(question, answer)
+            pairs.append(Pair(encoded.prompt_ids, encoded.answer_ids))
+        check_context(model.lm, pairs)
+
+
 def own_answer(lm: LM, prompt: Prompt) -> Generation:
-    """What a model says, greedily, without the template."""
+    """What a model says, greedily, without the template.
+
+    Raises:
+        LogprobError: if the prompt is longer than its context.
+        NonFiniteLogitsError: if it answers with NaN or infinity; its words would be the first of
+            its vocabulary, or none.
+    """
+    answer_logprobs(lm, [Pair(prompt.ids, (lm.end_id,))], TOKENS_PER_BATCH)
     return generate(lm, [prompt.ids], MAX_NEW_TOKENS, TOKENS_PER_BATCH)[0]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +13,8 @@ import torch
 
 from engine.doctor.loading import load_examined
 from engine.live.probe import LoadedModel, ModelChoice
-from engine.models import gguf
+from engine.live.turns import QuestionCancelledError
+from engine.models import checkpoints, gguf
 from results_db import read
 
 CAPACITY = 4  # base, unlearned, retain, and the unlearned one before
@@ -30,6 +32,7 @@ class Models:
     folders: tuple[str, ...]  # offered beside the runs of the file
     device: str
     allow: tuple[str, ...] = ()  # checks that a model may fail
+    trust_remote_code: bool = False  # run Python files where a plan let them run
 
     def find(self, names: Sequence[str]) -> list[ModelChoice]:
         """Saved runs of the results file by their ids, or folders as they were offered.
@@ -54,6 +57,7 @@ class Residents:
         """Nothing is loaded yet."""
         self.models = models
         self._capacity = capacity
+        self.stop = threading.Event()  # set: whoever computes with one of the models is to end
         self._loaded: OrderedDict[tuple[ModelChoice, int], LoadedModel] = OrderedDict()
 
     def __len__(self) -> int:
@@ -76,13 +80,21 @@ class Residents:
         _free()
         return count
 
+    def _end_if_cancelled(self, *_: object) -> None:
+        """Before each forward pass of a model."""
+        if self.stop.is_set():
+            raise QuestionCancelledError("the question was cancelled")
+
     def _get(self, choice: ModelChoice) -> LoadedModel:
         key = (choice, _changed(choice.folder))
         if key not in self._loaded:
             while len(self._loaded) >= self._capacity:
                 self._loaded.popitem(last=False)
                 _free()
+            if not self.models.trust_remote_code:
+                checkpoints.refuse_trusted(choice.folder)
             examined = load_examined(choice.folder, self.models.device, (), self.models.allow)
+            examined.lm.model.register_forward_pre_hook(self._end_if_cancelled)
             self._loaded[key] = LoadedModel(choice.name, examined.lm)
         self._loaded.move_to_end(key)
         return self._loaded[key]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shutil
 import signal
 import socket
 import tempfile
@@ -43,7 +44,8 @@ def serve(models: Models, port: int, token_file: Path | None, parent: int | None
     token = secrets.token_urlsafe(32)
     listening = _listen(port)
     url = f"http://{LOOPBACK}:{listening.getsockname()[1]}"
-    file = token_file or Path(tempfile.mkdtemp(prefix="unpact-")) / "host.json"
+    private = None if token_file else Path(tempfile.mkdtemp(prefix="unpact-"))
+    file = token_file or Path(str(private)) / "host.json"
     app = create_app(Residents(models), token)
     config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=2)
     server = uvicorn.Server(config)
@@ -58,6 +60,8 @@ def serve(models: Models, port: int, token_file: Path | None, parent: int | None
         pass
     finally:
         file.unlink(missing_ok=True)
+        if private is not None:
+            shutil.rmtree(private, ignore_errors=True)
 
 
 def _listen(port: int) -> socket.socket:

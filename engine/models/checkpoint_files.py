@@ -42,7 +42,53 @@ CONVERT = (
 )
 
 
+LONGEST_JSON = {"tokenizer.json": 256 * 2**20}  # bytes; those of real models have up to 35 MB
+LONGEST = 16 * 2**20  # bytes of any other small file
+Types = tuple[type | None, ...]  # of a value; None: JSON's null
+TEXT: Types = (str, None)
+COUNT: Types = (int, None)
+SHAPES: dict[str, dict[str, Types]] = {  # what somebody reads of these files; all may be absent
+    "config.json": {
+        **dict.fromkeys(("model_type", "dtype", "torch_dtype", "_name_or_path"), TEXT),
+        **dict.fromkeys(("vocab_size", "hidden_size", "num_hidden_layers"), COUNT),
+        **dict.fromkeys(("num_attention_heads", "num_key_value_heads"), (int, list, None)),
+        "intermediate_size": (int, list, None),
+        "max_position_embeddings": COUNT,
+        "auto_map": (dict, None),
+        "text_config": (dict, None),
+        "is_encoder_decoder": (bool, None),
+        "tie_word_embeddings": (bool, None),
+    },
+    "generation_config.json": {
+        "eos_token_id": (int, list, None),
+        "bos_token_id": (int, list, None),
+        "pad_token_id": (int, list, None),
+        "repetition_penalty": (int, float, None),
+    },
+    "tokenizer.json": {"model": (dict,), "added_tokens": (list, None)},
+    "tokenizer_config.json": {
+        **dict.fromkeys(("bos_token", "eos_token", "unk_token", "pad_token"), (str, dict, None)),
+        "chat_template": (str, list, dict, None),
+        "auto_map": (dict, list, None),
+        "added_tokens_decoder": (dict, None),
+    },
+    "chat_template.json": {"chat_template": (str, list, dict, None)},
+    FORMAT_FILE: {
+        **dict.fromkeys(("prefix", "suffix", "answer_prefix", "text_prefix"), (str,)),
+        **dict.fromkeys(("bos", "style"), (str,)),
+        **dict.fromkeys(("end", "doubt"), TEXT),
+    },
+    ADAPTER: {"peft_type": TEXT, "base_model_name_or_path": TEXT, "task_type": TEXT},
+    INDEX: {"weight_map": (dict,)},
+}
+WORDS: dict[type | None, str] = {
+    str: "a text", int: "a whole number", float: "a number", bool: "true or false",
+    list: "a list", dict: "an object", None: "null",
+}  # fmt: skip
+
+
 POINTER = b"version https://git-lfs"  # what git-lfs leaves where a file was not fetched
+SHOWN = 60  # characters of a value in a line
 VIRTUAL_TOKENS = (
     "PROMPT_TUNING", "MULTITASK_PROMPT_TUNING", "P_TUNING", "PREFIX_TUNING", "ADAPTION_PROMPT",
     "CPT", "CARTRIDGE",
@@ -76,6 +122,12 @@ def wanted(names: Iterable[str], where: str, *, trust_remote_code: bool) -> list
                 f"{where}: holds GGUF files ({quantized[0]}); give the file itself, from a folder"
             )
         raise UnusableCheckpointError(f"{where}: no config.json there, so no model to load")
+    whole = sorted(name for name in there if name in (WEIGHTS, INDEX) or SHARD.fullmatch(name))
+    if ADAPTER in there and "config.json" in there and whole:
+        raise UnusableCheckpointError(
+            f"{where}: holds an adapter ({ADAPTER}) beside whole weights ({whole[0]}), and nothing "
+            "says which of them is the model; keep each in a folder of its own"
+        )
     weights = _weights(there)
     if not weights:
         pickles = sorted(name for name in there if name.endswith(PICKLES))
@@ -120,6 +172,10 @@ def check_safe(folder: Path, where: str, *, trust_remote_code: bool) -> None:
     _check_links(folder, where)
     for name in SMALL:
         check_fetched(folder / name, where)
+        if name.endswith(".json"):
+            table(folder / name, where)
+        elif name.endswith(".jinja"):
+            text(folder / name, where)
     for file in _shards(folder, where):
         _check_shard(file, where)
     if not trust_remote_code:
@@ -198,20 +254,93 @@ def _check_code(folder: Path, where: str) -> None:
 
 
 def table(path: Path, where: str) -> dict[str, Any]:
-    """A JSON object; empty where there is no such file.
+    """A JSON object, of which every value that somebody reads has a type that it may have.
+
+    Empty where there is no such file.
 
     Raises:
         UnusableCheckpointError: if it is something else.
     """
     if not path.is_file():
         return {}
+    longest = LONGEST_JSON.get(path.name, LONGEST)
+    if (size := path.stat().st_size) > longest:
+        raise UnusableCheckpointError(
+            f"{where}: {path.name} has {size:,} bytes, at most {longest:,} are read"
+        )
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
+    except RecursionError as error:
+        raise UnusableCheckpointError(f"{where}: {path.name} is nested too deeply") from error
     except ValueError as error:
         raise UnusableCheckpointError(f"{where}: {path.name} is not JSON: {error}") from error
     if not isinstance(found, dict):
         raise UnusableCheckpointError(f"{where}: {path.name} is no JSON object")
+    for key, types in SHAPES.get(path.name, {}).items():
+        if key in found and not _is_one_of(found[key], types):
+            wanted_types = " or ".join(WORDS[one] for one in types)
+            raise UnusableCheckpointError(
+                f"{where}: {key} of {path.name} is {_shown(found[key])}, and must be {wanted_types}"
+            )
+    _check_inside(path.name, found, where)
     return found
+
+
+def _is_one_of(value: object, types: Types) -> bool:
+    """Whether a value has one of the types; true is no number."""
+    if value is None or isinstance(value, bool):
+        return (None if value is None else bool) in types
+    return isinstance(value, tuple(one for one in types if one is not None))
+
+
+def _shown(value: object) -> str:
+    """A value of JSON, as far as a line has room for it."""
+    text = json.dumps(value)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
+
+
+def _check_inside(name: str, found: dict[str, Any], where: str) -> None:
+    """Refuse what the lists and objects of a file must not hold."""
+    if name == INDEX:
+        wrong = [one for one in found.get("weight_map", {}).values() if not isinstance(one, str)]
+    elif name == "tokenizer.json":
+        wrong = [one for one in found.get("added_tokens") or () if not _has_content(one)]
+    elif name == "tokenizer_config.json":
+        tokens = [found.get(key) for key in ("bos_token", "eos_token", "unk_token", "pad_token")]
+        wrong = [one for one in tokens if isinstance(one, dict) and not _has_content(one)]
+    elif name == "generation_config.json" and isinstance(found.get("eos_token_id"), list):
+        wrong = [one for one in found["eos_token_id"] if not _is_one_of(one, (int,))]
+    elif name == FORMAT_FILE:
+        wrong = sorted(found.keys() - SHAPES[name].keys())
+    else:
+        wrong = []
+    if wrong:
+        raise UnusableCheckpointError(
+            f"{where}: {name} holds {_shown(wrong[0])} where that has no meaning"
+        )
+
+
+def _has_content(token: object) -> bool:
+    """Whether it is a token as tokenizers write one."""
+    return isinstance(token, dict) and isinstance(token.get("content"), str)
+
+
+def text(path: Path, where: str) -> str:
+    """A small file that is text; empty where there is none.
+
+    Raises:
+        UnusableCheckpointError: if it is too long or no UTF-8.
+    """
+    if not path.is_file():
+        return ""
+    if (size := path.stat().st_size) > LONGEST:
+        raise UnusableCheckpointError(
+            f"{where}: {path.name} has {size:,} bytes, at most {LONGEST:,} are read"
+        )
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise UnusableCheckpointError(f"{where}: {path.name} is no UTF-8 text") from error
 
 
 def content_hash(folders: Iterable[Path]) -> str:
@@ -224,10 +353,25 @@ def content_hash(folders: Iterable[Path]) -> str:
     for folder in folders:
         for path in read_files(folder):
             name = path.name if folder.is_dir() else path.suffix  # however one file is called
+            if path.name == ADAPTER:
+                digest.update(f"{name}\0".encode() + _settings(path).encode())
+                continue
             digest.update(f"{name}\0{path.stat().st_size}\0".encode())
             with path.open("rb") as file:
                 digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()[:16]
+
+
+def _settings(path: Path) -> str:
+    """The settings of an adapter in one order.
+
+    peft writes the names of layers from a set, so that two files of one adapter differ.
+    """
+    found = table(path, str(path.parent))
+    for key, value in found.items():
+        if isinstance(value, list) and all(isinstance(one, str) for one in value):
+            found[key] = sorted(value)
+    return json.dumps(found, sort_keys=True)
 
 
 def read_files(folder: Path) -> list[Path]:

@@ -7,21 +7,22 @@ gives the model as the plan asked, so that a run, a probe and the live page all 
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.models import asked, gguf, hub
 from engine.models import checkpoint_files as files
-from engine.models.asked import announce
-from engine.models.checkpoint_files import UnusableCheckpointError
+from engine.models.asked import LOG, announce, say_once
+from engine.models.checkpoint_files import RefusedCheckpointError, UnusableCheckpointError
 from engine.models.hub import Progress, Repository
 from engine.models.lm import FORMAT_FILE, LM, NOTE_FILE, quieten
-from engine.models.loading import ModelLoadError
+from engine.models.load_report import ROUNDED
+from engine.models.loading import ModelLoadError, is_noted
 from engine.specs import CheckpointSpec, LoadingSpec, PromptSpec
 from engine.text import prompts
 from engine.text.prompts import PromptFormat
+from results_db import durable
 from results_db.records import ModelSource
 
 if TYPE_CHECKING:
@@ -131,8 +132,13 @@ def fetch(spec: CheckpointSpec, loading: LoadingSpec, folder: Path, progress: Pr
         HubError, UnsafeNameError: for a repository that cannot be had.
         RefusedCheckpointError, UnusableCheckpointError: for files that must not or cannot be read.
     """
-    parts = [_fetched(one, loading, progress) for one in places(spec)]
-    content = files.content_hash(Path(part.folder) for part in parts)
+    parts, content = _brought(spec, loading, progress)
+    if _is_damaged(folder, parts, content):
+        LOG.warning("%s: its files are not those that were fetched; fetched again", spec.source)
+        for name, part in zip((spec.source, spec.adapter), parts, strict=False):
+            if part.commit is not None:
+                hub.evict(str(name), part.commit)
+        parts, content = _brought(spec, loading, progress)
     if spec.content is not None and content != spec.content:
         raise UnusableCheckpointError(
             f"{spec.source}: its files have hash {content}, the plan wants {spec.content}: they "
@@ -146,11 +152,27 @@ def fetch(spec: CheckpointSpec, loading: LoadingSpec, folder: Path, progress: Pr
         adapter[0] if adapter else None,
         content,
     )
-    folder.mkdir(parents=True, exist_ok=True)
-    staging = folder / f"{NOTE_FILE}.{os.getpid()}"
-    staging.write_text(json.dumps(asdict(note), indent=2), encoding="utf-8")
-    staging.replace(folder / NOTE_FILE)
+    durable.write_json(folder / NOTE_FILE, asdict(note))
     return folder
+
+
+def _brought(
+    spec: CheckpointSpec, loading: LoadingSpec, progress: Progress
+) -> tuple[list[Part], str]:
+    """Have the model and its adapter here; where they are, and the hash of what is read."""
+    parts = [_fetched(one, loading, progress) for one in places(spec)]
+    return parts, files.content_hash(Path(part.folder) for part in parts)
+
+
+def _is_damaged(folder: Path, parts: list[Part], content: str) -> bool:
+    """Tell if the same commits had other bytes when the note in a folder was written."""
+    try:
+        note = read_note(folder)
+    except (FileNotFoundError, UnusableCheckpointError):
+        return False
+    commits = [part.commit for part in (note.model, note.adapter) if part is not None]
+    same = None not in commits and commits == [part.commit for part in parts]
+    return same and content != note.content
 
 
 def _fetched(found: Place, loading: LoadingSpec, progress: Progress) -> Part:
@@ -176,15 +198,43 @@ def _check_gguf(found: Place) -> Path:
 
 
 def read_note(folder: Path) -> Note:
-    """What was noted when a checkpoint was fetched."""
-    table = json.loads((folder / NOTE_FILE).read_text(encoding="utf-8"))
+    """What was noted when a checkpoint was fetched.
+
+    Raises:
+        UnusableCheckpointError: if the note is not as it was written.
+    """
+    try:
+        table = durable.read_json(folder / NOTE_FILE)
+    except durable.DamagedError as error:
+        raise UnusableCheckpointError(
+            f"{error}; the command that made it, run again, writes it anew"
+        ) from error
     adapter = None if table["adapter"] is None else Part(**table["adapter"])
     return Note(**{**table, "model": Part(**table["model"]), "adapter": adapter})
 
 
+def refuse_trusted(folder: Path) -> None:
+    """Refuse a noted checkpoint whose plan let Python files that came with it run.
+
+    A probe or a host runs them when its own user says so: a note, like the results file that leads
+    to it, may be from somebody else.
+
+    Raises:
+        RefusedCheckpointError: naming the model.
+    """
+    if not is_noted(folder):
+        return
+    note = read_note(folder)
+    if LoadingSpec(**note.loading).trust_remote_code:
+        raise RefusedCheckpointError(
+            f"{note.spec['source']}: its plan let Python files that came with it run; read them, "
+            "then give --trust-remote-code here too"
+        )
+
+
 def is_here(folder: Path) -> bool:
     """Whether a checkpoint was fetched into this folder and is still there."""
-    if not (folder / NOTE_FILE).is_file():
+    if not is_noted(folder):
         return False
     note = read_note(folder)
     return all(Path(part.folder).exists() for part in (note.model, note.adapter) if part)
@@ -226,19 +276,28 @@ def load_noted(note: Note, device: str) -> LM:
             model, report = adapter_loading.fold(model, report, adapter, (source, base))
         small = gguf.small_files(base) if gguf.is_file(base) else base
         tokenizer = _tokenizer(small, loading)
-    except ModelLoadError:
+        form = prompt_format(tokenizer, loading.prompt, note, source)
+        lm = LM(model.eval(), tokenizer, form, loading.decoding, report)
+        announce(lm, source)
+        for note_on_weights in (one for one in report.notes if ROUNDED in one):
+            say_once(f"{source}: {note_on_weights}")
+    except (ModelLoadError, prompts.PromptError):
         raise
     except Exception as error:  # safetensors, tokenizers and peft raise types of their own
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UnusableCheckpointError(f"{source}: cannot be loaded as a model: {reason}") from error
-    form = prompt_format(tokenizer, loading.prompt, note, source)
-    lm = LM(model.eval(), tokenizer, form, loading.decoding, report)
-    announce(lm, source)
     return lm
 
 
 def _check_folder(folder: Path, source: str, *, trust_remote_code: bool) -> None:
     """Refuse what must not be loaded, by the one policy of audits, runs, probes and hosts."""
+    if (folder / durable.MANIFEST).is_file():  # we wrote it
+        try:
+            durable.check_folder(folder)
+        except durable.DamagedError as error:
+            raise UnusableCheckpointError(
+                f"{error}; move the folder away, and run its plan again"
+            ) from error
     names = [path.name for path in folder.iterdir() if path.is_file()]
     files.wanted(names, source, trust_remote_code=trust_remote_code)
     files.check(folder, source, trust_remote_code=trust_remote_code)
@@ -329,7 +388,7 @@ def automatic_style(saved: Path, tokenizer: PreTrainedTokenizerFast) -> str:
 
 def source_row(folder: Path, lm: LM, run_id: str) -> ModelSource | None:
     """Where a run's model is from and how it was loaded; None for one that was trained here."""
-    if not (folder / NOTE_FILE).is_file():
+    if not is_noted(folder):
         return None
     note = read_note(folder)
     loading = LoadingSpec(**note.loading)

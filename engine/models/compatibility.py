@@ -63,19 +63,26 @@ class Nature:
     dtype: str
     shapes: dict[str, Any]
 
-    def differences(self, other: Nature, loading: LoadingSpec, unit: Unit = "token") -> list[str]:
+    def differences(
+        self,
+        other: Nature,
+        loading: LoadingSpec,
+        unit: Unit = "token",
+        texts: Sequence[str] = (),
+    ) -> list[str]:
         """Each difference that matters, in words, this model first.
 
         Args:
             other: what this one is compared with.
             loading: how both are loaded.
             unit: of a comparison by words, only what no reading by words makes up for.
+            texts: that are asked and answered; see `reads_alike`.
         """
-        found = [] if unit == "word" else self._read_otherwise(other, loading)
+        found = [] if unit == "word" else self._read_otherwise(other, loading, texts)
         if loading.dtype == "auto" and self.dtype != other.dtype:
             found.append(f"dtype ({self.dtype} and {other.dtype}{DTYPE_HINT})")
         # a vocabulary is as large as its tokenizer says
-        alike = unit == "word" or self.reads_alike(other)
+        alike = unit == "word" or self.reads_alike(other, texts)
         ignored = {"vocab_size"} if alike else set()
         return [
             *found,
@@ -113,7 +120,9 @@ class Nature:
         """Added tokens by their text."""
         return {one["content"]: one for one in self.tokenizer.get("added_tokens") or ()}
 
-    def _read_otherwise(self, other: Nature, loading: LoadingSpec) -> list[str]:
+    def _read_otherwise(
+        self, other: Nature, loading: LoadingSpec, texts: Sequence[str]
+    ) -> list[str]:
         """What makes other tokens of one question, or puts other text around it."""
         found = [
             f"tokenizer ({part}: {_size(self.tokenizer.get(part))} and "
@@ -121,7 +130,7 @@ class Nature:
             for part in READ
             if self.tokenizer.get(part) != other.tokenizer.get(part)
         ]
-        if found and self.reads_alike(other):
+        if found and self.reads_alike(other, texts):
             found = []
         found += _unequal("special token", self.special, other.special)
         if loading.prompt.style in ("auto", "chat") and self.template != other.template:
@@ -201,7 +210,7 @@ def template(folder: Path, where: str) -> str:
     """The chat template beside a tokenizer, or within its settings; empty without one."""
     path = folder / "chat_template.jinja"
     if path.is_file():
-        return path.read_text(encoding="utf-8")
+        return files.text(path, where)
     found = files.table(folder / "tokenizer_config.json", where).get("chat_template")
     if found is None:
         found = files.table(folder / "chat_template.json", where).get("chat_template")
@@ -217,15 +226,23 @@ def require(
     other: tuple[str, Nature],
     loading: LoadingSpec,
     unit: Unit = "token",
+    texts: Sequence[str] = (),
 ) -> None:
     """Refuse models that cannot be compared.
+
+    Args:
+        base: name and nature of the first.
+        other: of the second.
+        loading: how both are loaded.
+        unit: that has a contribution.
+        texts: that are asked and answered; see `Nature.reads_alike`.
 
     Raises:
         IncomparableModelsError: naming both models and every difference.
     """
-    found = base[1].differences(other[1], loading, unit)
+    found = base[1].differences(other[1], loading, unit, texts)
     if found:
-        by_words = len(base[1].differences(other[1], loading, "word")) < len(found)
+        by_words = len(base[1].differences(other[1], loading, "word", texts)) < len(found)
         raise IncomparableModelsError(
             f"{base[0]} and {other[0]} cannot be compared {unit} by {unit}, they differ in: "
             f"{'; '.join(found)}{HINT if by_words else ''}"

@@ -16,6 +16,7 @@ from engine.specs import Decoding
 from engine.text import answers, prompts
 from engine.text.answers import EncodedPair
 from engine.text.prompts import Prompt, PromptFormat
+from results_db import durable
 
 if TYPE_CHECKING:  # importing transformers takes seconds; commands that load no model do without
     import torch
@@ -25,6 +26,7 @@ if TYPE_CHECKING:  # importing transformers takes seconds; commands that load no
     from engine.models.load_report import LoadReport
 
 FORMAT_FILE = "prompt_format.json"
+TRAINING_FILE = "training.json"  # beside trained weights: how long they took
 NOTE_FILE = "checkpoint.json"  # in a folder of the cache, about a model that was made elsewhere
 
 
@@ -102,6 +104,29 @@ def save(lm: LM, folder: Path, weights: dict[str, Tensor] | None = None) -> None
     lm.model.save_pretrained(folder, state_dict=None if weights is None else dict(weights))
     lm.tokenizer.save_pretrained(folder)
     (folder / FORMAT_FILE).write_text(json.dumps(asdict(lm.prompt_format)), encoding="utf-8")
+
+
+def publish(
+    lm: LM, folder: Path, weights: dict[str, Tensor] | None = None, *, seconds: float | None = None
+) -> None:
+    """Write a model as `save` does, whole or not at all, with a manifest that `load` checks.
+
+    Args:
+        lm: The model.
+        folder: One that is there gives way.
+        weights: The model's own if None.
+        seconds: What training took, noted beside the weights; None notes nothing.
+
+    Raises:
+        NoSpaceError, NotWritableError: See results_db/durable.py.
+    """
+
+    def fill(staging: Path) -> None:
+        save(lm, staging, weights)
+        if seconds is not None:
+            (staging / TRAINING_FILE).write_text(json.dumps({"seconds": seconds}))
+
+    durable.write_folder(folder, fill, replace=True)
 
 
 def weight_hash(model: PreTrainedModel, weights: dict[str, Tensor] | None = None) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 SHOWN = 3  # names in a line
+ROUNDED = "are rounded to"  # stands in a note on weights that are loaded in a narrower type
 
 
 @dataclass(frozen=True)

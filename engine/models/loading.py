@@ -11,6 +11,14 @@ class ModelLoadError(OSError):
     """A folder does not hold a model that can be loaded."""
 
 
+def is_noted(folder: Path) -> bool:
+    """Whether a folder holds a note of a checkpoint, as the cache has it: beside no model.
+
+    A model that brings such a file itself is loaded as what it is.
+    """
+    return (folder / NOTE_FILE).is_file() and not (folder / "config.json").is_file()
+
+
 def load(folder: Path, device: str = "cpu") -> LM:
     """Load a folder written by `save`, another model's, or a GGUF file; see checkpoints.py.
 
@@ -23,7 +31,7 @@ def load(folder: Path, device: str = "cpu") -> LM:
     """
     from engine.models import checkpoints, gguf
 
-    if (folder / NOTE_FILE).is_file():
+    if is_noted(folder):
         return checkpoints.load(folder, device)
     if not gguf.is_file(folder) and not (folder / "config.json").is_file():
         raise ModelLoadError(f"{folder}: no config.json there, so no model to load")

@@ -8,6 +8,7 @@ left in the file (torch.compile, data parallel, FSDP, peft) are stripped, and sa
 from __future__ import annotations
 
 import importlib.util
+import math
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -19,7 +20,7 @@ from torch import Tensor
 from engine.models import adapters
 from engine.models import checkpoint_files as files
 from engine.models.checkpoint_files import UnusableCheckpointError, WeightMismatchError
-from engine.models.load_report import LoadReport, named
+from engine.models.load_report import ROUNDED, LoadReport, named
 from engine.specs import LoadingSpec
 
 if TYPE_CHECKING:
@@ -33,6 +34,14 @@ WRAPPERS = (  # parts of a name that a wrapper puts there, with the dot
     "_forward_module.",  # Lightning Fabric
     "base_model.model.",  # peft
 )
+_WIDE = {torch.float32, torch.float64}
+HELD_BY = {  # number types that hold every number of a stored one
+    "F64": {torch.float64},
+    "F32": _WIDE,
+    "F16": {torch.float16, *_WIDE},
+    "BF16": {torch.bfloat16, *_WIDE},
+}
+SLACK = 8  # packed tensors hold several numbers in one, and layers may share their weights
 Shapes = dict[str, tuple[int, ...]]
 
 
@@ -52,8 +61,9 @@ def load(
             f"{where}: is an adapter; give its base model, and this as its adapter"
         )
     trust = loading.trust_remote_code  # never None: transformers would ask on the terminal
+    names, kinds = shapes(folder), stored_types(folder)
+    refuse_larger(files.table(folder / "config.json", where), names, where)
     config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=trust)
-    names = shapes(folder)
     wrappers = _wrappers(names, config, trust_remote_code=trust)
     settings = chosen(loading, device)
     if wrappers:
@@ -80,8 +90,33 @@ def load(
         stripped_prefix=", ".join(wrappers) or None,
         ignored=_left_out(model, stripped),
         untied=untie_apart(model),
+        notes=_rounded(
+            model, {strip(name, wrappers): kind for name, kind in kinds.items()}, loading
+        ),
     )
     return (model if "device_map" in settings else model.to(device)), report
+
+
+def refuse_larger(config: Mapping[str, Any], names: Shapes, where: str) -> None:
+    """Refuse a config.json whose model is far larger than the files: it would fill the memory.
+
+    Raises:
+        WeightMismatchError: naming the setting.
+    """
+    text = {**config, **(config.get("text_config") or {})}
+    numbers = sum(math.prod(shape) for shape in names.values())
+    width = text.get("hidden_size") or 1
+    for key, one, most in (
+        ("num_hidden_layers", 1, len(names)),
+        ("hidden_size", 1, numbers),
+        ("vocab_size", width, numbers),
+    ):
+        value = text.get(key)
+        if isinstance(value, int) and value * int(one) > SLACK * most:
+            raise WeightMismatchError(
+                f"{where}: {key} of config.json is {value}, which is more than its "
+                f"{len(names)} tensors of {numbers:,} numbers can hold; refused"
+            )
 
 
 def chosen(loading: LoadingSpec, device: str) -> dict[str, Any]:
@@ -159,6 +194,48 @@ def shapes(folder: Path) -> Shapes:
             for name in opened.keys():  # noqa: SIM118 - no mapping
                 found[name] = tuple(opened.get_slice(name).get_shape())
     return found
+
+
+def stored_types(folder: Path) -> dict[str, str]:
+    """Name and number type of each tensor, as safetensors calls it, such as F32."""
+    from safetensors import safe_open
+
+    found: dict[str, str] = {}
+    for path in weight_files(folder):
+        with safe_open(path, framework="pt") as opened:
+            for name in opened.keys():  # noqa: SIM118 - no mapping
+                found[name] = str(opened.get_slice(name).get_dtype())
+    return found
+
+
+def _rounded(
+    model: PreTrainedModel, stored: dict[str, str], loading: LoadingSpec
+) -> tuple[str, ...]:
+    """A note on tensors that are loaded in a type that does not hold their numbers; () without any.
+
+    Args:
+        model: as it was loaded.
+        stored: number type of each tensor, by the model's names.
+        loading: which type was asked for.
+    """
+    if getattr(model, "is_quantized", False):  # which its record says by itself
+        return ()
+    own = model.state_dict()
+    kinds = [
+        (kind, own[name].dtype if name in own else model.dtype)
+        for name, kind in stored.items()
+        if kind in HELD_BY
+    ]
+    lost = sorted({(kind, str(to)) for kind, to in kinds if to not in HELD_BY[kind]})
+    if not lost:
+        return ()
+    count = sum(to not in HELD_BY[kind] for kind, to in kinds)
+    pairs = ", ".join(f"{kind} {ROUNDED} {to.removeprefix('torch.')}" for kind, to in lost)
+    who = "config.json" if loading.dtype == "auto" else f"dtype {loading.dtype}"
+    return (
+        f"{count} of {len(stored)} tensors, stored as {pairs}, as {who} asks: what is measured is "
+        "the rounded model",
+    )
 
 
 def _wrappers(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -23,6 +23,7 @@ from engine.specs import (
 from results_db.records import PlannedRun
 
 REFERENCE_METHODS = ("none", "retrain", "sham")
+Seed = Annotated[int, Field(ge=-(2**63), lt=2**63)]  # as a results file keeps it
 
 
 class Plan(Strict):
@@ -30,8 +31,8 @@ class Plan(Strict):
 
     name: str
     description: str = ""
-    seed: int = 0
-    seeds: tuple[int, ...] = ()  # instead of `seed`: everything once with each, trainings too
+    seed: Seed = 0
+    seeds: tuple[Seed, ...] = ()  # instead of `seed`: everything once with each, trainings too
     benchmarks: dict[str, PlannedBenchmark]
     models: dict[str, AnyModel]
     methods: dict[str, dict[str, Any]]  # a list is a sweep: a run for each of its values
@@ -142,7 +143,9 @@ class Plan(Strict):
         return self.run_of(*cell, "none", run.seed).run_id, retain, sham
 
     def measured_before(self, finished: Collection[str]) -> dict[str, int]:
-        """Runs that are to do and were done by an older measurement version: id -> that version.
+        """Runs that are to do and were done by an older program: id -> measurement version.
+
+        It is the present version where only the content of the data was no part of the id then.
 
         Args:
             finished: ids of the complete runs of a results file.
@@ -151,8 +154,9 @@ class Plan(Strict):
             run.run_id: version
             for run in self.runs()
             if run.run_id not in finished
-            for version in range(1, run.measurement)
-            if run.measured_by(version).run_id in finished
+            for version in range(1, run.measurement + 1)
+            for earlier in (run.measured_by(version), run.without_content().measured_by(version))
+            if earlier.run_id in finished
         }
 
     def planned(self) -> list[PlannedRun]:

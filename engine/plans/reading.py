@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from engine import plugins
+from engine.benchmarks.sources.hub_tables import is_unicode
 from engine.errors import PlanError
 from engine.plans.plan import REFERENCE_METHODS, Plan, check_members
 from engine.plans.settings import complete_methods, filled
@@ -36,6 +37,7 @@ def checked(table: dict[str, Any], where: str, overrides: Sequence[str] = ()) ->
         plan = Plan.model_validate(table)
     except ValidationError as error:
         raise PlanError(_first_complaint(where, error)) from error
+    plugins.check_numbers(table, plan, f"plan {where}")
     return _complete(plan)
 
 
@@ -49,8 +51,12 @@ def table_of(name_or_path: str) -> dict[str, Any]:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise PlanError(f"{path}: cannot be read: {error.strerror}") from error
-    except tomllib.TOMLDecodeError as error:
+    except UnicodeDecodeError as error:
+        raise PlanError(f"{path}: not UTF-8: {error.reason} at byte {error.start}") from error
+    except ValueError as error:  # TOMLDecodeError, or a number of more digits than Python reads
         raise PlanError(f"{path}: not TOML: {error}") from error
+    except RecursionError as error:
+        raise PlanError(f"{path}: nested too deeply") from error
     extended = table.pop("extends", None)
     if extended is None:
         return table
@@ -95,8 +101,10 @@ def _override(table: dict[str, Any], override: str) -> None:
         raise PlanError(f"--set {override!r}: write it as key.path=value")
     try:
         value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):  # no TOML, or a number of more digits than Python reads
         value = text
+    if not override.isprintable() and not is_unicode(override):
+        raise PlanError(f"--set {override!r}: holds bytes that are not UTF-8")
     place = table
     for depth, key in enumerate(keys[:-1]):
         place = place.setdefault(key, {})

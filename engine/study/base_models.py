@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import math
 import random
-import shutil
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,14 +16,15 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from engine.benchmarks.benchmark import Benchmark, Text
 from engine.benchmarks.correct import is_correct, rouge_l_recall
 from engine.inference.generation import generate
-from engine.models.lm import LM, save
+from engine.inference.room import room
+from engine.models.lm import LM, TRAINING_FILE, publish
 from engine.specs import ModelSpec, ProbeSpec, TrainingSpec
 from engine.text.prompts import PromptFormat
 from engine.unlearning import batches, losses
+from results_db import durable
 from results_db.records import Example
 
 SPECIAL_TOKENS = ("<|pad|>", "<|bos|>", "<|eos|>", "<|user|>", "<|assistant|>")
-TRAINING = "training.json"  # beside the weights: how long they took
 Report = Callable[[int, int], None]  # done, total
 
 
@@ -91,7 +90,7 @@ def build_model(spec: ModelSpec, tokenizer: PreTrainedTokenizerFast, seed: int) 
 def train(
     lm: LM, corpus: Sequence[Text], spec: TrainingSpec, seed: int, report: Report
 ) -> list[float]:
-    """Train in place with AdamW and a cosine schedule.
+    """Train in place with AdamW and a cosine schedule; texts longer than the context are left out.
 
     Returns:
         The mean loss of each epoch, nats per predicted token.
@@ -99,7 +98,8 @@ def train(
     Raises:
         TrainingError: when the loss is not finite, naming the step.
     """
-    sequences = [batches.encode(lm, text) for text in corpus]
+    every = (batches.encode(lm, text) for text in corpus)
+    sequences = [one for one in every if len(one.ids) <= lm.model.config.max_position_embeddings]
     rng = random.Random(seed)
     plan = [batches.epoch(sequences, spec.batch_size, rng) for _ in range(spec.epochs)]
     total = sum(len(epoch) for epoch in plan)
@@ -189,28 +189,31 @@ def train_from_scratch(
     """Train the base model (or, without the forget people, the retain model) into a folder.
 
     The tokenizer is trained on the whole corpus in both cases, so that the two can be compared. The
-    folder appears at once, whole, when the model knows its facts; what was there already is kept.
+    folder appears at once, whole, when the model knows its facts; what is there already is kept if
+    it is as it was written, and set aside if not.
 
     Raises:
         TrainingError: if its greedy answers do not reach `spec.training.minimum`; what was reached
         is said.
     """
-    if (folder / "config.json").is_file():
+    if durable.is_whole(folder, "its model is trained again"):
         return folder
     begun = time.monotonic()
     tokenizer = build_tokenizer(benchmark.corpus, spec.vocabulary)
     lm = LM(build_model(spec, tokenizer, seed).to(device), tokenizer, PromptFormat())
+    benchmark = room(lm, benchmark, probe.max_new_tokens).benchmark
     forget = benchmark.questions("forget") if with_forget else ()
     questions = (*forget, *benchmark.questions("retain"))
     corpus = [text for text in benchmark.corpus if with_forget or text.split != "forget"]
     train(lm, corpus, spec.training, seed, report)
     _check(reached(lm, benchmark, questions, spec.training.criterion, probe), spec.training)
-    return _publish(lm, folder, time.monotonic() - begun)
+    publish(lm, folder, seconds=time.monotonic() - begun)
+    return folder
 
 
 def seconds_of(folder: Path) -> float | None:
     """Wall time that training the model of a folder took; None where that is not noted."""
-    noted = folder / TRAINING
+    noted = folder / TRAINING_FILE
     return float(json.loads(noted.read_text())["seconds"]) if noted.is_file() else None
 
 
@@ -221,15 +224,3 @@ def _check(value: float, spec: TrainingSpec) -> None:
             f"training: {value:.1%} {what[spec.criterion]} after {spec.epochs} epochs, "
             f"{spec.minimum:.0%} wanted; raise models.NAME.training.epochs"
         )
-
-
-def _publish(lm: LM, folder: Path, seconds: float) -> Path:
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".staging-"))
-    save(lm, staging)
-    (staging / TRAINING).write_text(json.dumps({"seconds": seconds}))
-    try:
-        staging.rename(folder)
-    except OSError:  # another process trained the same model meanwhile
-        shutil.rmtree(staging)
-    return folder

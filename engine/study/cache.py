@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import time
+from collections.abc import Collection
+from contextlib import suppress
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
-from uuid import uuid4
 
 from engine import plugins
-from engine.benchmarks.benchmark import Benchmark
+from engine.benchmarks.benchmark import Benchmark, content_hash
+from engine.benchmarks.sources.hub_files import DataError
 from engine.specs import BenchmarkSpec, CheckpointSpec, ExistingModel, LoadingSpec, RunSpec, digest
+from results_db import durable
 
-STATES = "states-2"  # the states are pickles: where a module moved, the next number
-OLD_STATES = "states"  # pickled before the modules had rooms
+STATES = "states-3"  # of trainings, by their id; pickles: where a module moved, the next number
+OLD_STATES = ("states", "states-2")  # one file a run
+MEASURED = "measured"  # stages of measuring, by run id
+IN_USE = "in_use"  # in a run's folder there: locked by whoever measures it
+OLDER_LEFT = (  # as versions without locks named what they wrote
+    "models/.staging-*", "states-2/*.[0-9]*", "checkpoints/*/checkpoint.json.[0-9]*",
+)  # fmt: skip
+DAY_SECONDS = 86_400.0  # after which nobody writes to one of them any more
 RECIPE = 1  # raised when engine/study/base_models.py changes what it makes of the same spec
 
 
@@ -33,11 +44,42 @@ def set_aside_old_states(cache_folder: Path) -> int:
     Returns:
         How many there were; their runs start anew.
     """
-    old = cache_folder / OLD_STATES
-    count = len(list(old.glob("*.pt")))
-    if count:
-        old.rename(cache_folder / f"{OLD_STATES}.set-aside-{uuid4().hex[:8]}")
+    count = 0
+    for old in (cache_folder / name for name in OLD_STATES):
+        if there := len(list(old.glob("*.pt"))):
+            durable.set_aside(old)
+        count += there
     return count
+
+
+def remove_leftovers(cache_folder: Path) -> int:
+    """Remove what writers that died left in the cache, under names that nothing reads.
+
+    Returns:
+        How many files and folders there were.
+    """
+    rooms = [cache_folder / name for name in ("models", "runs")]
+    for name in ("checkpoints", STATES, MEASURED):
+        rooms += (cache_folder / name).glob("[!.]*")
+    before = time.time() - DAY_SECONDS
+    older = [path for names in OLDER_LEFT for path in cache_folder.glob(names)]
+    dead = [path for path in older if path.stat().st_mtime < before]
+    for path in dead:
+        durable.remove(path)
+    return len(dead) + sum(durable.remove_leftovers(room) for room in rooms)
+
+
+def drop_measured(cache_folder: Path, finished: Collection[str]) -> None:
+    """Forget the stages of runs that were finished when their process died, unless one is at it.
+
+    Args:
+        cache_folder: they are in.
+        finished: ids of runs that the results file has.
+    """
+    for folder in (cache_folder / MEASURED / run_id for run_id in finished):
+        with suppress(OSError), (folder / IN_USE).open("rb") as lock:  # not there; a worker has it
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            durable.remove(folder)
 
 
 @lru_cache(maxsize=4)
@@ -52,9 +94,40 @@ def benchmark(spec: BenchmarkSpec) -> Benchmark:
 
     Raises:
         SettingsError: for a setting that it does not take; and whatever its `load` raises.
+        DataError: if the spec states a content, and what it gives is another one.
     """
-    whole = _load_benchmark(spec.name, json.dumps(spec.arguments(), sort_keys=True))
-    return whole if spec.limit is None else whole.limited(spec.limit, 0)
+    asked = (spec.name, json.dumps(spec.arguments(), sort_keys=True), spec.limit)
+    found = _content(*asked)
+    if spec.content not in (None, found):
+        place = spec.arguments().get("path")
+        raise DataError(
+            f"{spec.name}{f': {place}' if place else ''}: the data have the content {found}, "
+            f"{spec.content} is asked for: they were changed since; the same command again makes "
+            "the runs on the data as they are (a plan that states benchmark.content keeps to it)"
+        )
+    return _limited(*asked)
+
+
+def content(spec: BenchmarkSpec) -> str:
+    """Hash of everything that the benchmark of a spec gives; raises as `benchmark`."""
+    benchmark(spec)
+    return _content(spec.name, json.dumps(spec.arguments(), sort_keys=True), spec.limit)
+
+
+def forget_benchmarks() -> None:
+    """Let every benchmark be read anew."""
+    for kept in (_load_benchmark, _limited, _content, _corpus_hash):
+        kept.cache_clear()
+
+
+@lru_cache(maxsize=4)
+def _limited(name: str, settings: str, limit: int | None) -> Benchmark:
+    return _load_benchmark(name, settings).limited(limit, 0)
+
+
+@lru_cache(maxsize=16)
+def _content(name: str, settings: str, limit: int | None) -> str:
+    return content_hash(_limited(name, settings, limit))
 
 
 @lru_cache(maxsize=16)

@@ -300,8 +300,10 @@ def _speed(model: Any, benchmark: Benchmark, probe: ProbeSpec) -> tuple[float, f
     from engine.inference import questions
     from engine.inference.generation import generate
     from engine.inference.logprobs import answer_logprobs
+    from engine.inference.room import room
 
-    examples = benchmark.questions("forget")[:SPEED_QUESTIONS]
+    fitting = room(model, benchmark, probe.max_new_tokens).benchmark
+    examples = fitting.questions("forget")[:SPEED_QUESTIONS]
     pairs = [questions.encode(model, example).pair for example in examples]
     answer_logprobs(model, pairs[:1], probe.tokens_per_batch)  # what is only paid once
     start = time.perf_counter()

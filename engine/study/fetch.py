@@ -7,7 +7,6 @@ before, stays.
 
 from __future__ import annotations
 
-import json
 import queue
 from collections.abc import Callable, Collection
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,6 +15,7 @@ from pathlib import Path
 from engine.models import checkpoints, hub
 from engine.study.disk_budget import DiskBudgetError
 from engine.study.jobs import Event, FetchJob
+from results_db import durable
 
 OWNED = "fetched.json"  # beside the note: what was brought here and may be evicted
 
@@ -63,12 +63,10 @@ class Fetcher:
             self._events.put(Event(job.spec.run_id, name, there >> 20, max(1, total >> 20)))
 
         if size:  # before the first byte, so that a killed study's weights can be evicted as well
-            job.folder.mkdir(parents=True, exist_ok=True)
-            (job.folder / OWNED).write_text(json.dumps({"bytes": size}), encoding="utf-8")
+            durable.write_json(job.folder / OWNED, {"bytes": size})
         folder = checkpoints.fetch(job.checkpoint, job.loading, job.folder, progress)
-        owned = job.folder / OWNED
-        if owned.is_file():
-            self._brought[job.folder] = int(json.loads(owned.read_text(encoding="utf-8"))["bytes"])
+        if (owned := _owned(job.folder / OWNED)) is not None:
+            self._brought[job.folder] = owned
         return folder
 
     def _to_bring(self, job: FetchJob) -> int:
@@ -111,3 +109,14 @@ class Fetcher:
             return True
         kept = sum(size for folder, size in self._brought.items() if folder in needed)
         return kept + self._to_bring(job) <= self.budget
+
+
+def _owned(noted: Path) -> int | None:
+    """Give the bytes that were brought here; None where nothing was, or its note is damaged."""
+    try:
+        return int(durable.read_json(noted)["bytes"])
+    except FileNotFoundError:
+        return None
+    except durable.DamagedError as error:
+        durable.give_up(noted, error, "what was fetched stays on the disk")
+        return None

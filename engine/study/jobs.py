@@ -9,6 +9,7 @@ from pathlib import Path
 
 from engine.attribution.base_scores import BaseScores
 from engine.specs import CheckpointSpec, LoadingSpec, RunSpec
+from results_db.records import Run
 
 Report = Callable[[str, int, int], None]  # stage, done, total
 
@@ -53,12 +54,23 @@ class RunJob:
     retain_run_id: str | None
     sham_run_id: str | None
     base_scores: BaseScores | None  # None for the base run itself
+    results: Path  # file that the finished run is for: the worker puts it into the spool beside it
     save_every: int = 100  # steps between two savings of the training state
 
     @property
     def cache(self) -> Path:
         """The cache folder that the models are in."""
         return self.folder.parent.parent
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A run that ended, complete or failed, and where its rows are."""
+
+    run: Run
+    unkept: str | None = None  # why its rows are not in the spool; None: they are there
+    base_scores: BaseScores | None = None  # of a complete base run
+    left_out: str | None = None  # which examples it could not ask and why; None: it asked all
 
 
 def now() -> str:

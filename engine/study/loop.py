@@ -6,18 +6,20 @@ import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from engine.attribution.base_scores import BaseScores, base_scores, base_scores_of
+from engine.attribution.base_scores import BaseScores, base_scores
+from engine.errors import one_line
 from engine.plans.plan import Plan
 from engine.specs import CheckpointSpec, ExistingModel, ModelSpec, RunSpec
-from engine.study import cache
-from engine.study.jobs import Event, FetchJob, RunJob, TrainJob, now
-from results_db import spool, store
+from engine.study import cache, contents
+from engine.study.jobs import Event, FetchJob, Finished, RunJob, TrainJob, now
+from results_db import durable, spool, store
 from results_db.guard import GuardTimeoutError
-from results_db.records import Progress, RunResult, Study
+from results_db.records import Progress, Run, RunResult, Study
+from results_db.tables import of_result
 
 if TYPE_CHECKING:
     from engine.study.fetch import Fetcher
@@ -30,9 +32,10 @@ class StudyError(RuntimeError):
 Preparation = TrainJob | FetchJob  # of a model, in a folder of its own
 Job = RunSpec | Preparation
 POLL_SECONDS = 0.3
-COMMIT_SECONDS = 10.0  # to wait for the results file before a run is spooled beside it
+COMMIT_SECONDS = 10.0  # to wait for the results file before the study goes on without
 NOTE_SECONDS = 1.0  # to wait before a note of progress is left out
-LONG_SECONDS = 600.0  # to wait before the first run, and after the last for what is spooled
+LONG_SECONDS = 600.0  # to wait after the last run for what is spooled
+T = TypeVar("T")
 
 
 class Executor(Protocol):
@@ -44,8 +47,8 @@ class Executor(Protocol):
     def submit_training(self, job: TrainJob) -> Future[Path]:
         """Start training a model; the future gives its folder."""
 
-    def submit_run(self, job: RunJob) -> Future[RunResult]:
-        """Start a run; the future gives its rows."""
+    def submit_run(self, job: RunJob) -> Future[Finished]:
+        """Start a run; the future says how it ended, its rows are in the spool by then."""
 
     def wait(self, futures: Iterable[Future[Any]], seconds: float) -> set[Future[Any]]:
         """The futures that are done, after at most so many seconds."""
@@ -63,8 +66,8 @@ class Listener(Protocol):
     def stage(self, event: Event) -> None:
         """A stage of a run moved."""
 
-    def finished(self, result: RunResult) -> None:
-        """A run was published."""
+    def finished(self, run: Run) -> None:
+        """A run ended, complete or failed."""
 
     def waiting(self, reason: str) -> None:
         """The results file cannot be written now; the study tries again."""
@@ -80,6 +83,13 @@ class Summary:
     done_before: int
     complete: int
     failed: tuple[tuple[str, str, str], ...]  # run id, method, error
+    beside: tuple[str, ...] = ()  # ids of runs that are not in the results file yet
+    reason: str = ""  # why they are not
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every run of the plan is complete and in the results file."""
+        return not self.failed and not self.beside
 
 
 def run_study(
@@ -103,17 +113,24 @@ def run_study(
     Returns:
         How many runs were done before, completed now, and failed, with their errors.
     """
+    if any(planned.content is None for planned in plan.benchmarks.values()):
+        plan = contents.noted(plan)
     for name, benchmark in plan.benchmarks.items():
         data = cache.benchmark(benchmark.spec(name))  # what is missing is said before any file is
         models = (plan.models[model] for model in benchmark.models or plan.models)
         if any(isinstance(model, ModelSpec) for model in models):  # trained on its corpus
             data.require_corpus()
-    store.create(path, LONG_SECONDS)
     study = Study(plan.name, plan.model_dump_json(indent=2), now())
-    store.plan_study(path, study, plan.planned(), LONG_SECONDS)
-    finished = store.finished_runs(path, LONG_SECONDS)
+    planned, wait = plan.planned(), COMMIT_SECONDS
+    patiently(lambda: store.plan_study(path, study, planned, wait), listener.waiting)
+    specs = patiently(lambda: store.finished_specs(path, wait), listener.waiting)
+    finished = set(specs)
+    for line in contents.changes(plan, specs):
+        listener.note(line)
     todo = [run for run in plan.runs() if run.run_id not in finished]
     done_before = len(plan.runs()) - len(todo)
+    cache.remove_leftovers(cache_folder)
+    cache.drop_measured(cache_folder, finished & {run.run_id for run in plan.runs()})
     if not todo:
         return Summary(done_before, 0, ())
     if count := cache.set_aside_old_states(cache_folder):
@@ -129,7 +146,24 @@ def run_study(
         executor.stop()
         if fetcher is not None:
             fetcher.stop()
-    return Summary(done_before, loop.complete, tuple(loop.failed))
+    return Summary(done_before, loop.complete, tuple(loop.failed), loop.beside(), loop.reason)
+
+
+def patiently(act: Callable[[], T], waiting: Callable[[str], None]) -> T:
+    """Do something with the results file, however long somebody else holds it.
+
+    Args:
+        act: raises GuardTimeoutError while the file is in use.
+        waiting: is told who holds the file, ever more seldom.
+    """
+    told, pause = -LONG_SECONDS, 0.0
+    while True:
+        try:
+            return act()
+        except GuardTimeoutError as error:
+            if time.monotonic() - told >= pause:
+                waiting(str(error))
+                told, pause = time.monotonic(), min(2 * pause + COMMIT_SECONDS, LONG_SECONDS)
 
 
 def _fetcher_of(plan: Plan, disk_budget: int | None) -> Fetcher | None:
@@ -170,7 +204,9 @@ class _Loop:
     missing: dict[Path, Preparation] = field(default_factory=dict)  # by folder, not started yet
     there: set[Path] = field(default_factory=set)  # folders of models that are trained or fetched
     running: dict[Future[Any], Job] = field(default_factory=dict)
-    unpublished: list[RunResult] = field(default_factory=list)
+    ended: list[Finished] = field(default_factory=list)  # and not told of yet
+    unkept: list[str] = field(default_factory=list)  # ids of runs whose rows are in the cache alone
+    reason: str = ""  # why some run is not in the results file
     scores: dict[str, BaseScores] = field(default_factory=dict)
     full: bool = False  # the next model does not fit into the disk budget until a run ends
     complete: int = 0
@@ -182,13 +218,22 @@ class _Loop:
             needs = self.needs[run.run_id] = self._needs_of(run)
             for folder, preparation in needs.models.items():
                 self.missing.setdefault(folder, preparation)  # once for all that share the model
-        while self.todo or self.running or self.unpublished:
+            if needs.base_run_id in self.finished:
+                self._read_scores(needs.base_run_id)
+        while self.todo or self.running or self.ended:
             self._start_ready_jobs()
             for future in self.executor.wait(self.running, POLL_SECONDS):
                 self._take(future, self.running.pop(future))
-            self._publish()
-            self._show_progress()
+            self._show_progress()  # first: "done" is the last that is said of a run
+            self._commit()
         self._take_in()
+
+    def _read_scores(self, base: str) -> None:
+        """Read once what runs are compared with: nothing that is needed later is in the file."""
+        if base not in self.scores:
+            self.scores[base] = patiently(
+                lambda: base_scores(self.path, base), self.listener.waiting
+            )
 
     def _needs_of(self, run: RunSpec) -> _Needs:
         """The base model, the model that a run starts from, and its reference runs."""
@@ -256,8 +301,6 @@ class _Loop:
     def _job(self, run: RunSpec) -> RunJob:
         needs = self.needs[run.run_id]
         base, retain, sham = needs.references
-        if run.run_id != base and base not in self.scores:
-            self.scores[base] = base_scores(self.path, base)
         base_folder, *other = needs.models
         return RunJob(
             spec=run,
@@ -267,20 +310,20 @@ class _Loop:
             retain_run_id=retain,
             sham_run_id=sham,
             base_scores=self.scores.get(base) if run.run_id != base else None,
+            results=self.path,
             save_every=self.plan.save_every,
         )
 
     def _take(self, future: Future[Any], job: Job) -> None:
         error = future.exception()
         if isinstance(error, BrokenProcessPool):
+            self._commit()
             raise StudyError(
-                "a worker process was killed, perhaps for want of memory; what was committed "
-                "stays, the same command goes on there (try --workers 1)"
+                "a worker process was killed, perhaps for want of memory; what was finished or "
+                "saved stays, the same command goes on there (try --workers 1)"
             ) from error
         if isinstance(job, RunSpec):
-            self.unpublished.append(
-                future.result() if error is None else self._failed(job, _said(error))
-            )
+            self.ended.append(future.result() if error is None else self._failed(job, _said(error)))
         elif error is None:
             self.there.add(job.folder)
         else:
@@ -290,37 +333,62 @@ class _Loop:
         """Record every run that cannot start any more as failed."""
         for run in [run for run in self.todo if concerns(self.needs[run.run_id])]:
             self.todo.remove(run)
-            self.unpublished.append(self._failed(run, error))
+            self.ended.append(self._failed(run, error))
 
-    def _failed(self, run: RunSpec, error: str) -> RunResult:
+    def _failed(self, run: RunSpec, error: str) -> Finished:
         from engine.study.run import failed_result  # loads what a study with nothing to do spares
 
-        return failed_result(run, self.needs[run.run_id].references, error)
+        result = failed_result(run, self.needs[run.run_id].references, error)
+        return put_beside(self.path, result)
 
-    def _publish(self) -> None:
-        """Commit what is done; while somebody holds the file, spool it beside and go on."""
-        while self.unpublished:
-            result = self.unpublished.pop(0)
-            if result.run.method == "none" and result.run.error is None:
-                self.scores[result.run.run_id] = base_scores_of(result)
-            reason = store.publish_or_spool(self.path, result, COMMIT_SECONDS)
-            if reason is not None:
-                self.listener.waiting(f"run {result.run.run_id} is kept beside the file: {reason}")
-            self._count(result)
+    def _commit(self) -> None:
+        """Take in what workers have put beside the file; where that cannot be, go on without."""
+        while self.ended:
+            ended, refused = self.ended.pop(0), self._taken_in()
+            run = ended.run
+            if run.run_id in refused:
+                ended = replace(ended, run=replace(run, status="failed", error=refused[run.run_id]))
+            if ended.base_scores is not None:
+                self.scores[run.run_id] = ended.base_scores
+            if ended.unkept is not None and run.error is None:
+                self.reason = f"run {run.run_id} is not kept: {ended.unkept}"
+                self.unkept.append(run.run_id)
+                self.listener.note(self.reason)
+            if ended.left_out is not None:
+                self.listener.note(f"run {run.run_id}: {ended.left_out}")
+            self._count(ended.run)
+
+    def _taken_in(self) -> dict[str, str]:
+        """Commit what is spooled, if the file is free; why, by the id of each run it refused."""
+        try:
+            return store.take_in(self.path, COMMIT_SECONDS)
+        except (GuardTimeoutError, durable.NoSpaceError) as error:
+            self.reason = one_line(error)
+            waiting = len(spool.waiting(self.path))
+            self.listener.waiting(f"{waiting} runs are kept beside the file: {self.reason}")
+            return {}
+
+    def beside(self) -> tuple[str, ...]:
+        """Ids of runs that ended and are not in the results file."""
+        return (*(folder.name for folder in spool.waiting(self.path)), *self.unkept)
 
     def _take_in(self) -> None:
         """Wait, at the end, for the file to be free for what was spooled."""
         deadline = time.monotonic() + LONG_SECONDS
         while spool.waiting(self.path):
             try:
-                store.create(self.path, COMMIT_SECONDS)
+                store.take_in(self.path, COMMIT_SECONDS)
             except GuardTimeoutError as error:
+                self.reason = one_line(error)
                 self.listener.waiting(f"{len(spool.waiting(self.path))} runs are beside: {error}")
                 if time.monotonic() >= deadline:
                     return
+            except durable.NoSpaceError as error:  # room is made by somebody: nothing to wait for
+                self.reason = one_line(error)
+                return
 
-    def _count(self, result: RunResult) -> None:
-        run, self.full = result.run, False
+    def _count(self, run: Run) -> None:
+        self.full = False
         if run.error is None:
             self.complete += 1
             self.finished.add(run.run_id)
@@ -330,7 +398,7 @@ class _Loop:
                 lambda needs: needs.base_run_id == run.run_id,
                 f"its base run failed: {run.error}",
             )
-        self.listener.finished(result)
+        self.listener.finished(run)
 
     def _show_progress(self) -> None:
         """Tell the listener, and write the latest stage of each run into the file."""
@@ -344,8 +412,17 @@ class _Loop:
             progress = Progress(event.run_id, event.stage, event.done, event.total, now())
             try:
                 store.note_progress(self.path, progress, NOTE_SECONDS)
-            except GuardTimeoutError:  # progress is only shown; results are waited for
+            except OSError:  # in use, or full: progress is only shown
                 return
+
+
+def put_beside(path: Path, result: RunResult) -> Finished:
+    """Put a run into the spool of its results file; it is whole there, or the reason is said."""
+    try:
+        spool.put(path, of_result(result))
+    except OSError as error:
+        return Finished(result.run, one_line(error))
+    return Finished(result.run)
 
 
 def _said(error: BaseException) -> str:

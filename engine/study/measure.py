@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from typing import Literal
+from dataclasses import dataclass, field, fields, replace
+from functools import partial
+from typing import Any, Generic, Literal, TypeVar
 
 from torch import Tensor
 
@@ -32,11 +33,13 @@ from engine.recovery.strategies import Source
 from engine.specs import AttributionSpec, ProbeSpec, RunSpec
 from engine.study import statistics
 from engine.study.jobs import Report
-from engine.tasks import plain_text
+from engine.study.saved_run import Stages
+from engine.tasks import Task, plain_text
 from engine.tasks.subject import Subject
 from engine.text.prompts import Prompt, by_words
 from engine.unlearning import gradient_shares
 from engine.unlearning.loop import Objective, UnlearningError
+from results_db import fault
 from results_db.records import (
     EMPHASIS_ARMS,
     Answer,
@@ -60,6 +63,8 @@ PROBED: tuple[Split, ...] = ("forget", "retain", "general")
 Keys = dict[tuple[str, str, str], tuple[bool, ...]]
 # (attribution method, answer tokens, example id) -> KeyToken mask of the base model
 Pushed = dict[tuple[int, ...], Tensor]  # norms by token: see gradient_shares.gradients
+T = TypeVar("T")
+Counts = tuple[dict[str, int], dict[str, float]]  # rows by field of Rows, seconds by stage
 BY_TOKEN = "measured by token, and this run is read by words (probe.unit)"
 
 
@@ -81,6 +86,34 @@ class Rows:
     recovery_strategies: list[RecoveryStrategy] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
 
+    def counts(self) -> Counts:
+        """How many rows there are of each kind, and the seconds of each stage."""
+        kinds = {kind.name for kind in fields(self)} - {"seconds"}
+        return {name: len(getattr(self, name)) for name in kinds}, dict(self.seconds)
+
+    def since(self, before: Counts) -> Point:
+        """What came after there were so many."""
+        counts, seconds = before
+        rows = {name: getattr(self, name)[count:] for name, count in counts.items()}
+        spent = {stage: s - seconds.get(stage, 0.0) for stage, s in self.seconds.items()}
+        return Point(rows, spent)
+
+
+@dataclass(frozen=True)
+class Point:
+    """All that was measured at a step: rows by kind, seconds by stage."""
+
+    rows: dict[str, list[object]]
+    seconds: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Given(Generic[T]):
+    """What a stage gave, and in how many seconds."""
+
+    value: T
+    seconds: float
+
 
 class Measurement:
     """The measurements of one run, step after step, and the rows that they gave."""
@@ -92,6 +125,7 @@ class Measurement:
         benchmark: Benchmark,
         base: tuple[str, BaseScores | None],
         report: Report,
+        stages: Stages | None = None,
     ) -> None:
         """Nothing is measured yet.
 
@@ -101,7 +135,9 @@ class Measurement:
             benchmark: of the spec.
             base: id of the base run and its contributions; None for the base run itself.
             report: is told of every stage.
+            stages: what was measured before, and is not measured again; None: nothing is saved.
         """
+        self.stages, self.weights = stages, ""
         self.spec, self.probe, self.lm, self.benchmark = spec, spec.probe, lm, benchmark
         self.base_run_id, self.base_scores = base
         self.report, self.rows, self.step = report, Rows(), 0
@@ -109,17 +145,27 @@ class Measurement:
         known = self.base_scores or {}
         self.keys: Keys = {key: mask for key, (_, mask) in known.items() if mask is not None}
 
-    def answer(self, step: int) -> None:
-        """What is measured first at a step, on which it may depend whether that is the last."""
-        self.step = step
+    def answer(self, step: int, weights: str = "") -> None:
+        """What is measured first at a step, on which it may depend whether that is the last.
+
+        Args:
+            step: after which the weights are as they are now.
+            weights: their hash; what was saved for the same weights is not measured again.
+        """
+        self.step, self.weights = step, weights
         self.evaluate()
 
     def answers(self, step: int) -> list[Answer]:
         """The plain answers of a step."""
         return [answer for answer in self.rows.answers if answer.step == step]
 
-    def answer_again(self) -> None:
-        """Answer anew, in the place of this step's answers: the weights were stored since."""
+    def answer_again(self, weights: str) -> None:
+        """Answer anew, in the place of this step's answers: the weights were stored since.
+
+        Args:
+            weights: their hash now.
+        """
+        self.weights = weights
         self.rows.answers = [row for row in self.rows.answers if row.step != self.step]
         self.rows.utilities = [row for row in self.rows.utilities if row.step != self.step]
         self.evaluate()
@@ -158,16 +204,15 @@ class Measurement:
     def evaluate(self) -> None:
         """Plain answers to every question, and every task."""
         questions = self.benchmark.questions("forget", "retain", "general")
-        with self.timed("evaluate", 0, 1):
-            self.said = evaluate.answers(self.lm, self.benchmark, questions, self.place, self.probe)
-            self.rows.answers += self.said.rows
-            self.rows.utilities += plain_text.score(
-                self.lm,
-                self.benchmark.texts("general"),
-                self.place,
-                self.probe.tokens_per_batch,
-                self.probe.unit,
-            )
+
+        def evaluated() -> tuple[Said, list[Utility]]:
+            said = evaluate.answers(self.lm, self.benchmark, questions, self.place, self.probe)
+            texts, of = self.benchmark.texts("general"), (self.place, self.probe.tokens_per_batch)
+            return said, plain_text.score(self.lm, texts, *of, self.probe.unit)
+
+        self.said, utilities = self.saved("evaluate", evaluated)
+        self.rows.answers += self.said.rows
+        self.rows.utilities += utilities
 
     def score_tasks(self) -> None:
         """Every planned task, on what was measured at this step and on passes that they share."""
@@ -188,17 +233,18 @@ class Measurement:
             attributions=[row for row in self.rows.attributions if row.step == self.step],
             answer_classes=[row for row in self.rows.answer_classes if row.step == self.step],
         )
-        with self.timed("tasks", 0, 1):
-            for name, settings in self.probe.tasks.items():
-                task = plugins.settings(plugins.load("tasks", name).Task, settings, name)
-                self.rows.utilities += task.measure(subject)
+        for number, (name, settings) in enumerate(self.probe.tasks.items()):
+            task = plugins.settings(plugins.load("tasks", name).Task, settings, name)
+            measure = partial(_listed, task, subject)  # some yield their rows
+            place = (number, len(self.probe.tasks))
+            self.rows.utilities += self.saved("tasks", measure, *place, part=name)
 
     def pushed(self, objective: Objective | None) -> Pushed | None:
         """How hard the loss pushes each answer token; None without a loss, and by words."""
         if objective is None or self.probe.unit == "word":
             return None
-        with self.timed("look into the loss", 0, 1):
-            return gradient_shares.gradients(self.lm, objective)
+        gradients = partial(gradient_shares.gradients, self.lm, objective)
+        return self.saved("look into the loss", gradients, part="gradients")
 
     def look_into(self, pushed: Pushed | None, *, is_final: bool) -> None:
         """How likely each class of answer token is, and how hard the loss pushed it."""
@@ -207,17 +253,19 @@ class Measurement:
                 left_out = statistics.left_out(self.spec.run_id, "answer token classes", BY_TOKEN)
                 self.rows.statistics.append(left_out)
             return
-        with self.timed("look into the loss", 0, 1):
-            self.rows.answer_classes += gradient_shares.rows(
-                self.lm,
+
+        def looked() -> tuple[list[AnswerTokenClass], list[TextTokenClass]]:
+            examples, norms = (
                 probed(self.benchmark, self.probe, self.spec.seed, PROBED),
-                self.place,
-                self.probe.tokens_per_batch,
                 pushed or {},
             )
-            self.rows.text_classes += gradient_shares.text_rows(
-                self.lm, self.benchmark, self.place, pushed or {}
-            )
+            of = (self.place, self.probe.tokens_per_batch, norms)
+            of_answers = gradient_shares.rows(self.lm, examples, *of)
+            return of_answers, gradient_shares.text_rows(self.lm, self.benchmark, self.place, norms)
+
+        of_answers, of_texts = self.saved("look into the loss", looked)
+        self.rows.answer_classes += of_answers
+        self.rows.text_classes += of_texts
         if is_final and self.step > 0:
             minimised, texts = pushed is not None, len(pushed or {})
             self.rows.statistics.append(
@@ -228,8 +276,9 @@ class Measurement:
         """Contributions by every planned method; on the base model, KeyTokens too."""
         said = {a.example_id: a for a in self.rows.answers if a.step == self.step}
         for number, (name, spec) in enumerate(self.probe.attribution.items()):
-            with self.timed(f"attribute by {name}", number, len(self.probe.attribution)):
-                rows = self.attributions(name, spec, {i: a.text for i, a in said.items()})
+            of = partial(self.attributions, name, spec, {i: a.text for i, a in said.items()})
+            place = (number, len(self.probe.attribution))
+            rows = self.saved(f"attribute by {name}", of, *place)
             if self.base_scores is None:
                 correct = {example_id for example_id, answer in said.items() if answer.correct}
                 self.settle_keys(name, rows, correct)
@@ -311,11 +360,12 @@ class Measurement:
         if self.probe.unit == "word":
             self.rows.grades += grades.not_graded(rows, examples, spec, seed, BY_TOKEN)
             return
-        with self.timed("grade", 0, 1):
-            graded = grades.subjects(self.lm, rows, examples, spec, seed, self.said.ids)
-            self.rows.grades += grades.grades(
-                self.lm, graded, spec, seed, self.probe.tokens_per_batch
-            )
+
+        def graded() -> list[Grade]:
+            subjects = grades.subjects(self.lm, rows, examples, spec, seed, self.said.ids)
+            return grades.grades(self.lm, subjects, spec, seed, self.probe.tokens_per_batch)
+
+        self.rows.grades += self.saved("grade", graded)
 
     def recover(self, *, is_final: bool) -> None:
         """Every strategy, arm and draw on the final weights; the cheap one on the way there."""
@@ -329,11 +379,10 @@ class Measurement:
         choice = WordChoice(words, known, seed, NEUTRAL_WORD)
         draws = probe.recovery_draws if is_final else 1
         wanted = recover.attempts(asked, choice, strategies.words, EMPHASIS_ARMS, draws)
-        with self.timed("recover", 0, 1):
-            if is_final:
-                self.recover_otherwise(asked, strategies, wanted)
-            else:
-                self.try_all(recover.with_one_placebo(wanted))
+        if is_final:
+            self.recover_otherwise(asked, strategies, wanted)
+        else:
+            self.try_all(recover.with_one_placebo(wanted))
         if is_final and self.base_scores is not None:
             self.restore(words, self.base_scores)
 
@@ -350,17 +399,21 @@ class Measurement:
                 *recover.resamples(asked, resamples, probe.resample_temperature, source.seed),
             ]
         )
-        rows, notes = recover.run_on_changed_weights(
-            self.lm, strategies.weights, asked, source, self.place, probe
-        )
-        self.rows.recoveries += rows
+        notes: dict[str, dict[str, object]] = {}
+        for name, strategy in strategies.weights.items():
+            one = {name: strategy}
+            changed = partial(
+                recover.run_on_changed_weights, self.lm, one, asked, source, self.place, probe
+            )
+            rows, of_one = self.saved("recover", changed, part=name)
+            self.rows.recoveries += rows
+            notes |= of_one
         self.rows.recovery_strategies += recover.described(self.spec.run_id, probe.recovery, notes)
 
     def try_all(self, wanted: list[Attempt]) -> None:
         """Ask every prompt that could be built."""
-        self.rows.recoveries += recover.run_attempts(
-            self.lm, self.benchmark, wanted, self.place, self.probe
-        )
+        of = (self.lm, self.benchmark, wanted, self.place, self.probe)
+        self.rows.recoveries += self.saved("recover", partial(recover.run_attempts, *of))
 
     def key_words(self) -> dict[str, tuple[str, ...]]:
         """KeyTokens of the forget questions as words, by example id, where they are defined."""
@@ -384,20 +437,53 @@ class Measurement:
             if row.step == self.step and row.arm != "resample" and recover.rung(row.strategy) == 1
         ]  # the others do not write KeyTokens into a prompt
         chosen = restored.chosen(tried, wrong, self.probe.restored_attempts, self.spec.seed)
-        with self.timed("attribute emphasised prompts", 0, 1):
-            self.rows.emphasised_focus += restored.emphasised_focus(
-                self.lm,
-                (name, method),
-                chosen,
-                plain,
-                self.probe.tokens_per_batch,
-                self.probe.unit,
-            )
+        of = (self.lm, (name, method), chosen, plain, self.probe.tokens_per_batch, self.probe.unit)
+        emphasised = partial(restored.emphasised_focus, *of)
+        self.rows.emphasised_focus += self.saved("attribute emphasised prompts", emphasised)
 
     @property
     def place(self) -> tuple[str, int]:
         """Run id and step of the rows that are measured now."""
         return self.spec.run_id, self.step
+
+    def saved(
+        self, stage: str, give: Callable[[], T], done: int = 0, total: int = 1, part: str = ""
+    ) -> T:
+        """What a stage gives: as it was saved for these weights, else computed now, and saved.
+
+        Args:
+            stage: its name, as its seconds are stored.
+            give: computes it.
+            done: stages of its kind before it.
+            total: stages of its kind.
+            part: of the stage, where it is saved in parts.
+        """
+        name = f"{stage} {part}".rstrip()
+        given: Given[T] | None = self._given(name)
+        if given is None:
+            self.report(stage, done, total)
+            fault.point("stage")
+            begun = time.perf_counter()
+            given = Given(give(), time.perf_counter() - begun)
+            fault.point("computed")
+            if self.stages is not None:
+                self.stages.put(self.step, name, self.weights, given)
+        self.spend(stage, given.seconds)
+        return given.value
+
+    def _given(self, name: str) -> Any:  # noqa: ANN401 - what the stage gave
+        return None if self.stages is None else self.stages.get(self.step, name, self.weights)
+
+    def take_up(self, point: Point) -> None:
+        """Take in what was measured at a step before."""
+        for name, rows in point.rows.items():
+            getattr(self.rows, name).extend(rows)
+        for stage, seconds in point.seconds.items():
+            self.spend(stage, seconds)
+
+    def spend(self, stage: str, seconds: float) -> None:
+        """Add wall time to a stage of the run."""
+        self.rows.seconds[stage] = self.rows.seconds.get(stage, 0.0) + seconds
 
     @contextmanager
     def timed(self, stage: str, done: int, total: int) -> Iterator[None]:
@@ -405,8 +491,11 @@ class Measurement:
         self.report(stage, done, total)
         start = time.perf_counter()
         yield
-        spent = time.perf_counter() - start
-        self.rows.seconds[stage] = self.rows.seconds.get(stage, 0.0) + spent
+        self.spend(stage, time.perf_counter() - start)
+
+
+def _listed(task: Task, subject: Subject) -> list[Utility]:
+    return list(task.measure(subject))
 
 
 def probed(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import platform
 import subprocess
-from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -14,7 +13,7 @@ import torch
 
 from engine.models.lm import LM
 from engine.specs import digest
-from results_db.records import Build, Example
+from results_db.records import Build
 
 PACKAGES = (
     "captum",
@@ -52,11 +51,6 @@ def dtype(lm: LM) -> str:
 def prompt_format(lm: LM) -> str:
     """The text around a question and before an answer, as JSON."""
     return json.dumps(asdict(lm.prompt_format), sort_keys=True)
-
-
-def data_hash(examples: Sequence[Example]) -> str:
-    """Hash of the examples of a benchmark, 16 hex digits, whatever their order."""
-    return digest(repr(sorted(map(repr, examples))))[:16]
 
 
 def _version(package: str) -> str | None:

@@ -5,22 +5,25 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import astuple, replace
 from pathlib import Path
 
 from torch import Tensor
 
 from engine import plugins
+from engine.attribution.base_scores import base_scores_of
 from engine.doctor.loading import load_examined
+from engine.errors import one_line
 from engine.inference.logprobs import NonFiniteLogitsError
+from engine.inference.room import room
 from engine.models import adapters, checkpoints
-from engine.models.lm import save, weight_hash
+from engine.models.lm import publish, weight_hash
 from engine.models.loading import load
 from engine.specs import ExistingModel, ModelSpec, RunSpec
 from engine.study import base_models as training
 from engine.study import cache, provenance, saved_run, statistics, storing
-from engine.study.jobs import Report, RunJob, TrainJob, now
-from engine.study.measure import Measurement, Pushed, Rows
+from engine.study.jobs import Finished, Report, RunJob, TrainJob, now
+from engine.study.measure import Counts, Measurement, Pushed, Rows
 from engine.unlearning import stopping
 from engine.unlearning.loop import (
     Outcome,
@@ -31,6 +34,7 @@ from engine.unlearning.loop import (
 )
 from engine.unlearning.optimizer import Optimizer
 from engine.unlearning.training_state import TrainingState
+from results_db import durable, fault, spool
 from results_db.records import (
     Axis,
     Checkpoint,
@@ -40,7 +44,10 @@ from results_db.records import (
     Stage,
     Step,
 )
+from results_db.tables import of_result
 
+POINT = "point"  # all rows of a measured step but the last
+MOST_NAMED = 8  # examples that a line lists
 TRAINED = {"none": "train the base model", "retrain": "train the retain model"}  # whose stage it is
 RunFailure = (UnlearningError, NonFiniteLogitsError, training.TrainingError)
 
@@ -68,9 +75,38 @@ def train(job: TrainJob, device: str, report: Report) -> Path:
     )
 
 
-def execute(job: RunJob, device: str, report: Report) -> RunResult:
-    """One run: complete with all its rows, or failed with its error and step."""
+def finish(job: RunJob, device: str, report: Report) -> Finished:
+    """One run, put into the spool of its results file before anything saved of it is removed.
+
+    Where the spool's disk is full, all that was saved stays: the next `unpact run` goes on there.
+    """
     execution = _Execution(job, device, report)
+    with execution.stages.in_use():
+        result = _executed(execution)
+        fault.point("measured")
+        scores = base_scores_of(result) if _is_base(result) else None
+        try:
+            spool.put(job.results, of_result(result))
+        except OSError as error:
+            return Finished(result.run, one_line(error), scores, _not_asked(result))
+        fault.point("spooled")
+        execution.clear(failed=result.run.error is not None)
+    return Finished(result.run, None, scores, _not_asked(result))
+
+
+def execute(job: RunJob, device: str, report: Report) -> RunResult:
+    """One run: complete with all its rows, or failed with its error and step.
+
+    What was saved on the way stays; see `finish`.
+    """
+    return _executed(_Execution(job, device, report))
+
+
+def _is_base(result: RunResult) -> bool:
+    return result.run.method == "none" and result.run.error is None
+
+
+def _executed(execution: _Execution) -> RunResult:
     started, clock = now(), time.monotonic()
     error, failed_step = None, None
     try:
@@ -81,8 +117,20 @@ def execute(job: RunJob, device: str, report: Report) -> RunResult:
         if not is_out_of_memory(failure):
             raise
         error, failed_step = f"out of memory after step {execution.step}", execution.step
-    execution.state_file.unlink(missing_ok=True)
     return execution.result(started, time.monotonic() - clock, error, failed_step)
+
+
+def _not_asked(result: RunResult) -> str | None:
+    """How many examples a run left out, why, and which; None if it asked all."""
+    left = result.left_out
+    if not left:
+        return None
+    names = ", ".join(one.example_id for one in left[:MOST_NAMED])
+    more = f" and {len(left) - MOST_NAMED} more" if len(left) > MOST_NAMED else ""
+    return (
+        f"{len(left)} of {len(result.examples)} examples left out, {left[0].reason} "
+        f"({left[0].context} tokens): {names}{more}"
+    )
 
 
 class _Execution:
@@ -95,12 +143,33 @@ class _Execution:
         asked = self.benchmark.questions("forget", "retain", "general")
         examined = load_examined(job.folder, device, [(one.prompt, one.answer) for one in asked])
         self.lm, self.checks = examined.lm, examined.checks
+        self.room = room(self.lm, self.benchmark, self.spec.probe.max_new_tokens)
+        self.benchmark = self.room.benchmark
         self.loaded_in = self.lm.model.dtype
         self.base_weights = self.weights_before()
         known = (job.base_run_id, job.base_scores)
-        self.measurement = Measurement(self.spec, self.lm, self.benchmark, known, report)
-        self.state_file = saved_run.file(job.cache, self.spec.run_id)
-        self.made_by = saved_run.made_by(self.spec.run_id, weight_hash(self.lm.model))
+        self.waited_before = durable.spent()
+        self.start = saved_run.made_by(weight_hash(self.lm.model))
+        self.stages = saved_run.stages(job.cache, self.spec.run_id, self.start)
+        self.measurement = Measurement(
+            self.spec, self.lm, self.benchmark, known, report, self.stages
+        )
+        self.training = self.saved_training(())
+        self.measured: dict[int, str] = {}  # step -> hash of the weights that were measured there
+        self.change: float | None = None  # of those weights, as `weight_change` says
+        self.resumed: set[int] = set()  # steps that were taken by an earlier process
+
+    def saved_training(self, planned: tuple[int, ...]) -> saved_run.Training:
+        """What is saved of the training; planned are the steps to measure at."""
+        return saved_run.training(self.job.cache, self.spec.training_id, self.start, planned)
+
+    def clear(self, *, failed: bool) -> None:
+        """Remove what was saved of the run, and of its training what nothing needs any more."""
+        self.stages.drop()
+        if failed:
+            self.training.drop()
+        else:
+            self.training.settle()
 
     def weights_before(self) -> dict[str, Tensor]:
         """The base model's; none of a quantized model, whose weights are no numbers to subtract."""
@@ -125,33 +194,74 @@ class _Execution:
     def run(self) -> None:
         """Measure, unlearn and measure, to the last planned step or where a rule stops it."""
         if self.spec.checkpoint is not None:  # unlearned elsewhere: it is only measured
-            self.measurement.answer(0)
+            self.look()
+            self.measurement.answer(0, self.measured[0])
             self.compare_with_base()
             self.measure("step", 0.0, is_final=True)
             return
         family = plugins.load("unlearning_methods", self.spec.method)
         method = plugins.settings(family.Method, self.spec.settings, self.spec.method)
         planned = measured_steps(method.length(), self.spec.probe.trajectory_points)
-        saved = self.go_on()
-        if saved is None:
-            self.measurement.answer(0)
-            self.measure("step" if not planned else method.axis, 0.0, is_final=not planned)
+        self.training = self.saved_training(tuple(planned))
+        self.begin("step" if not planned else method.axis, is_final=not planned)
         sets = context(self.lm, self.benchmark, self.spec.seed)
-        outcomes = method.steps(self.lm, replace(sets, resume=saved))
+        outcomes = method.steps(self.lm, replace(sets, resume=self.go_on()))
         while (outcome := self.advance(outcomes, method.length())) is not None:
-            is_final = outcome.stopped is not None or outcome.step == planned[-1]
-            if is_final or outcome.step in planned:
-                outcome = self.answer(outcome)
-                is_final = is_final or outcome.stopped is not None
-                pushed = self.measurement.pushed(outcome.objective)
-                if is_final:
-                    self.store(method.optimizer)
-                self.measure(outcome.axis, outcome.axis_value, is_final=is_final, pushed=pushed)
-            if is_final:
-                self.note_stop(outcome)
+            if self.take(outcome, method.optimizer):
                 break
-            if outcome.state is not None and outcome.step % self.job.save_every == 0:
-                self.keep(outcome.state())
+
+    def begin(self, axis: Axis, *, is_final: bool) -> None:
+        """Measure the weights that the run starts from."""
+        self.look()
+        if is_final or not self.took_up():
+            before = self.rows.counts()
+            self.measurement.answer(0, self.measured[0])
+            self.measure(axis, 0.0, is_final=is_final)
+            if not is_final:
+                self.note_point(before)
+
+    def take(self, outcome: Outcome, optimizer: Optimizer) -> bool:
+        """Save and measure after a step, where that is planned; whether it was the last one."""
+        is_final = outcome.stopped is not None or outcome.step == self.training.planned[-1]
+        if not is_final and outcome.step not in self.training.planned:
+            if outcome.step % self.job.save_every == 0:
+                self.keep(outcome, is_final=False)
+            return False
+        self.look()
+        self.keep(outcome, is_final=is_final)
+        if self.took_up():
+            return False
+        before = self.rows.counts()
+        outcome = self.answer(outcome)
+        if outcome.stopped is not None and not is_final:  # by a rule on its answers
+            is_final = True
+            self.training.end(self.step)
+        pushed = self.measurement.pushed(outcome.objective)
+        if is_final:
+            self.store(optimizer)
+        self.measure(outcome.axis, outcome.axis_value, is_final=is_final, pushed=pushed)
+        if is_final:
+            self.note_stop(outcome)
+        else:
+            self.note_point(before)
+        return is_final
+
+    def look(self) -> None:
+        """Hash the weights as they are now, and see how far they are from the base model's."""
+        changed = adapters.weights(self.lm.model)
+        self.measured[self.step] = weight_hash(self.lm.model, changed)
+        self.change = self.weight_change(changed)
+
+    def took_up(self) -> bool:
+        """Take up all rows of this step, where they were measured on the same weights before."""
+        point = self.stages.get(self.step, POINT, self.measured[self.step])
+        if point is not None:
+            self.measurement.take_up(point)
+        return point is not None
+
+    def note_point(self, before: Counts) -> None:
+        """Save all rows of this step: a run that goes on after it needs no weights for them."""
+        self.stages.put(self.step, POINT, self.measured[self.step], self.rows.since(before))
 
     def store(self, optimizer: Optimizer) -> None:
         """Make the trained model the one that is stored and served, and measure that instead.
@@ -168,8 +278,9 @@ class _Execution:
             adapters.fold(self.lm.model)
             change = storing.store(self.lm.model, self.base_weights, way)
         trained = self.measurement.answers(self.step)
+        self.look()
         if way.changes:
-            self.measurement.answer_again()
+            self.measurement.answer_again(self.measured[self.step])
         now_stored = self.measurement.answers(self.step)
         answers = storing.Conditions(self.measurement.answers(0), trained, now_stored)
         self.rows.statistics += [
@@ -193,7 +304,7 @@ class _Execution:
 
     def answer(self, outcome: Outcome) -> Outcome:
         """Ask the questions; the outcome, stopped if the rule says so of the answers."""
-        self.measurement.answer(self.step)
+        self.measurement.answer(self.step, self.measured[self.step])
         if outcome.stopped is not None or outcome.axis != "step":
             return outcome
         named = {condition.measure for condition in stopping.conditions(self.rule)}
@@ -212,25 +323,54 @@ class _Execution:
                 statistics.early_stop(self.spec.run_id, rule, last.step, last.stopped, walks=walks)
             )
 
-    def go_on(self) -> TrainingState | None:
-        """Where this run was cut off, its rows taken up again; None to begin at the start."""
-        saved = saved_run.load(self.state_file, self.made_by)
-        if saved is None:
-            return None
-        self.measurement.rows, self.step = saved.rows, saved.training.step
-        return saved.training
+    def go_on(self) -> tuple[TrainingState, ...]:
+        """States to go on from, and rows of earlier steps taken up; none to begin at the start.
 
-    def keep(self, state: TrainingState) -> None:
-        """Save what is needed to go on after this step."""
+        Steps whose rows are all there need no weights; of the others the weights must be.
+        """
+        last = self.training.last()
+        if last is None:
+            return ()
+        states, points = [last], []
+        for step in (each for each in self.training.planned if each < last.training.step):
+            point = self.stages.get(step, POINT, last.measured.get(step, ""))
+            kept = self.training.before(last, step) if point is None else None
+            if point is None and kept is None:
+                return ()
+            points += [] if point is None else [point]
+            states += [] if kept is None else [kept]
+        for point in points:
+            self.measurement.take_up(point)
+        self.take_up(last, [kept.training for kept in states])
+        return tuple(sorted((kept.training for kept in states), key=lambda state: state.step))
+
+    def take_up(self, last: saved_run.Kept, states: list[TrainingState]) -> None:
+        """Take up the steps that were taken before; those of the states come again."""
+        self.rows.steps += [Step(self.spec.run_id, *step) for step in last.steps]
+        self.measured |= last.measured
+        self.measurement.spend("unlearn", last.seconds)
+        self.resumed = {state.step for state in states}
+        self.step = min(self.resumed)
+
+    def keep(self, outcome: Outcome, *, is_final: bool) -> None:
+        """Save what is needed to go on after this step; of the last one its weights alone."""
+        if outcome.state is None or outcome.step in self.resumed:
+            return
         with self.measurement.timed("save the training state", self.step, self.step):
-            saved_run.save(self.state_file, saved_run.Saved(self.made_by, state, self.rows))
+            state = outcome.state()
+            taken = [saved_run.StepTaken(*astuple(row)[1:]) for row in self.rows.steps]
+            seconds = self.rows.seconds.get("unlearn", 0.0)
+            kept = saved_run.Kept(state, tuple(taken), dict(self.measured), seconds)
+            self.training.keep(kept, is_end=is_final)
 
     def advance(self, outcomes: Iterator[Outcome], length: int) -> Outcome | None:
         """Take one step of the method and keep its loss; None when it is through."""
         with self.measurement.timed("unlearn", self.step, max(1, length)):
             outcome = next(outcomes, None)
-        if outcome is not None:
-            self.step = outcome.step
+        if outcome is None:
+            return None
+        self.step = outcome.step
+        if self.step not in self.resumed:
             self.rows.steps.append(
                 Step(
                     self.spec.run_id,
@@ -251,11 +391,11 @@ class _Execution:
 
     def checkpoint(self, axis: Axis, axis_value: float, *, is_final: bool) -> Checkpoint:
         """The weights as they are; the final ones of a changed model are kept in the cache."""
-        changed = adapters.weights(self.lm.model)
-        folder = self.job.folder
+        weights, folder = self.measured[self.step], self.job.folder
         if is_final and self.step > 0:
-            folder = self.job.cache / "runs" / self.spec.run_id
-            save(self.lm, folder, changed)
+            folder = self.job.cache / "runs" / f"{self.spec.training_id}-{weights[:8]}"
+            if not durable.is_whole(folder, "its weights are written again"):
+                publish(self.lm, folder, adapters.weights(self.lm.model))
         return Checkpoint(
             run_id=self.spec.run_id,
             step=self.step,
@@ -263,8 +403,8 @@ class _Execution:
             axis_value=axis_value,
             is_final=is_final,
             path=str(folder) if is_final else None,
-            weight_hash=weight_hash(self.lm.model, changed),
-            weight_change=self.weight_change(changed),
+            weight_hash=weights,
+            weight_change=self.change,
         )
 
     def model_checks(self) -> Iterator[ModelCheck]:
@@ -317,18 +457,19 @@ class _Execution:
             failed_step=failed_step,
             dtype=provenance.dtype(self.lm),
             prompt_format=provenance.prompt_format(self.lm),
-            data_hash=provenance.data_hash(self.benchmark.examples),
+            data_hash=cache.content(self.spec.benchmark),
             measurement=self.spec.measurement,
         )
         rows, source = self.rows, checkpoints.source_row(self.job.folder, self.lm, run.run_id)
-        spent = {**self.trained(), **rows.seconds}
+        waited = durable.spent().seconds - self.waited_before.seconds
+        spent = {**self.trained(), **rows.seconds, "write to disk": waited}
         stages = tuple(Stage(run.run_id, name, of_stage) for name, of_stage in spent.items())
         if error is not None:
             return RunResult(run, build, (), stages, (), tuple(rows.steps))
         return RunResult(
             run,
             build,
-            self.benchmark.examples,
+            cache.benchmark(self.spec.benchmark).examples,
             stages,
             tuple(rows.checkpoints),
             tuple(rows.steps),
@@ -344,6 +485,7 @@ class _Execution:
             tuple(rows.recovery_strategies),
             sources=() if source is None else (source,),
             checks=tuple(self.model_checks()),
+            left_out=self.room.rows(run.run_id),
         )
 
 

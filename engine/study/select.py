@@ -11,6 +11,7 @@ general ability and attribution are not looked at.
 from __future__ import annotations
 
 import csv
+import io
 import itertools
 import json
 import multiprocessing
@@ -23,11 +24,13 @@ from pathlib import Path
 from typing import Any
 
 from engine import interrupt, plugins
+from engine.benchmarks.benchmark import Benchmark
 from engine.errors import PlanError
 from engine.plans.plan import Plan
 from engine.plans.settings import combinations, settings_lines
-from engine.specs import RunSpec
+from engine.specs import ExistingModel, RunSpec
 from engine.study import cache
+from results_db import durable
 
 GRIDS = Path(__file__).parents[1] / "plans" / "grids"
 MAX_FORGET = 0.10  # of the forget answers still correct, beyond chance
@@ -86,11 +89,17 @@ def candidates(
 
     Raises:
         SettingsError: for a setting that a method does not take.
+        PlanError: for a model that was made elsewhere.
         ModelLoadError: if a base model is not trained yet.
     """
     found = []
     for cell in cells:
         base = plan.run_of(*cell, "none")
+        if isinstance(base.model, ExistingModel):
+            raise PlanError(
+                f"{cell[1]}: settings are chosen on models that are trained here, and it was made "
+                "elsewhere"
+            )
         model = cache.model_folder(folder, base, with_forget=True)
         if not model.is_dir():
             from engine.models.loading import ModelLoadError
@@ -120,28 +129,35 @@ def measure_all(tried: Sequence[Candidate], workers: int, device: str) -> Iterat
 def _measure(candidate: Candidate, device: str) -> list[Measured]:
     """Unlearn, and ask forget (and, if it is low enough, retain) every few steps."""
     from engine.doctor.loading import load_examined
+    from engine.inference.room import room
     from engine.unlearning.loop import UnlearningError, context
 
     run, benchmark = candidate.run, cache.benchmark(candidate.run.benchmark)
     asked = benchmark.questions("forget", "retain", "general")
     lm = load_examined(candidate.folder, device, [(one.prompt, one.answer) for one in asked]).lm
+    benchmark = room(lm, benchmark, run.probe.max_new_tokens).benchmark
     family = plugins.load("unlearning_methods", run.method).Method
     method = plugins.settings(family, run.settings, run.method)
     found = []
     try:
         for outcome in method.steps(lm, context(lm, benchmark, run.seed)):
             if outcome.step % candidate.every == 0:
-                found.append(_measured(candidate, lm, outcome.axis_value, outcome.step))
+                found.append(
+                    _measured(candidate, (lm, benchmark), outcome.axis_value, outcome.step)
+                )
     except UnlearningError:
         pass  # a diverging candidate counts at the steps before
     return found
 
 
-def _measured(candidate: Candidate, lm: Any, axis_value: float, step: int) -> Measured:  # noqa: ANN401 - engine.lm.LM, whose import takes seconds
+def _measured(
+    candidate: Candidate, asked: tuple[Any, Benchmark], axis_value: float, step: int
+) -> Measured:
+    """What a candidate, a model (LM) asked a benchmark, got right at a step."""
     run = candidate.run
-    forget, chance = _correct(candidate, lm, "forget")
+    forget, chance = _correct(candidate, *asked, "forget")
     eligible = (forget - chance) / (1 - chance) <= MAX_FORGET
-    retain = _correct(candidate, lm, "retain")[0] if eligible else None
+    retain = _correct(candidate, *asked, "retain")[0] if eligible else None
     settings = json.loads(json.dumps(run.settings))
     if run.method == "task_vector":
         settings["alpha"], settings["points"] = axis_value, min(5, step)
@@ -152,27 +168,32 @@ def _measured(candidate: Candidate, lm: Any, axis_value: float, step: int) -> Me
     )
 
 
-def _correct(candidate: Candidate, lm: Any, split: Any) -> tuple[float, float]:  # noqa: ANN401
+def _correct(
+    candidate: Candidate,
+    lm: Any,  # noqa: ANN401
+    benchmark: Benchmark,
+    split: Any,  # noqa: ANN401
+) -> tuple[float, float]:
     """Fraction of a split's answers that are correct, and what guessing options would give."""
     from engine.inference import questions
 
-    run, benchmark = candidate.run, cache.benchmark(candidate.run.benchmark)
     asked = [questions.encode(lm, e) for e in benchmark.questions(split)]
-    outcomes = questions.outcomes(lm, benchmark, asked, run.probe)
+    outcomes = questions.outcomes(lm, benchmark, asked, candidate.run.probe)
     is_choice = benchmark.rule == "multiple_choice"
     chance = sum(o.guess_rate for o in outcomes) / len(outcomes) if is_choice else 0.0
     return sum(o.correct for o in outcomes) / len(outcomes), chance
 
 
 def write_table(path: Path, measured: Sequence[Measured]) -> None:
-    """Candidates as CSV, one row each."""
+    """Write candidates as CSV, one row each, whole or not at all."""
     columns = [field.name for field in fields(Measured)]
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, columns)
-        writer.writeheader()
-        for found in measured:
-            row = {column: getattr(found, column) for column in columns}
-            writer.writerow({**row, "settings": " ".join(settings_lines(found.settings))})
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns)
+    writer.writeheader()
+    for found in measured:
+        row = {column: getattr(found, column) for column in columns}
+        writer.writerow({**row, "settings": " ".join(settings_lines(found.settings))})
+    durable.write_text(path, text.getvalue())
 
 
 def choose(measured: Sequence[Measured]) -> Measured:

@@ -14,9 +14,8 @@ from multiprocessing.queues import Queue
 from pathlib import Path
 from typing import Any
 
-from engine.interrupt import kept_from_children
-from engine.study.jobs import Event, RunJob, TrainJob
-from results_db.records import RunResult
+from engine.interrupt import SIGNALS, kept_from_children
+from engine.study.jobs import Event, Finished, RunJob, TrainJob
 
 PARENT_POLL_SECONDS = 0.5
 _worker: dict[str, Any] = {}  # this process's event queue and device, set once by _start_worker
@@ -44,7 +43,7 @@ class LocalExecutor:
             self._submitted.append(future := self._pool.submit(_train, job))
         return future
 
-    def submit_run(self, job: RunJob) -> Future[RunResult]:
+    def submit_run(self, job: RunJob) -> Future[Finished]:
         """Start a run."""
         with kept_from_children():
             self._submitted.append(future := self._pool.submit(_execute, job))
@@ -68,15 +67,13 @@ class LocalExecutor:
                 return said
 
     def stop(self) -> None:
-        """End all workers at once; a job that runs is lost, published runs are not.
+        """End all workers at once; a job that runs loses the stage it is in, and no more.
 
         Idle workers leave by themselves: a killed one would leave its semaphores behind, of which
         Python warns on standard error.
         """
         if all(future.done() for future in self._submitted):
             self._pool.shutdown(wait=True)
-        elif hasattr(self._pool, "terminate_workers"):
-            self._pool.terminate_workers()
         else:
             _end(self._pool)
         self._events.close()
@@ -84,7 +81,7 @@ class LocalExecutor:
 
 
 def _end(pool: ProcessPoolExecutor) -> None:
-    """What Python 3.14's `terminate_workers` does, for earlier versions."""
+    """Kill the workers of a pool: they heed no other signal."""
     processes = list((pool._processes or {}).values())
     pool.shutdown(wait=False, cancel_futures=True)
     for process in processes:
@@ -101,7 +98,8 @@ def _start_worker(events: Queue[Event], device: str, parent: int) -> None:
 
 def prepare_worker(parent: int) -> None:
     """Make this process a worker: no signals of its own, one thread, gone with its parent."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in SIGNALS:  # the parent has them too, and ends its workers
+        signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_leave_with, args=(parent,), daemon=True).start()
     import torch
 
@@ -121,10 +119,10 @@ def _train(job: TrainJob) -> Path:
     return run.train(job, _worker["device"], _reporter(job.spec.run_id))
 
 
-def _execute(job: RunJob) -> RunResult:
+def _execute(job: RunJob) -> Finished:
     from engine.study import run
 
-    return run.execute(job, _worker["device"], _reporter(job.spec.run_id))
+    return run.finish(job, _worker["device"], _reporter(job.spec.run_id))
 
 
 def _reporter(run_id: str) -> Any:  # noqa: ANN401 - engine.jobs.Report, a closure

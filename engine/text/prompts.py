@@ -11,8 +11,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
+from engine.text import templates
+from engine.text.templates import BrokenTemplateError, TemplateRefusalError
 from engine.text.words import bare_words, class_of, word_at, word_spans
 from results_db.records import TokenClass
 
@@ -204,10 +206,8 @@ def chat_format(
     """
     if tokenizer.chat_template is None:
         return None
-    turns = [{"role": "user", "content": PLACEHOLDER}]
-    if system is not None:
-        turns.insert(0, {"role": "system", "content": system})
-    text = _rendered(tokenizer, turns, arguments or {}, prompt=True)
+    turns = _turns(system)
+    text, whole = _rendered(tokenizer, turns, arguments or {})
     pieces = text.split(PLACEHOLDER)
     if len(pieces) != 2:
         raise PromptError(
@@ -216,7 +216,7 @@ def chat_format(
         )
     if system is not None and system.strip() not in text:
         raise PromptError("the chat template leaves the system message out; ask without one")
-    (prefix, suffix), (before, end) = pieces, _reply(tokenizer, turns, arguments or {}, text)
+    (prefix, suffix), (before, end) = pieces, _reply(tokenizer, text, whole)
     return PromptFormat(prefix, suffix, before, "", "none", end, "chat")
 
 
@@ -225,44 +225,54 @@ def template_end(tokenizer: PreTrainedTokenizerFast) -> str | None:
     if tokenizer.chat_template is None:
         return None
     try:
-        return _reply(tokenizer, [{"role": "user", "content": PLACEHOLDER}], {}, "")[1]
+        _, whole = _rendered(tokenizer, _turns(None), {})
     except PromptError:  # the template cannot be used without arguments, and is not
         return None
+    return _reply(tokenizer, "", whole)[1]
+
+
+def _turns(system: str | None) -> list[dict[str, str]]:
+    """The messages before an answer."""
+    question = {"role": "user", "content": PLACEHOLDER}
+    return [question] if system is None else [{"role": "system", "content": system}, question]
 
 
 def _rendered(
     tokenizer: PreTrainedTokenizerFast,
     turns: list[dict[str, str]],
     arguments: Mapping[str, object],
-    *,
-    prompt: bool,
-) -> str:
-    """The text of a conversation.
+) -> tuple[str, str]:
+    """The text of a conversation up to the answer, and with an answer.
 
     Raises:
-        PromptError: if the template refuses it.
+        PromptError: if the template refuses it, or cannot be used.
     """
-    from jinja2 import TemplateError
-
-    given: dict[str, Any] = {**arguments, "tokenize": False, "add_generation_prompt": prompt}
     try:
-        return str(tokenizer.apply_chat_template(turns, **given))
-    except TemplateError as error:
+        template = tokenizer.get_chat_template()
+    except ValueError as error:  # several templates, and none by the name of default
+        raise PromptError("it has several chat templates, and none is the default one") from error
+    if not isinstance(template, str):
+        raise PromptError("its chat template is no text")
+    whole = [*turns, {"role": "assistant", "content": REPLY}]
+    given = {"tools": None, "documents": None, **tokenizer.special_tokens_map, **arguments}
+    conversations = (
+        {"messages": turns, "add_generation_prompt": True},
+        {"messages": whole, "add_generation_prompt": False},
+    )
+    try:
+        before, after = templates.render(template, given, conversations)
+    except TemplateRefusalError as error:
         system = turns[0]["role"] == "system"
         what = "a system message; ask without one" if system else "a question"
         raise PromptError(f"the chat template refuses {what}: {error}") from error
+    except BrokenTemplateError as error:
+        raise PromptError(f"the chat template {error}") from error
+    return before, after
 
 
-def _reply(
-    tokenizer: PreTrainedTokenizerFast,
-    turns: list[dict[str, str]],
-    arguments: Mapping[str, object],
-    prompt: str,
-) -> tuple[str, str | None]:
+def _reply(tokenizer: PreTrainedTokenizerFast, prompt: str, whole: str) -> tuple[str, str | None]:
     """White space that the template puts between prompt and answer, and the token behind it."""
-    whole = [*turns, {"role": "assistant", "content": REPLY}]
-    text = _rendered(tokenizer, whole, arguments, prompt=False)
-    before, found, after = text.partition(REPLY)
+    before, found, after = whole.partition(REPLY)
     if not found:
         return "", None
     between = before.removeprefix(prompt)

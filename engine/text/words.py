@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from bisect import bisect_right
 from functools import cache
 from pathlib import Path
 
@@ -75,9 +76,16 @@ def function_words() -> frozenset[str]:
 
 
 def word_at(spans: list[tuple[int, int]], start: int, end: int) -> int | None:
-    """Index of the first span that overlaps the characters start to end; None without one."""
-    overlapping = (i for i, (first, last) in enumerate(spans) if start < last and first < end)
-    return next(overlapping, None)
+    """Index of the first span that overlaps the characters start to end; None without one.
+
+    Args:
+        spans: in their order in the text, apart from each other; found by halves, since a long
+            prompt asks for each of its tokens.
+        start: first character.
+        end: the one after the last.
+    """
+    place = bisect_right(spans, start, key=lambda span: span[1])
+    return place if place < len(spans) and spans[place][0] < end else None
 
 
 def class_of(word: str | None, wanted: set[str]) -> TokenClass:

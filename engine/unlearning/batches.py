@@ -28,12 +28,18 @@ class TrainingSequence:
 
 @dataclass(frozen=True)
 class Batch:
-    """Right-padded sequences. Causal attention never looks at the padding, so no mask is passed."""
+    """Right-padded sequences. Causal attention never looks at the padding, so no mask is needed."""
 
     rows: Tensor  # (B,), index of each sequence in its set
     ids: Tensor  # (B, T)
     labels: Tensor  # (B, T), IGNORE outside the answer
     lengths: Tensor  # (B,), tokens without padding
+
+    @property
+    def mask(self) -> Tensor:
+        """(B, T), True where a token of the text stands, False in the padding."""
+        positions = torch.arange(self.ids.shape[1], device=self.ids.device)
+        return positions < self.lengths[:, None]
 
 
 def encode(lm: LM, text: Text) -> TrainingSequence:
@@ -67,13 +73,45 @@ def only(sequence: TrainingSequence, positions: Sequence[int]) -> TrainingSequen
     return replace(sequence, labels=labels) if kept else None
 
 
+def without_first(
+    sequence: TrainingSequence, whole: TrainingSequence, tokens: int
+) -> TrainingSequence | None:
+    """The sequence with the answer's first tokens unlabelled; None where that leaves nothing.
+
+    Args:
+        sequence: of which some tokens may be unlabelled already.
+        whole: the same with all of the answer labelled.
+        tokens: of the answer, counted from its first.
+    """
+    first = next(i for i, label in enumerate(whole.labels) if label != IGNORE)
+    cut = first + tokens
+    labels = (*[IGNORE] * cut, *sequence.labels[cut:])
+    return replace(sequence, labels=labels) if set(labels) != {IGNORE} else None
+
+
+def field_padding(lm: LM) -> int:
+    """Name the id that open-unlearning fills sequences with: the pad token's, else the end's."""
+    known = (lm.tokenizer.pad_token_id, lm.tokenizer.eos_token_id, lm.end_id)
+    return next(int(each) for each in known if each is not None)
+
+
 def collate(
-    sequences: Sequence[TrainingSequence], rows: Sequence[int], device: torch.device
+    sequences: Sequence[TrainingSequence],
+    rows: Sequence[int],
+    device: torch.device,
+    padding: int = 0,
 ) -> Batch:
-    """Pad the chosen sequences to the longest of them."""
+    """Pad the chosen sequences to the longest of them.
+
+    Args:
+        sequences: to choose from.
+        rows: of the chosen ones.
+        device: where the batch is put.
+        padding: id that fills the shorter ones; read by losses over all positions alone.
+    """
     chosen = [sequences[row] for row in rows]
     width = max(len(sequence.ids) for sequence in chosen)
-    ids = [[*s.ids, *[0] * (width - len(s.ids))] for s in chosen]
+    ids = [[*s.ids, *[padding] * (width - len(s.ids))] for s in chosen]
     labels = [[*s.labels, *[IGNORE] * (width - len(s.ids))] for s in chosen]
     return Batch(
         rows=torch.tensor(list(rows), device=device),
@@ -104,6 +142,7 @@ def endless(
     seed: int,
     device: torch.device,
     skip: int = 0,
+    padding: int = 0,
 ) -> Iterator[Batch]:
     """Random batches without end, each sequence once before any comes twice.
 
@@ -115,6 +154,7 @@ def endless(
         seed: the same one draws the same batches.
         device: where the batches are put.
         skip: batches at the beginning that are left out, as those were seen before.
+        padding: see `collate`.
 
     Raises:
         ValueError: if there is nothing to draw from.
@@ -130,4 +170,4 @@ def endless(
         if skip > 0:
             skip -= 1
             continue
-        yield collate(sequences, rows, device)
+        yield collate(sequences, rows, device, padding)

@@ -20,7 +20,7 @@ from torch import Tensor
 from engine.benchmarks.benchmark import Benchmark
 from engine.inference.logprobs import Pair, answer_logprobs
 from engine.models.lm import LM
-from engine.unlearning import batches, optimizer
+from engine.unlearning import batches, blocks, optimizer
 from engine.unlearning.batches import IGNORE, Batch, TrainingSequence
 from engine.unlearning.loop import Objective, batched
 from results_db.records import (
@@ -134,9 +134,12 @@ def gradients(lm: LM, objective: Objective) -> dict[tuple[int, ...], Tensor]:
     context, found = objective.context, dict[tuple[int, ...], Tensor]()
     answers = context.answers[:MOST_SEQUENCES]
     for chosen in batched(range(len(answers)), objective.optimizer.batch_size):
-        forget = batches.collate(context.forget, chosen, lm.device)
         others = [row % len(context.retain) for row in chosen]
-        norms = _norms(lm, objective, forget, batches.collate(context.retain, others, lm.device))
+        forget, retain = (
+            batches.collate(sequences, rows, lm.device, context.padding)
+            for sequences, rows in ((context.forget, chosen), (context.retain, others))
+        )
+        norms = _norms(lm, objective, forget, retain)
         if norms is not None:
             found.update(_by_answer([answers[row] for row in chosen], norms * len(chosen)))
     return found
@@ -177,22 +180,44 @@ class _Output:
 @contextmanager
 def _outputs(lm: LM, forget: Batch, steered: int | None) -> Iterator[list[_Output]]:
     """Collect what the model gives for the forget batch, inside the block."""
-    kept: list[_Output] = []
+    if steered is not None:
+        with _steered(lm, forget, steered) as kept:
+            yield kept
+        return
+    kept = []
 
     def collect(_: Any, given: tuple[Any, ...], named: Mapping[str, Any], output: Any) -> None:  # noqa: ANN401 - torch's hook
-        if not given or given[0] is not forget.ids or not torch.is_grad_enabled():
+        if not _is_of(given, forget):
             return
         width = forget.ids.shape[1]
-        if steered is not None:
-            kept.append(_Output(output.hidden_states[steered + 1], torch.arange(width)))
-            return
         positions = named.get("logits_to_keep")
         predicted = torch.arange(width) if positions is None else positions.cpu()
         kept.append(_Output(output.logits, (predicted + 1)[predicted + 1 < width]))
 
-    module = lm.model if steered is None else lm.model.base_model
-    handle = module.register_forward_hook(collect, with_kwargs=True)
+    handle = lm.model.register_forward_hook(collect, with_kwargs=True)
     try:
         yield kept
     finally:
         handle.remove()
+
+
+@contextmanager
+def _steered(lm: LM, forget: Batch, layer: int) -> Iterator[list[_Output]]:
+    """Collect what one block gives for the forget batch, inside the block."""
+    kept: list[_Output] = []
+
+    def collect(_: Any, given: tuple[Any, ...], __: Any) -> None:  # noqa: ANN401 - torch's hook
+        if _is_of(given, forget):
+            kept.append(_Output(of_block[-1], torch.arange(forget.ids.shape[1])))
+
+    with blocks.collected(lm.model, layer) as of_block:
+        handle = lm.model.base_model.register_forward_hook(collect)
+        try:
+            yield kept
+        finally:
+            handle.remove()
+
+
+def _is_of(given: tuple[Any, ...], forget: Batch) -> bool:
+    """Whether a forward pass is the policy's own, of this very batch."""
+    return bool(given) and given[0] is forget.ids and torch.is_grad_enabled()

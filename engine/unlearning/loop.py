@@ -40,11 +40,13 @@ class Context:
     forget: Sequence[TrainingSequence]
     retain: Sequence[TrainingSequence]
     seed: int
-    resume: TrainingState | None = None  # where a run that was cut off goes on
+    resume: tuple[TrainingState, ...] = ()  # steps that were taken before, in their order: each is
+    # yielded again, and the training goes on after the last
     facts: Sequence[TrainingSequence | None] = ()  # forget, only fact words labelled; None: no such
     whole: Sequence[TrainingSequence] = ()  # forget, all of the answer labelled, if it is not there
     general: Sequence[TrainingSequence] = ()  # questions about neither set, for rules alone
     texts: Sequence[TrainingSequence] = ()  # plain texts, for rules alone
+    padding: int = 0  # id that fills sequences; read by losses over all positions alone
 
     @property
     def answers(self) -> Sequence[TrainingSequence]:
@@ -173,9 +175,27 @@ def gradient_steps(
     adam = torch.optim.AdamW(
         parameters, lr=optimizer.learning_rate, weight_decay=optimizer.weight_decay
     )
-    done = training_state.restore(context.resume, parameters, adam)
+    done = context.resume[-1].step if context.resume else 0
     pairs = _pairs(context, optimizer, policy.device, done * optimizer.accumulation)
     objective = Objective(loss, context, optimizer, steered)
+
+    def outcome(taken: TrainingState) -> Outcome:
+        return Outcome(
+            step=taken.step,
+            axis="step",
+            axis_value=float(taken.step),
+            loss=taken.loss,
+            gradient_norm=taken.gradient_norm,
+            learning_rate=optimizer.rate(taken.step),
+            stopped=taken.stopped,
+            state=partial(training_state.state_of, taken, parameters, adam),
+            objective=objective,
+        )
+
+    for state in context.resume:
+        training_state.restore(state, parameters, adam)
+        policy.model.eval()
+        yield outcome(replace(state, weights=(), optimizer=None))
     with _checkpointed(policy, optimizer):
         for step in range(done + 1, optimizer.max_steps + 1):
             policy.model.train()
@@ -185,17 +205,7 @@ def gradient_steps(
                 norm = _update(parameters, adam, optimizer, step)
             policy.model.eval()
             stopped = _stop_reason(policy, context, optimizer, step)
-            yield Outcome(
-                step=step,
-                axis="step",
-                axis_value=float(step),
-                loss=value,
-                gradient_norm=norm,
-                learning_rate=optimizer.rate(step),
-                stopped=stopped,
-                state=partial(training_state.state_of, step, parameters, adam),
-                objective=objective,
-            )
+            yield outcome(TrainingState(step, (), None, value, norm, stopped))
             if stopped is not None:
                 break
     policy.model.zero_grad(set_to_none=True)
@@ -248,8 +258,10 @@ def _pairs(
             raise UnlearningError(
                 f"the benchmark has no text to {split}, so nothing can unlearn", 0
             )
-    forget = batches.endless(context.forget, optimizer.batch_size, context.seed, device, skip)
-    retain = batches.endless(context.retain, optimizer.batch_size, context.seed + 1, device, skip)
+    forget, retain = (
+        batches.endless(sequences, optimizer.batch_size, seed, device, skip, context.padding)
+        for sequences, seed in ((context.forget, context.seed), (context.retain, context.seed + 1))
+    )
     return zip(forget, retain, strict=True)
 
 
@@ -322,13 +334,26 @@ def reference_nll(
     return torch.cat(parts)
 
 
+def reference_mean_nll(
+    policy: LM, sequences: Sequence[TrainingSequence], optimizer: Optimizer
+) -> float:
+    """Mean over sequences of ℓ = S / T under the policy as it is now, nats per token."""
+    sums: list[float] = reference_nll(policy, sequences, optimizer).tolist()
+    return sum(s / n for s, n in zip(sums, _lengths(sequences), strict=True)) / len(sums)
+
+
+def _lengths(sequences: Sequence[TrainingSequence]) -> list[int]:
+    """Number of answer tokens of each."""
+    return [sum(label != batches.IGNORE for label in s.labels) for s in sequences]
+
+
 def answer_probability(
     policy: LM, sequences: Sequence[TrainingSequence], optimizer: Optimizer
 ) -> float:
     """Mean over sequences of exp(−S / T), in [0, 1]."""
     sums = reference_nll(policy, sequences, optimizer).tolist()
-    lengths = [sum(label != batches.IGNORE for label in s.labels) for s in sequences]
-    return sum(math.exp(-s / n) for s, n in zip(sums, lengths, strict=True)) / len(sums)
+    each = zip(sums, _lengths(sequences), strict=True)
+    return sum(math.exp(-s / n) for s, n in each) / len(sums)
 
 
 def batched(rows: Sequence[int], size: int) -> Iterator[Sequence[int]]:

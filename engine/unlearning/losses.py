@@ -32,16 +32,30 @@ def answer_logits(model: PreTrainedModel, batch: Batch) -> tuple[Tensor, Tensor]
     return logits, following[:, keep]
 
 
-def every_logits(model: PreTrainedModel, batch: Batch) -> tuple[Tensor, Tensor]:
-    """Logits at all positions, and what follows each: prompt and padding are predicted too.
+def every_logits(model: PreTrainedModel, batch: Batch) -> Tensor:
+    """Logits at all positions, prompt and padding too, the padding hidden by a mask.
 
-    For the variants of public code that average over them.
+    For the variants of open-unlearning that average over them; a position of the padding sees the
+    text and itself hidden, so its logits depend on the mask and on the id that fills it.
 
     Returns:
-        (B, T-1, V) logits and (B, T-1) labels, IGNORE where no answer token follows.
+        (B, T, V).
     """
-    logits = model(batch.ids, use_cache=False).logits
-    return logits[:, :-1], batch.labels[:, 1:]
+    logits: Tensor = model(batch.ids, attention_mask=batch.mask, use_cache=False).logits
+    return logits
+
+
+def logits_at_answer(model: PreTrainedModel, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Logits at the answer tokens themselves, one later than those that predict them.
+
+    For the variant of open-unlearning that takes these.
+
+    Returns:
+        (B, K, V) logits and (B, K) labels, IGNORE where the token is no answer's.
+    """
+    keep = (batch.labels != IGNORE).any(0).nonzero().squeeze(1)  # (K,)
+    logits = model(batch.ids, logits_to_keep=keep, use_cache=False).logits
+    return logits, batch.labels[:, keep]
 
 
 def nll_of(logits: Tensor, labels: Tensor) -> Tensor:
@@ -54,10 +68,15 @@ def nll_of(logits: Tensor, labels: Tensor) -> Tensor:
     Returns:
         (B,), nats. Not divided by length: long answers weigh more.
     """
+    return token_nll_of(logits, labels).sum(1)
+
+
+def token_nll_of(logits: Tensor, labels: Tensor) -> Tensor:
+    """Negative log-likelihood of each answer token: (B, K), nats, 0 where nothing is predicted."""
     flat = F.cross_entropy(
         wide(logits).flatten(0, 1), labels.flatten(), ignore_index=IGNORE, reduction="none"
     )
-    return flat.view_as(labels).sum(1)
+    return flat.view_as(labels)
 
 
 def wide(logits: Tensor) -> Tensor:
@@ -68,6 +87,23 @@ def wide(logits: Tensor) -> Tensor:
 def answer_lengths(labels: Tensor) -> Tensor:
     """Number of answer tokens of each row, (B,)."""
     return (labels != IGNORE).sum(1)
+
+
+def averaged(per_token: Tensor, labels: Tensor, *, token_mean: bool) -> Tensor:
+    """Mean over sequences of the mean over answer tokens; or over all answer tokens of the batch.
+
+    Args:
+        per_token: (B, K), of any unit.
+        labels: (B, K), IGNORE where a value is not counted.
+        token_mean: over all tokens alike, so that long answers weigh more.
+
+    Returns:
+        A scalar.
+    """
+    counted = torch.where(labels != IGNORE, per_token, 0.0)
+    if token_mean:
+        return counted.sum() / answer_lengths(labels).sum()
+    return (counted.sum(1) / answer_lengths(labels)).mean()
 
 
 def sequence_nll(model: PreTrainedModel, batch: Batch) -> Tensor:
@@ -198,6 +234,54 @@ def undial(policy_logits: Tensor, reference_logits: Tensor, labels: Tensor, beta
     return (per_token * (labels != IGNORE)).sum(1) / answer_lengths(labels)
 
 
+def cross_entropy_unlearning(logits: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy of each token to the policy's own distribution without the right token.
+
+    H(q, p_θ), q = p_θ with the right token at 0 and the rest scaled up, held fixed.
+    Source: Yang 2025, arXiv:2503.01224 (CE-U).
+
+    Args:
+        logits: (B, K, V).
+        labels: (B, K), IGNORE where nothing is predicted.
+
+    Returns:
+        (B, K), nats; what IGNORE gets is to be left out.
+    """
+    answer = labels.clamp_min(0)[..., None]  # (B, K, 1)
+    without = wide(logits).detach().scatter(-1, answer, float("-inf"))
+    return -(without.softmax(-1) * F.log_softmax(wide(logits), -1)).sum(-1)
+
+
+def weighted_ascent(token_nll: Tensor, saturation: float, importance: float = 0.0) -> Tensor:
+    """Ascent on each token with a weight of its own: −p^β₁ (1 − p)^β₂ · (−log p), the weight fixed.
+
+    Source: Yang et al. 2025, arXiv:2505.11953 (SatImp); with β₂ = 0 that of Wang et al. 2025,
+    arXiv:2502.19301 (WGA).
+
+    Args:
+        token_nll: (B, K), −log p, nats.
+        saturation: β₁, ≥ 0: tokens that are unlikely already are pushed less.
+        importance: β₂, ≥ 0: tokens that are certain are pushed less.
+
+    Returns:
+        (B, K), ≤ 0, nats.
+    """
+    likely = (-token_nll).exp().detach()
+    return -(likely**saturation * (1.0 - likely) ** importance) * token_nll
+
+
+def logit_margin(logits: Tensor) -> Tensor:
+    """Squared distance of the largest logit from the mean one: (B, K), ≥ 0, 0 where p is uniform.
+
+    Source: Entesari et al. 2025, arXiv:2506.05314 (logit-margin flattening).
+
+    Args:
+        logits: (B, K, V).
+    """
+    scores = wide(logits)
+    return (scores.amax(-1) - scores.mean(-1)).square()
+
+
 def kl_to_reference(policy_logits: Tensor, reference_logits: Tensor, labels: Tensor) -> Tensor:
     """KL(p_θ₀ ‖ p_θ) averaged over the answer tokens of each sequence.
 
@@ -215,23 +299,34 @@ def kl_to_reference(policy_logits: Tensor, reference_logits: Tensor, labels: Ten
     return (per_token * (labels != IGNORE)).sum(1) / answer_lengths(labels)
 
 
-def retain_kl(
-    model: PreTrainedModel, reference: Reference, batch: Batch, *, everywhere: bool = False
-) -> Tensor:
+def retain_kl(model: PreTrainedModel, reference: Reference, batch: Batch) -> Tensor:
     """Mean over the batch of KL(p_θ₀ ‖ p_θ): a scalar, nats per answer token.
 
     Args:
         model: the policy.
         reference: the frozen start model.
         batch: of retain sequences.
-        everywhere: average over all positions, prompt and padding too, as open-unlearning does.
     """
-    read = every_logits if everywhere else answer_logits
-    logits, labels = read(model, batch)
+    logits, labels = answer_logits(model, batch)
     with reference.frozen() as start:
-        reference_logits, _ = read(start.model, batch)
-    counted = torch.zeros_like(labels) if everywhere else labels
-    return kl_to_reference(logits, reference_logits, counted).mean()
+        reference_logits, _ = answer_logits(start.model, batch)
+    return kl_to_reference(logits, reference_logits, labels).mean()
+
+
+def retain_kl_everywhere(model: PreTrainedModel, reference: Reference, batch: Batch) -> Tensor:
+    """Mean over all B · T positions of KL(p_θ₀ ‖ p_θ): a scalar, nats; prompt and padding count.
+
+    Source: open-unlearning, `compute_kl_divergence`; it hides the padding by a mask.
+
+    Args:
+        model: the policy.
+        reference: the frozen start model.
+        batch: of retain sequences.
+    """
+    logits = every_logits(model, batch)
+    with reference.frozen() as start:
+        reference_logits = every_logits(start.model, batch)
+    return kl_to_reference(logits, reference_logits, torch.zeros_like(batch.ids)).mean()
 
 
 def kl_on_logits(policy_logits: Tensor, reference_logits: Tensor) -> Tensor:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -20,25 +20,34 @@ class TrainingState:
 
     step: int  # that was taken last
     weights: tuple[Tensor, ...]  # of the trained parameters, in their order
-    optimizer: dict[str, Any]
+    optimizer: dict[str, Any] | None  # None: these weights can be measured, not trained on
+    loss: float | None = None  # of that step, as its outcome says, with the two below
+    gradient_norm: float | None = None
+    stopped: str | None = None  # why it was the last step, where a rule made it so
+    numbers: Mapping[str, float] = field(default_factory=dict)  # that a method keeps beside them
 
 
 def state_of(
-    step: int, parameters: Sequence[nn.Parameter], adam: torch.optim.Optimizer
+    taken: TrainingState, parameters: Sequence[Tensor], adam: torch.optim.Optimizer | None
 ) -> TrainingState:
-    """A copy of what is there after a step."""
+    """A copy of what is there after a step.
+
+    Args:
+        taken: what the step was, without weights.
+        parameters: that were trained.
+        adam: None where the training cannot go on from a state.
+    """
     weights = tuple(parameter.detach().clone() for parameter in parameters)
-    return TrainingState(step, weights, copy.deepcopy(adam.state_dict()))
+    optimizer = None if adam is None else copy.deepcopy(adam.state_dict())
+    return replace(taken, weights=weights, optimizer=optimizer)
 
 
 @torch.no_grad()
 def restore(
-    state: TrainingState | None, parameters: Sequence[nn.Parameter], adam: torch.optim.Optimizer
-) -> int:
-    """Put a state, if there is one, into parameters and optimizer; the step to go on after."""
-    if state is None:
-        return 0
+    state: TrainingState, parameters: Sequence[Tensor], adam: torch.optim.Optimizer | None
+) -> None:
+    """Put a state into parameters and optimizer, as far as it has them."""
     for parameter, weight in zip(parameters, state.weights, strict=True):
         parameter.copy_(weight)
-    adam.load_state_dict(state.optimizer)
-    return state.step
+    if adam is not None and state.optimizer is not None:
+        adam.load_state_dict(state.optimizer)

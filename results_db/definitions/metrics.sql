@@ -38,7 +38,8 @@ CREATE OR REPLACE MACRO metric_items(of_runs) AS TABLE
     FROM query_table(of_runs) AS chosen
     JOIN given ON given.run_id = chosen.run_id AND given.step = chosen.final_step
     LEFT JOIN example
-        ON example.benchmark = chosen.benchmark AND example.example_id = given.example_id;
+        ON example.benchmark = chosen.benchmark AND example.data_hash = chosen.data_hash
+        AND example.example_id = given.example_id;
 
 -- Scores of membership, one row per run, attack and example of forget and holdout, from a relation
 -- of metric_items. Higher is less known. reference_ou: the loss minus that of the retain run.

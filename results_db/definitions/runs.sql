@@ -1,6 +1,7 @@
 ---------- Runs and plain answers ----------
 
--- Complete runs with what they are compared with, of the same measurement version. final_step: the step that results are about;
+-- Complete runs with what they are compared with, of the same measurement version and the same
+-- version of the data. final_step: the step that results are about;
 -- base_step: that of the base model; both NULL where it is not in the file. never_knew: whether the
 -- file holds the retain run, 'present' or 'absent', or 'itself' for the retain run; only where it is
 -- present has never_run_id a value. Macros below take the name of a relation of such runs as
@@ -16,10 +17,10 @@ CREATE OR REPLACE VIEW compared_run AS
     FROM run
     LEFT JOIN checkpoint AS final ON final.run_id = run.run_id AND final.is_final
     LEFT JOIN run AS base ON base.run_id = run.base_run_id AND base.status = 'complete'
-        AND base.measurement = run.measurement
+        AND base.measurement = run.measurement AND base.data_hash = run.data_hash
     LEFT JOIN checkpoint AS base_final ON base_final.run_id = base.run_id AND base_final.is_final
     LEFT JOIN run AS retain ON retain.run_id = run.retain_run_id AND retain.status = 'complete'
-        AND retain.measurement = run.measurement
+        AND retain.measurement = run.measurement AND retain.data_hash = run.data_hash
     WHERE run.status = 'complete';
 
 -- Whether a method is a reference and not unlearning.
@@ -40,7 +41,8 @@ CREATE OR REPLACE MACRO final_answers(of_runs) AS TABLE
         answer.guess_rate, base_answer.correct AS base_correct
     FROM query_table(of_runs) AS chosen
     JOIN answer ON answer.run_id = chosen.run_id AND answer.step = chosen.final_step
-    JOIN example ON example.benchmark = chosen.benchmark AND example.example_id = answer.example_id
+    JOIN example ON example.benchmark = chosen.benchmark
+        AND example.data_hash = chosen.data_hash AND example.example_id = answer.example_id
     LEFT JOIN answer AS base_answer ON base_answer.run_id = chosen.base_run_id
         AND base_answer.step = chosen.base_step AND base_answer.example_id = answer.example_id;
 

@@ -21,7 +21,8 @@ CREATE OR REPLACE MACRO utility_items(of_runs) AS TABLE
         base.value AS base_value
     FROM query_table(of_runs) AS chosen
     JOIN measurements() AS own ON own.run_id = chosen.run_id
-    JOIN example ON example.benchmark = chosen.benchmark AND example.example_id = own.example_id
+    JOIN example ON example.benchmark = chosen.benchmark
+        AND example.data_hash = chosen.data_hash AND example.example_id = own.example_id
     LEFT JOIN measurements() AS base ON base.run_id = chosen.base_run_id
         AND base.step = chosen.base_step AND base.example_id = own.example_id
         AND base.is_nll = own.is_nll

@@ -7,6 +7,6 @@ SELECT correct_rule, count(*) AS n,
     max(1 + len(wrong_answers)) FILTER (correct_rule = 'multiple_choice') AS options,
     1 / options AS guess_rate
 FROM example
-WHERE benchmark = $benchmark AND form = 'question'
+WHERE benchmark = $benchmark AND data_hash = shown_data($benchmark) AND form = 'question'
 GROUP BY correct_rule
 ORDER BY n DESC, correct_rule

@@ -1,22 +1,26 @@
 -- What is there to choose from?
 -- Takes no parameters.
--- One row per choice. kind: benchmark, measurement (version, of complete runs); of the runs of the
--- version that is shown: model, method, seed, step (at which one that has several was measured),
+-- One row per choice. kind: benchmark, measurement (version, of complete runs), data (versions of
+-- the data, of the runs of the measurement version that is shown); of the runs of the versions that
+-- are shown: model, method, seed, step (at which one that has several was measured),
 -- attribution_method or strategy (of any of their rows). name: as stored. benchmark: where it is
 -- one, so that a page offers no model or method that the chosen benchmark has not; for the kind
 -- benchmark, itself.
-WITH finished AS (
+WITH shown AS MATERIALIZED (
+    SELECT benchmark, shown_measurement(benchmark) AS measurement,
+        shown_data(benchmark) AS data_hash
+    FROM (SELECT DISTINCT benchmark FROM compared)
+), finished AS (
     SELECT run_id, benchmark, model, method, seed
-    FROM run
-    JOIN (
-        SELECT benchmark, coalesce(getvariable('measurement')::INTEGER, max(measurement)) AS shown
-        FROM run WHERE status = 'complete' GROUP BY benchmark
-    ) AS newest USING (benchmark)
-    WHERE status = 'complete' AND measurement = shown
+    FROM run JOIN shown USING (benchmark, measurement, data_hash)
+    WHERE status = 'complete'
 )
 SELECT 'benchmark' AS kind, benchmark AS name, benchmark FROM run WHERE status = 'complete'
 UNION
 SELECT 'measurement', measurement::VARCHAR, benchmark FROM run WHERE status = 'complete'
+UNION
+SELECT 'data', run.data_hash, benchmark FROM run JOIN shown USING (benchmark, measurement)
+WHERE status = 'complete'
 UNION
 SELECT 'model', model, benchmark FROM finished
 UNION

@@ -12,16 +12,18 @@
 -- first, with a 95 % interval, paired by example and robust to groups. unpaired: examples with a
 -- value on one side alone. A utility of a whole task has no n and no interval. reason: why there is
 -- no difference; NULL where there is one. Recovery is over all forget examples that were tried,
--- draw 0; focus is stored at final steps. No rows for runs of different measurement versions.
+-- draw 0; focus is stored at final steps. No rows for runs of different measurement
+-- versions, or versions of the data.
 WITH side AS MATERIALIZED (
     SELECT unnest([1, 2]) AS side, unnest([$first, $second]) AS run_id,
         unnest([$first_step::INTEGER, $second_step::INTEGER]) AS step
 ), compared_side AS MATERIALIZED (
-    SELECT side, side.run_id, side.step, benchmark, final_step
+    SELECT side, side.run_id, side.step, benchmark, data_hash, final_step
     FROM side JOIN compared USING (run_id)
     QUALIFY min(measurement) OVER () = max(measurement) OVER ()
+        AND min(data_hash) OVER () = max(data_hash) OVER ()
 ), answered AS (
-    SELECT side, benchmark, split, answer.example_id, unnest([
+    SELECT side, benchmark, data_hash, split, answer.example_id, unnest([
         {'measure': 'correct', 'unit': 'fraction', 'kind': 'change',
             'value': correct::INTEGER::DOUBLE},
         {'measure': 'ROUGE-L recall', 'unit': 'fraction', 'kind': 'measure',
@@ -29,9 +31,10 @@ WITH side AS MATERIALIZED (
         {'measure': 'log p of gold', 'unit': 'nats per token', 'kind': 'measure',
             'value': logprob}
     ]) AS one
-    FROM compared_side JOIN answer USING (run_id, step) JOIN example USING (benchmark, example_id)
+    FROM compared_side JOIN answer USING (run_id, step)
+    JOIN example USING (benchmark, data_hash, example_id)
 ), focused AS (
-    SELECT side, benchmark, split, example_id, unnest([
+    SELECT side, benchmark, data_hash, split, example_id, unnest([
         {'measure': 'focus', 'unit': 'fraction',
             'value': focus_share(on_keys, on_question, $minimum_nats)},
         {'measure': 'contribution of KeyTokens', 'unit': 'nats per answer token',
@@ -41,18 +44,18 @@ WITH side AS MATERIALIZED (
     WHERE step = final_step AND method = $attribution_method AND target = $target
         AND answer_tokens = $answer_tokens
 ), item AS MATERIALIZED (
-    SELECT side, benchmark, 'answers' AS section, split || ' ' || one.measure AS measure,
+    SELECT side, benchmark, data_hash, 'answers' AS section, split || ' ' || one.measure AS measure,
         one.unit AS unit, one.kind AS kind, example_id, one.value AS value
     FROM answered
     UNION ALL
-    SELECT side, benchmark, 'utility', task || ' ' || metric, unit, 'measure', example_id, value
+    SELECT side, benchmark, data_hash, 'utility', task || ' ' || metric, unit, 'measure', example_id, value
     FROM compared_side JOIN utility USING (run_id, step) WHERE example_id IS NOT NULL
     UNION ALL
-    SELECT side, benchmark, 'recovery', strategy || ' ' || arm, 'fraction', 'change', example_id,
+    SELECT side, benchmark, data_hash, 'recovery', strategy || ' ' || arm, 'fraction', 'change', example_id,
         correct::INTEGER::DOUBLE
     FROM compared_side JOIN recovery USING (run_id, step) WHERE draw = 0
     UNION ALL
-    SELECT side, benchmark, 'focus', split || ' ' || one.measure, one.unit, 'measure', example_id,
+    SELECT side, benchmark, data_hash, 'focus', split || ' ' || one.measure, one.unit, 'measure', example_id,
         one.value
     FROM focused
 ), pair AS MATERIALIZED (
@@ -60,8 +63,8 @@ WITH side AS MATERIALIZED (
         second.value AS second_value
     FROM (FROM item WHERE side = 1 AND value IS NOT NULL) AS first
     FULL JOIN (FROM item WHERE side = 2 AND value IS NOT NULL) AS second
-        USING (benchmark, section, measure, unit, kind, example_id)
-    JOIN example USING (benchmark, example_id)
+        USING (benchmark, data_hash, section, measure, unit, kind, example_id)
+    JOIN example USING (benchmark, data_hash, example_id)
 ), change AS (
     SELECT {'section': section, 'measure': measure, 'unit': unit} AS cell, kind, "group",
         second_value - first_value AS value, 1 AS weight

@@ -9,14 +9,15 @@
 -- same measurement version that differ in their seed alone; spread: standard deviation of their effects, NULL with one seed.
 -- reason: why there is no p.
 WITH seeded AS (
-    SELECT run_id, benchmark, model, method, measurement,
+    SELECT run_id, benchmark, model, method, measurement, data_hash,
         json_extract_string(spec, '$.settings') AS settings
     FROM run WHERE status = 'complete'
 ), repeated AS (
-    SELECT benchmark, model, method, measurement, settings, strategy, count(effect) AS seeds,
+    SELECT benchmark, model, method, measurement, data_hash, settings, strategy,
+        count(effect) AS seeds,
         stddev_samp(effect) AS spread
     FROM seeded JOIN run_effect USING (run_id)
-    GROUP BY benchmark, model, method, measurement, settings, strategy
+    GROUP BY benchmark, model, method, measurement, data_hash, settings, strategy
 )
 SELECT chosen.run_id, chosen.model, chosen.method, tested.strategy, effect, effect_low,
     effect_high, tested.n, tested.groups, p, p_holm, gained, lost, p_mcnemar, seeds, spread, reason
@@ -27,6 +28,7 @@ JOIN run_effect AS effects ON effects.run_id = tested.run_id
 JOIN seeded ON seeded.run_id = chosen.run_id
 LEFT JOIN repeated ON repeated.benchmark = seeded.benchmark AND repeated.model = seeded.model
     AND repeated.method = seeded.method AND repeated.measurement = seeded.measurement
+    AND repeated.data_hash = seeded.data_hash
     AND repeated.settings IS NOT DISTINCT FROM seeded.settings
     AND repeated.strategy = tested.strategy
 WHERE NOT is_reference(chosen.method)

@@ -18,7 +18,8 @@ WITH counted AS (
 SELECT example.example_id, split, "group", attribute, prompt, answer,
     coalesce(n_forgotten, 0) AS n_forgotten, coalesce(n_recovered, 0) AS n_recovered
 FROM example LEFT JOIN counted USING (example_id)
-WHERE benchmark = $benchmark AND form = 'question' AND ($split = 'all' OR split = $split)
+WHERE benchmark = $benchmark AND data_hash = shown_data($benchmark) AND form = 'question'
+    AND ($split = 'all' OR split = $split)
     AND contains(lower(concat_ws(chr(10), prompt, answer, "group", example_id)), lower($search))
     AND CASE $outcome
         WHEN 'all' THEN true

@@ -14,5 +14,6 @@ WITH chosen AS MATERIALIZED (
 SELECT pair.run_id, model, method, pair.split, pair.example_id, prompt, focus_before, focus_after,
     key_before, key_after, plain_correct
 FROM focus_pairs('chosen', $attribution_method, $target, $answer_tokens, $minimum_nats) AS pair
-JOIN example ON example.benchmark = pair.benchmark AND example.example_id = pair.example_id
+JOIN example ON example.benchmark = pair.benchmark AND example.data_hash = pair.data_hash
+    AND example.example_id = pair.example_id
 ORDER BY pair.split, pair.example_id

@@ -17,7 +17,8 @@ WITH checked AS MATERIALIZED (
     FROM chosen_runs($benchmark, $models::VARCHAR[], $methods::VARCHAR[]) AS chosen
     JOIN grade AS found ON found.run_id = chosen.run_id AND found.step = chosen.final_step
     JOIN example
-        ON example.benchmark = chosen.benchmark AND example.example_id = found.example_id
+        ON example.benchmark = chosen.benchmark AND example.data_hash = chosen.data_hash
+        AND example.example_id = found.example_id
     WHERE found.method = $attribution_method AND target = $target
         AND answer_tokens = $answer_tokens
 ), item AS (

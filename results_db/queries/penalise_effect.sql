@@ -20,13 +20,14 @@ WITH chosen AS MATERIALIZED (
         json_merge_patch(spec, '{"settings": {"penalise": null}}')::VARCHAR AS rest
     FROM chosen
 ), pair AS (
-    SELECT own.run_id, own.model, own.method, own.seed, own.benchmark,
+    SELECT own.run_id, own.model, own.method, own.seed, own.benchmark, own.data_hash,
         min(other.run_id) AS other_run_id
     FROM kind AS own
     JOIN kind AS other ON other.rest = own.rest AND other.base_run_id = own.base_run_id
         AND other.penalise = 'all'
     WHERE own.penalise = 'fact_words'
-    GROUP BY own.run_id, own.model, own.method, own.seed, own.benchmark
+    GROUP BY own.run_id, own.model, own.method, own.seed, own.benchmark,
+        own.data_hash
 ), level AS (
     SELECT run_id, step, value AS forget
     FROM utility_measure SEMI JOIN chosen USING (run_id)
@@ -57,7 +58,8 @@ WITH chosen AS MATERIALIZED (
     JOIN measured AS other ON other.run_id = pair.other_run_id
         AND other.step = matched.other_step AND other.example_id = own.example_id
         AND other.is_nll = own.is_nll
-    JOIN example ON example.benchmark = pair.benchmark AND example.example_id = own.example_id
+    JOIN example ON example.benchmark = pair.benchmark AND example.data_hash = pair.data_hash
+        AND example.example_id = own.example_id
     WHERE own.is_nll OR example.split IN ('retain', 'general')
 )
 SELECT pair.run_id, pair.model, pair.method, pair.seed, pair.other_run_id, matched.step,

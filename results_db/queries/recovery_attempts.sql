@@ -36,6 +36,7 @@ SELECT page.run_id, page.model, page.method, page.example_id, example.prompt AS 
     (SELECT count(*) FROM found) AS total
 FROM page
 JOIN recovery AS tried ON tried.rowid = page.row
-JOIN example ON example.benchmark = $benchmark AND example.example_id = page.example_id
+JOIN example ON example.benchmark = $benchmark AND example.data_hash = shown_data($benchmark)
+    AND example.example_id = page.example_id
 LEFT JOIN final_answer AS plain ON plain.rowid = page.plain_row
 ORDER BY place, page.example_id, page.strategy, is_control, rank, page.draw

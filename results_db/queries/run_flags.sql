@@ -10,7 +10,7 @@
 -- forget set's mean log-probability that the stored weights have of the trained ones' (statistic
 -- effect_left_stored); NULL where it was not measured. over_half_step: RMS change of a weight over
 -- the median half step of the number type that it is stored in; NULL where it was not measured.
--- flag: 'weights unchanged', 'storing undid the unlearning' (less than half of the effect is left),
+-- flag: 'base run on other data' (nothing compares with it), 'weights unchanged', 'storing undid the unlearning' (less than half of the effect is left),
 -- 'stored and trained differ' (less than 0.9 or more than 1.1 of it), 'forget answers unmoved' (as
 -- stored their mean log-probability fell or rose by less than 0.05 nats), 'answers unchanged' (all
 -- of them) or 'one token, repeated' (half of the answers or more); NULL for reference runs and where
@@ -33,6 +33,7 @@ SELECT chosen.run_id, chosen.model, chosen.method, chosen.weight_change, same_an
     'step ' || stop.estimate::INTEGER || ': ' || stop.scope AS stopped,
     effect_left, over_half_step,
     CASE
+        WHEN base.data_hash <> chosen.data_hash THEN 'base run on other data'
         WHEN is_reference(chosen.method) THEN NULL
         WHEN chosen.weight_change = 0 OR changed_stored = 0 THEN 'weights unchanged'
         WHEN effect_left < 0.5 THEN 'storing undid the unlearning'
@@ -46,4 +47,5 @@ JOIN answer_sameness AS counted ON counted.run_id = chosen.run_id
 LEFT JOIN statistic AS stop ON stop.run_id = chosen.run_id AND stop.name = 'early_stop'
     AND stop.estimate IS NOT NULL
 LEFT JOIN storing ON storing.run_id = chosen.run_id
+LEFT JOIN run AS base ON base.run_id = chosen.base_run_id
 ORDER BY chosen.model, chosen.method, chosen.run_id

@@ -14,8 +14,9 @@ WITH chosen AS MATERIALIZED (
     FROM chosen_runs($benchmark, $models::VARCHAR[], $methods::VARCHAR[])
 ), tracked AS (
     SELECT model, strategy
-    FROM strategy_step JOIN run USING (run_id)
-    WHERE status = 'complete' AND benchmark = $benchmark AND has_treatment
+    FROM strategy_step
+    JOIN chosen_runs($benchmark, NULL::VARCHAR[], NULL::VARCHAR[]) AS shown USING (run_id)
+    WHERE has_treatment
     GROUP BY model, strategy
     QUALIFY row_number() OVER (PARTITION BY model ORDER BY count(*) DESC, strategy) = 1
 ), measured AS (

@@ -13,7 +13,8 @@ WITH summed AS (
         sum(own.logprob - base.logprob) / sum(own.tokens) AS change
     FROM affected
     JOIN answer_token_class AS own ON own.run_id = affected.run_id
-    JOIN example ON example.benchmark = affected.benchmark AND example.example_id = own.example_id
+    JOIN example ON example.benchmark = affected.benchmark
+        AND example.data_hash = affected.data_hash AND example.example_id = own.example_id
     LEFT JOIN answer_token_class AS base ON base.run_id = affected.base_run_id
         AND base.step = affected.base_step AND base.example_id = own.example_id
         AND base.answer_class = own.answer_class

@@ -13,7 +13,7 @@ SELECT token_score.run_id, split, token_score.method, target, answer_tokens, tok
     count(DISTINCT token_score.example_id) AS n
 FROM token_scores() AS token_score
 JOIN affected ON affected.run_id = token_score.run_id AND affected.final_step = token_score.step
-JOIN example ON example.benchmark = affected.benchmark
+JOIN example ON example.benchmark = affected.benchmark AND example.data_hash = affected.data_hash
     AND example.example_id = token_score.example_id
 WHERE score IS NOT NULL
 GROUP BY token_score.run_id, split, token_score.method, target, answer_tokens, token_class

@@ -10,6 +10,8 @@
 -- never_knew: Whether the retain run is in the file: present, absent, or itself for the retain run.
 -- never_run_id: The retain run, where it is present.
 -- measurement: Measurement version of the run, from 1.
+-- data_hash: Version of the data of its benchmark.
+-- started_at: When it started: UTC, ISO 8601.
 SELECT run_id, benchmark, model, method, base_run_id, final_step, weight_change, base_step,
-    never_knew, never_run_id, measurement
+    never_knew, never_run_id, measurement, data_hash, started_at
 FROM affected

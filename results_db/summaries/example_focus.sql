@@ -63,7 +63,8 @@ JOIN affected ON affected.run_id = own.run_id
 JOIN own AS base ON base.run_id = affected.base_run_id AND base.example_id = own.example_id
     AND base.method = own.method AND base.target = own.target
     AND base.answer_tokens = own.answer_tokens
-JOIN example ON example.benchmark = affected.benchmark AND example.example_id = own.example_id
+JOIN example ON example.benchmark = affected.benchmark AND example.data_hash = affected.data_hash
+    AND example.example_id = own.example_id
 LEFT JOIN answer ON answer.run_id = own.run_id AND answer.step = affected.final_step
     AND answer.example_id = own.example_id
 ORDER BY own.method, own.target, own.answer_tokens, own.example_id

@@ -38,7 +38,7 @@ WITH rule AS MATERIALIZED (
         AND key.target = 'gold' AND key.answer_tokens = own.answer_tokens
         AND key.example_id = own.example_id
     JOIN example ON example.benchmark = affected.benchmark
-        AND example.example_id = own.example_id AND split IN ('forget', 'retain')
+        AND example.data_hash = affected.data_hash AND example.example_id = own.example_id AND split IN ('forget', 'retain')
 ), token AS MATERIALIZED (
     SELECT rowid AS row, run_id, unnest(range(len(scores)))::INTEGER AS position,
         unnest(token_classes) AS token_class, unnest(scores) AS score, unnest(is_key) AS stored

@@ -10,7 +10,7 @@
 -- planted: Words that are keywords of the benchmark, a count, at least 1.
 -- hits: Words that are both, a count.
 WITH word_token AS (
-    SELECT affected.run_id, affected.benchmark, token_score.method, answer_tokens, example_id,
+    SELECT affected.run_id, affected.benchmark, affected.data_hash, token_score.method, answer_tokens, example_id,
         position, is_key, token_class = 'keyword' AS is_planted,
         regexp_matches(token, '^\s') OR lag(position) OVER prompt IS DISTINCT FROM position - 1
             AS begins
@@ -27,7 +27,7 @@ WITH word_token AS (
         PARTITION BY run_id, method, answer_tokens, example_id ORDER BY position) AS word
     FROM word_token
 ), word AS (
-    SELECT run_id, benchmark, method, answer_tokens, example_id, word,
+    SELECT run_id, benchmark, data_hash, method, answer_tokens, example_id, word,
         bool_or(is_key) AS is_found, bool_or(is_planted) AS is_planted
     FROM numbered GROUP BY ALL
 )
@@ -35,6 +35,7 @@ SELECT word.run_id, method, answer_tokens, word.example_id, split, "group", coun
     count(*) FILTER (is_found) AS found, count(*) FILTER (is_planted) AS planted,
     count(*) FILTER (is_found AND is_planted) AS hits
 FROM word
-JOIN example ON example.benchmark = word.benchmark AND example.example_id = word.example_id
+JOIN example ON example.benchmark = word.benchmark AND example.data_hash = word.data_hash
+    AND example.example_id = word.example_id
 GROUP BY ALL HAVING planted > 0
 ORDER BY word.run_id, method, answer_tokens, word.example_id

@@ -18,4 +18,5 @@ JOIN emphasised_focus AS found
 JOIN recovery AS tried ON tried.run_id = found.run_id AND tried.step = found.step
     AND tried.example_id = found.example_id AND tried.strategy = found.strategy
     AND tried.arm = 'treatment' AND tried.draw = 0
-JOIN example ON example.benchmark = affected.benchmark AND example.example_id = found.example_id
+JOIN example ON example.benchmark = affected.benchmark AND example.data_hash = affected.data_hash
+    AND example.example_id = found.example_id

@@ -8,7 +8,14 @@ from pathlib import Path
 import pytest
 
 from results_db import store
-from results_db.records import ModelCheck, ModelSource, RunResult, Statistic
+from results_db.records import (
+    ModelCheck,
+    ModelSource,
+    PlannedRun,
+    RunResult,
+    Statistic,
+    Study,
+)
 from tests.support import results_rows
 from tests.support.older_files import schema7
 from tests.support.pages import PAGES, html_of, opened
@@ -71,6 +78,65 @@ def test_every_page_reads_a_file_of_the_older_schema(
     app = opened(old, page, monkeypatch, seconds=300)  # the first one makes a copy of the file
     assert not app.exception
     assert "version 1" in html_of(app)
+
+
+@pytest.fixture(scope="module")
+def edited(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """On the data aaaa: base, retain, GA and NPO; after the file was edited: base, retain, NPO."""
+    path = tmp_path_factory.mktemp("edited") / "edited.duckdb"
+    for day, data, methods in (
+        (1, "aaaa", ("none", "retrain", "ga", "npo")),
+        (2, "bbbb", ("none", "retrain", "npo")),
+    ):
+        for method in methods:
+            publish_small(
+                path, f"{method}-{data}", method, 0, data_hash=data,
+                base_run_id=f"none-{data}", retain_run_id=f"retrain-{data}",
+                started_at=f"2026-01-0{day}T00:00:00Z",
+            )  # fmt: skip
+    plan_run(path, "none-bbbb")
+    return path
+
+
+def plan_run(path: Path, run_id: str) -> None:
+    planned = PlannedRun("people", run_id, 0, results_rows.BENCHMARK, "tiny", "none", 0)
+    store.plan_study(path, Study("people", "", "2026-02-01T00:00:00Z"), [planned])
+
+
+def test_the_data_of_the_plan_are_shown_and_the_others_are_offered_and_marked(
+    edited: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = opened(edited, "10_overview.py", monkeypatch)
+    shown = html_of(app)
+    assert "On data bbbb, 3 runs since 2026-01-02. Not shown: data aaaa, 4 runs since" in shown
+    assert "gradient ascent" not in shown
+    assert app.multiselect(key="methods").options == ["Base model", "Retain model", "NPO"]
+    app.selectbox(key="data").set_value("aaaa").run()
+    left = "On data aaaa, 4 runs since 2026-01-01, which no plan asks for any more: the data were"
+    assert left in html_of(app)
+    assert "GA" in app.multiselect(key="methods").options
+    assert not app.exception
+
+
+def test_every_page_opens_on_other_data(edited: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for page in PAGES:
+        assert not opened(edited, page, monkeypatch, data="aaaa").exception, page
+
+
+def test_runs_mark_those_on_other_data(edited: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = html_of(opened(edited, "80_runs.py", monkeypatch))
+    assert shown.count("· on other data, aaaa") >= 4
+    assert "on other data, bbbb" not in shown
+
+
+def test_what_an_edit_left_is_marked_before_the_new_runs_are_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "begun.duckdb"
+    publish_small(path, "base", "none", 0, base_run_id="base", retain_run_id=None)
+    plan_run(path, "none-of-the-edited-file")
+    left = "On data data-1, 1 run since 2026-01-01, which no plan asks for any more"
+    assert left in html_of(opened(path, "10_overview.py", monkeypatch))
 
 
 def test_checks_prompt_and_what_storing_took_stand_beside_the_verdict(

@@ -9,7 +9,7 @@ import pytest
 
 from engine import specs
 from engine.plans import reading
-from engine.specs import RunSpec
+from engine.specs import CheckpointSpec, ExistingModel, ModelSpec, RunSpec
 
 STOPPING = {"optimizer": {"stop_when": "retain_correct < 0.9"}}
 
@@ -54,3 +54,27 @@ def test_where_a_rule_reads_measurements_they_are_part_of_the_training(run: RunS
     probe = run.probe.model_copy(update={"trajectory_points": 4})
     assert run.measured_by(1).training_id != run.training_id
     assert run.model_copy(update={"probe": probe}).training_id != run.training_id
+
+
+def test_a_method_that_came_to_make_other_weights_has_other_ids(run: RunSpec) -> None:
+    for method in specs.REPAIRED:
+        named = {"impl_variant": "open_unlearning"}
+        of_field = run.model_copy(update={"method": method, "settings": named})
+        default = of_field.model_copy(update={"settings": {}})
+        assert (of_field.recipe, default.recipe) == (2, 1)
+        assert json.loads(of_field.canonical())["recipe"] == 2
+        assert "recipe" not in json.loads(default.canonical())
+    elsewhere = CheckpointSpec(source="somebody/unlearned")
+    assert of_field.model_copy(update={"checkpoint": elsewhere}).recipe == 1
+
+
+def test_rmu_has_another_id_on_the_last_block_alone(run: RunSpec) -> None:
+    assert isinstance(run.model, ModelSpec)
+    last = run.model.layers - 1
+    inner, outer = (
+        run.model_copy(update={"method": "rmu", "settings": {"layer": layer}})
+        for layer in (last - 1, last)
+    )
+    assert (inner.recipe, outer.recipe) == (1, 2)
+    not_loaded = ExistingModel(base=CheckpointSpec(source="somebody/base"))
+    assert inner.model_copy(update={"model": not_loaded}).recipe == 2

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from results_db import read, store
-from results_db.guard import DamagedFileError, NotWritableError, reading
+from results_db.durable import NotWritableError
+from results_db.guard import DamagedFileError, reading
 from results_db.verify import verify
 from tests.support.program import ROOT
 from tests.support.results_rows import publish_all

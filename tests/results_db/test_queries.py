@@ -50,7 +50,8 @@ COLUMNS: dict[str, tuple[dict[str, Parameter], str]] = {
     "runs": (
         {},
         "study run_id benchmark model architecture parameters trained_here method seed status stage"
-        " done total updated_at started_at seconds error failed_step spec measurement python"
+        " done total updated_at started_at seconds error failed_step spec measurement data_hash"
+        " other_data python"
         " platform device threads packages commit",
     ),
     "stages": ({"run_id": "ga"}, "run_id stage seconds"),
@@ -99,8 +100,8 @@ COLUMNS: dict[str, tuple[dict[str, Parameter], str]] = {
     "verdict": (
         {**RUNS, "max_effect": 0.1, "min_utility": 0.9},
         "run_id model method effect effect_low effect_high n groups never_knew placebo_arm"
-        " utility utility_low utility_high verdict evidence measurement prompt_format prompt_style"
-        " asked effect_left_stored allowed_checks",
+        " utility utility_low utility_high verdict evidence measurement data_hash prompt_format"
+        " prompt_style asked effect_left_stored allowed_checks",
     ),
     "trajectory": (
         RUNS,
@@ -199,7 +200,7 @@ COLUMNS: dict[str, tuple[dict[str, Parameter], str]] = {
     "example": (
         {"benchmark": "people", "example_id": "f0a"},
         "benchmark example_id split form group attribute prompt answer facts keywords"
-        " wrong_answers question_paraphrases answer_paraphrases correct_rule",
+        " wrong_answers question_paraphrases answer_paraphrases correct_rule data_hash",
     ),
     "example_answers": (
         {**ONE, "step": None},
@@ -238,8 +239,13 @@ COLUMNS: dict[str, tuple[dict[str, Parameter], str]] = {
         "setting first_value second_value differs",
     ),
     "compared_conditions": ({"first": "base", "second": "ga"}, "condition warning"),
-    "saved_models": ({}, "run_id benchmark model method step path measurement"),
+    "saved_models": ({}, "run_id benchmark model method step path measurement data_hash"),
     "measurements": ({}, "benchmark measurement runs newest"),
+    "left_out": (RUNS, "run_id model method example_id split tokens context reason examples"),
+    "data_versions": (
+        {},
+        "benchmark measurement data_hash runs examples started_at asked_for shown",
+    ),
     "stored_effects": (
         RUNS,
         "run_id model method weights_changed weights_changed_stored weight_change_over_half_step"
@@ -270,6 +276,7 @@ def test_columns_are_the_ones_agreed(study: Path, name: str) -> None:
         "differences",
         "compared_conditions",
         "penalise_effect",
+        "left_out",
         "model_checks",  # the small study was examined by nobody and stored by nobody: rows of
         "checks_of_runs",  # these three have tests of their own
         "stored_effects",
@@ -361,6 +368,7 @@ def test_choices_hold_what_has_rows(study: Path) -> None:
         "attribution_method": ["leave_one_out"], "benchmark": ["people"], "model": ["tiny"],
         "method": ["ga", "none", "npo", "retrain", "sham"], "strategy": ["quote", "repeat"],
         "seed": ["0", "1"], "step": ["0", "10", "5"], "measurement": ["2"],
+        "data": ["data-1"],
     }  # fmt: skip
 
 
@@ -448,6 +456,7 @@ RUN_QUERIES = sorted(
             "compared_conditions",
             "penalise_effect",
             "recovery_reasons",
+            "left_out",
             "checks_of_runs",
             "stored_effects",
         }
@@ -638,6 +647,7 @@ def test_saved_models_are_the_final_checkpoints_with_a_folder(study: Path, tmp_p
             "step": 10,
             "path": "/w/10",
             "measurement": 2,
+            "data_hash": "data-1",
         }
     ]
 

@@ -26,6 +26,7 @@ TABLES = {
     "answer_token_class": records.AnswerTokenClass, "text_token_class": records.TextTokenClass,
     "recovery_strategy": records.RecoveryStrategy,
     "model_source": records.ModelSource, "model_check": records.ModelCheck,
+    "left_out": records.LeftOut,
 }  # fmt: skip
 SQL_TYPES = {
     "str": ("VARCHAR",), "int": ("INTEGER", "BIGINT"), "float": ("DOUBLE",), "bool": ("BOOLEAN",),

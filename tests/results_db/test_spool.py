@@ -8,12 +8,13 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import duckdb
 import pytest
 
-from results_db import spool, store
+from results_db import durable, spool, store
 from results_db.guard import only_study
 from results_db.tables import of_result
 from results_db.verify import verify
@@ -105,21 +106,76 @@ def test_half_a_spooled_run_does_not_count(file: Path) -> None:
     assert store.finished_runs(file) == {"ga"}
 
 
-def test_a_damaged_spooled_run_is_named(file: Path) -> None:
+@pytest.mark.parametrize("name", ["answer.parquet", "run.parquet", durable.MANIFEST])
+def test_a_damaged_spooled_run_is_set_aside_with_one_line(
+    file: Path, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
     folder = spool.put(file, of_result(whole("npo")))
-    (folder / "answer.parquet").write_bytes(b"PAR1")
-    with pytest.raises(spool.SpoolError, match=r"spool/npo: .* delete the folder") as raised:
-        store.create(file)
-    assert "\n" not in str(raised.value)
-    assert store.finished_runs(file) == {"ga"}
+    spool.put(file, of_result(whole("rmu")))
+    (folder / name).write_bytes((folder / name).read_bytes()[:-1])
+    store.create(file)
+    assert store.finished_runs(file) == {"ga", "rmu"}
+    (said,) = [record.getMessage() for record in caplog.records]
+    (aside,) = folder.parent.iterdir()
+    assert said.startswith(f"{folder}: this spooled run cannot be read ({folder / name}: is not")
+    again = "`unpact run` computes it again"
+    assert said.endswith(f"; it is set aside as {aside.name}, and {again}")
+    assert aside.name.startswith("npo.set-aside-")
+    assert "\n" not in said
+    spool.put(file, of_result(whole("npo")))
+    store.create(file)
+    assert store.finished_runs(file) == {"ga", "rmu", "npo"}
 
 
-def test_a_window_that_fails_keeps_the_spool(file: Path) -> None:
+def test_a_file_that_somebody_put_into_the_spool_stays_and_stops_nothing(file: Path) -> None:
+    folder = spool.put(file, of_result(whole("npo"))).parent
+    (folder / "README.txt").write_text("what is this?")
+    store.create(file)
+    assert store.finished_runs(file) == {"ga", "npo"}
+    assert [path.name for path in folder.iterdir()] == ["README.txt"]
+
+
+def test_a_window_that_fails_has_taken_the_spool_in(file: Path) -> None:
     spool.put(file, of_result(whole("npo")))
     with pytest.raises(duckdb.Error), store.writing_results(file) as connection:
         connection.execute("SELECT * FROM nowhere")
-    assert [folder.name for folder in spool.waiting(file)] == ["npo"]
-    assert store.finished_runs(file) == {"ga"}
+    assert spool.waiting(file) == []
+    assert store.finished_runs(file) == {"ga", "npo"}
+
+
+def test_a_run_that_the_file_refuses_holds_up_no_other(
+    file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    doubled = whole("npo")
+    spool.put(file, of_result(replace(doubled, answers=doubled.answers + doubled.answers)))
+    spool.put(file, of_result(whole("rmu")))
+    refused = store.take_in(file)
+    assert refused.keys() == {"npo"}
+    assert refused["npo"].startswith("run npo brings two rows of answer with the key")
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert "set aside as npo.set-aside-" in said
+    assert store.finished_runs(file) == {"ga", "rmu"}
+    assert spool.waiting(file) == []
+
+
+def test_a_signal_inside_a_commit_waits_until_it_is_through(file: Path) -> None:
+    program = """
+import os, signal, sys
+from engine import interrupt
+from results_db import signals
+interrupt.stop_work()
+try:
+    with signals.unbroken():
+        for number in interrupt.SIGNALS:
+            os.kill(os.getpid(), number)
+        print("through", flush=True)
+    print("not raised")
+except KeyboardInterrupt:
+    print("raised after it", interrupt.asked())
+"""
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.stdout == "through\nraised after it True\n", done.stderr
 
 
 STUDY = """

@@ -150,14 +150,13 @@ def test_a_failed_run_may_fail_again(file: Path) -> None:
     assert rows(file, "SELECT error FROM run") == [("second",)]
 
 
-def test_another_version_of_an_example_is_refused_in_one_line(file: Path) -> None:
+def test_other_examples_under_one_hash_are_refused_in_one_line(file: Path) -> None:
     store.publish(file, whole())
     other = replace(whole("npo"), examples=(replace(EXAMPLES[0], answer="In Bonn."), EXAMPLES[1]))
     with pytest.raises(store.ExampleConflictError) as raised:
         store.publish(file, other)
-    assert "another version of benchmark 'people': 1 examples differ, the first is 'f1'" in str(
-        raised.value
-    )
+    said = "other examples of benchmark 'people' under the same hash of the data: 1 differ"
+    assert f"{said}, the first is 'f1'" in str(raised.value)
     assert "use another --db" in str(raised.value)
     assert "\n" not in str(raised.value)
     assert store.finished_runs(file) == {"ga"}

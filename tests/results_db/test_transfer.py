@@ -20,7 +20,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from results_db import read, store, transfer
-from results_db.guard import NotWritableError, explained, reading, writing
+from results_db.durable import NotWritableError
+from results_db.guard import explained, reading, writing
 from results_db.merge import MergeConflictError, Merged, merge
 from results_db.records import PlannedRun, RecordError, RunResult, Statistic, Study
 from results_db.tables import schemas

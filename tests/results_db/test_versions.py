@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any
 
 import duckdb
 import pandas as pd
@@ -12,19 +11,11 @@ import pytest
 
 from results_db import read
 from results_db.verify import verify
-from tests.support.results_rows import BENCHMARK, FINAL, MODEL, publish_small
+from tests.support.questions import FILLED, GIVEN, SEVERAL
+from tests.support.results_rows import BENCHMARK, FINAL, publish_small
 
 OLD = [("none", 0), ("retrain", 0), ("ga", 0), ("npo", 0)]
 NEW = [("none", 0), ("retrain", 0), ("npo", 0), ("npo", 1)]
-GIVEN: dict[str, Any] = {
-    "benchmark": BENCHMARK, "models": [], "methods": [], "model": MODEL, "split": "all",
-    "search": "", "outcome": "all", "example_id": "f0a", "step": None,
-    "attribution_method": "leave_one_out", "target": "gold", "answer_tokens": "novel",
-    "minimum_nats": 0.05, "max_effect": 0.1, "min_utility": 0.9, "max_gap": 0.5, "limit": 1000,
-    "offset": 0, "strategy": "quote", "only_recovered": True, "only_run": None,
-}  # fmt: skip
-SEVERAL = [name for name in read.names() if "benchmark" in read.parameters_of(name)]
-FILLED = {"verdict", "overview", "recovery_rates", "effects", "effect_tests", "focus", "examples"}
 
 
 def publish(path: Path, version: int, runs: list[tuple[str, int]]) -> Path:

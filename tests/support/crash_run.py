@@ -55,7 +55,9 @@ def job_of(case: str, folder: Path, base: RunResult | None) -> RunJob:
         save(LM(base_models.build_model(run.model, tokenizer, 0), tokenizer, PromptFormat()), start)
     scores = None if base is None else base_scores_of(base)
     known = "base" if base is None else base.run.run_id
-    return RunJob(run, start, start, known, None, None, scores, save_every=2)
+    return RunJob(
+        run, start, start, known, None, None, scores, folder / "results.duckdb", save_every=2
+    )
 
 
 def elsewhere(job: RunJob, folder: Path) -> RunJob:
@@ -123,7 +125,7 @@ def fork(job: RunJob, result: Path) -> Attempt:
 
 def _naming_steps(pipe: int) -> Callable[[str, int, int], None]:
     def say(stage: str, done: int, total: int) -> None:
-        if stage == "unlearn" and done < STEPS:
+        if stage == "unlearn":  # done is STEPS where only measuring is left
             os.write(pipe, (done + 1).to_bytes(2))
 
     return say
@@ -145,7 +147,7 @@ def kill_often(job: RunJob, result: Path, kills: int, length: float, seed: int) 
         began = attempt.next_step()
         if began is None:
             raise SystemExit(f"the run did not begin: status {attempt.wait()}")
-        step = moments.randint(began, STEPS)
+        step = moments.randint(min(began, STEPS), STEPS)
         if step > began and not attempt.begins(step):
             raise SystemExit(f"the run ended before step {step}: status {attempt.wait()}")
         time.sleep(moments.uniform(0, 3 * length / STEPS))

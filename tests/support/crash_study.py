@@ -13,7 +13,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -24,9 +24,9 @@ import torch
 from engine.plans import reading
 from engine.study import loop
 from engine.study import run as pipeline
-from engine.study.jobs import Event, RunJob, TrainJob
+from engine.study.jobs import Event, Finished, RunJob, TrainJob
 from results_db.guard import only_study
-from results_db.records import RunResult
+from results_db.records import Run
 
 PLAN = Path(__file__).parents[1] / "fixtures" / "crumb.toml"
 MODELS = 2  # that the plan trains: base and retain
@@ -39,11 +39,11 @@ class InlineExecutor:
 
     def submit_training(self, job: TrainJob) -> Future[Path]:
         """Train."""
-        return _done(pipeline.train(job, "cpu", _say_nothing))
+        return done(lambda: pipeline.train(job, "cpu", _say_nothing))
 
-    def submit_run(self, job: RunJob) -> Future[RunResult]:
+    def submit_run(self, job: RunJob) -> Future[Finished]:
         """Run."""
-        return _done(pipeline.execute(job, "cpu", _say_nothing))
+        return done(lambda: pipeline.finish(job, "cpu", _say_nothing))
 
     def wait(self, futures: Iterable[Future[Any]], seconds: float) -> set[Future[Any]]:
         """All of them: they are done."""
@@ -63,7 +63,7 @@ class Listener:
     def stage(self, event: Event) -> None:
         """Nothing."""
 
-    def finished(self, result: RunResult) -> None:
+    def finished(self, run: Run) -> None:
         """Nothing."""
 
     def waiting(self, reason: str) -> None:
@@ -159,9 +159,13 @@ def _killed(child: int, work: float, pause: float) -> bool:
     return False
 
 
-def _done(result: Any) -> Future[Any]:  # noqa: ANN401
+def done(work: Callable[[], Any]) -> Future[Any]:
+    """Work that was done at once, or failed, as a worker's."""
     future: Future[Any] = Future()
-    future.set_result(result)
+    try:
+        future.set_result(work())
+    except Exception as error:
+        future.set_exception(error)
     return future
 
 

@@ -35,6 +35,7 @@ from results_db.records import (
 
 BENCHMARK = "people"
 MODEL = "tiny"
+DATA = "data-1"  # version of the benchmark's data
 FINAL = 10  # the final step of every run but the base model's
 BUILD = Build("build-1", "3.11.7", "linux", "cpu", 1, '{"torch": "2.13"}', None)
 TOKENS = ("<s>", "Where", " does", " Ann", " live", "?")
@@ -63,7 +64,7 @@ def make_run(run_id: str, method: str = "ga", **changes: str | float | None) -> 
         method=method, seed=0, status="complete", spec=SPEC, base_run_id="base",
         retain_run_id="retrain", sham_run_id=None, build_id=BUILD.build_id,
         started_at="2026-01-01T00:00:00Z", seconds=1.5, error=None, failed_step=None,
-        measurement=MEASUREMENT,
+        data_hash=DATA, measurement=MEASUREMENT,
     )  # fmt: skip
     return replace(run, **changes)  # type: ignore[arg-type]
 

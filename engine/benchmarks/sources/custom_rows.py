@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, cast
 
 from engine.benchmarks.sources.hub_files import DataError, check_file
-from engine.benchmarks.sources.hub_tables import Source, check_columns, shown
+from engine.benchmarks.sources.hub_tables import (
+    Source,
+    check_columns,
+    is_unicode,
+    reason,
+    shown,
+)
 from results_db.records import SPLITS, Split
 
 REQUIRED = ("prompt", "answer")
@@ -98,7 +105,7 @@ def _file_rows(path: Path, where: str) -> Iterator[tuple[str, Cells]]:
     elif path.suffix in (".json", ".jsonl"):
         yield from _json_rows(path, where)
     elif path.suffix == ".parquet":
-        yield from _parquet_rows(path)
+        yield from _parquet_rows(path, where)
     else:
         raise DataError(f"{where} is none of: .csv, .tsv, .json, .jsonl, .parquet")
 
@@ -131,10 +138,7 @@ def _json_rows(path: Path, where: str) -> Iterator[tuple[str, Cells]]:
         for number, line in enumerate(file, start=1):
             if not line.strip():
                 continue
-            try:
-                row = json.loads(line)
-            except (json.JSONDecodeError, RecursionError) as error:
-                raise DataError(f"{where}, line {number}: not JSON: {error}") from error
+            row = _json(line, f"{where}, line {number}: not JSON")
             if not isinstance(row, dict):
                 raise DataError(
                     f"{where}, line {number}: one JSON object a line is wanted, found {shown(row)}"
@@ -142,11 +146,42 @@ def _json_rows(path: Path, where: str) -> Iterator[tuple[str, Cells]]:
             yield f"line {number}", row
 
 
-def _parquet_rows(path: Path) -> Iterator[tuple[str, Cells]]:
+def _json(text: str, where: str) -> Any:  # noqa: ANN401 - whatever JSON holds
+    """Read JSON that says one thing: no number that is none, no key twice.
+
+    Raises:
+        DataError: beginning with `where`.
+    """
+    try:
+        return json.loads(text, parse_constant=_refuse_number, object_pairs_hook=_once)
+    except RecursionError as error:
+        raise DataError(f"{where}: nested too deeply") from error
+    except ValueError as error:  # JSONDecodeError, and a number of more digits than Python reads
+        raise DataError(f"{where}: {error}") from error
+
+
+def _refuse_number(name: str) -> None:
+    raise ValueError(f"{name} is no number")
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        doubled = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"the key {doubled!r} stands there twice")
+    return found
+
+
+def _parquet_rows(path: Path, where: str) -> Iterator[tuple[str, Cells]]:
     import datasets
 
     datasets.disable_progress_bars()
-    for number, row in enumerate(datasets.Dataset.from_parquet(str(path), keep_in_memory=True)):
+    try:
+        rows = datasets.Dataset.from_parquet(str(path), keep_in_memory=True)
+    except Exception as error:  # datasets and pyarrow raise types of their own
+        raise DataError(f"{where} cannot be read: {reason(error)}") from error
+    for number, row in enumerate(rows):
         yield f"row {number}", row
 
 
@@ -184,17 +219,21 @@ def _text(where: str, cells: Cells, column: str) -> str:
         return ""
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
         raise DataError(f"{where}: {column} is to be a text, found {shown(value)}")
-    return str(value).strip()
+    if isinstance(value, float) and not math.isfinite(value):
+        raise DataError(f"{where}: {column} is {value}, which is no number and no text")
+    text = str(value).strip()
+    if not is_unicode(text):
+        raise DataError(
+            f"{where}: {column} holds half a character (a lone surrogate), found {shown(text)}"
+        )
+    return text
 
 
 def _texts(where: str, cells: Cells, column: str) -> tuple[str, ...]:
     """A list of texts, or a cell that holds one: as JSON, or with | between them."""
     value = cells.get(column)
     if isinstance(value, str) and value.lstrip().startswith("["):
-        try:
-            value = json.loads(value)
-        except json.JSONDecodeError as error:
-            raise DataError(f"{where}: {column} begins with [, but is not JSON: {error}") from error
+        value = _json(value, f"{where}: {column} begins with [, but is not JSON")
     if value is None or isinstance(value, (str, int, float)):
         value = _text(where, cells, column).split(SEPARATOR)
     if not isinstance(value, list):

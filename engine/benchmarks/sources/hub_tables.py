@@ -178,7 +178,20 @@ def _holds(value: object, kind: Kind) -> bool:
 
 
 def _is_text(value: object) -> bool:
-    return isinstance(value, str) and len(value) <= MAX_LINE
+    return isinstance(value, str) and len(value) <= MAX_LINE and is_unicode(value)
+
+
+def is_unicode(text: str) -> bool:
+    r"""Whether a text can be written as UTF-8: no half of a pair of surrogates.
+
+    >>> is_unicode("naïve"), is_unicode("\ud800")
+    (True, False)
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def shown(value: object) -> str:

@@ -3,15 +3,16 @@
 Loss: −ℓ_f + α KL(p_θ₀ ‖ p_θ) on retain answers; both means over sequences of means over answer
 tokens, nats per token. Frozen model: θ₀.
 Source: Maini et al. 2024, arXiv:2401.06121, section 3 (KL minimisation).
-Differs: open-unlearning averages the KL over prompt and padding too: `impl_variant =
-"open_unlearning"`. MUSE feeds raw logits to it and sums over positions, which is no divergence:
+Differs: open-unlearning averages −ℓ_f over the tokens of the whole batch and the KL over all
+positions, prompt and padding too, the latter hidden by a mask: `impl_variant = "open_unlearning"`,
+equal to it. MUSE feeds raw logits to it and sums over positions, which is no divergence:
 `impl_variant = "muse"`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from engine.models.lm import LM
@@ -45,19 +46,21 @@ class Method:
     def steps(self, policy: LM, context: Context) -> Iterator[Outcome]:
         """Minimise −ℓ_f + α KL."""
         from engine.models import adapters
-        from engine.unlearning import losses
+        from engine.unlearning import batches, losses
         from engine.unlearning.loop import begin, gradient_steps
 
         context = begin(policy, context, self.optimizer, self.penalise)
         reference = adapters.reference(policy)
-        everywhere = self.impl_variant == "open_unlearning"
+        if self.impl_variant == "open_unlearning":
+            context = replace(context, padding=batches.field_padding(policy))
+        nll, drift = {
+            "answer_tokens": (losses.mean_nll, losses.retain_kl),
+            "open_unlearning": (losses.token_mean_nll, losses.retain_kl_everywhere),
+            "muse": (losses.mean_nll, losses.retain_kl_on_logits),
+        }[self.impl_variant]
 
         def loss(forget: Batch, retain: Batch) -> Tensor:
-            ascent = -losses.mean_nll(policy.model, forget)
-            if self.impl_variant == "muse":
-                drift = losses.retain_kl_on_logits(policy.model, reference, retain)
-                return ascent + self.alpha * drift
-            kl = losses.retain_kl(policy.model, reference, retain, everywhere=everywhere)
-            return ascent + self.alpha * kl
+            kept = drift(policy.model, reference, retain)
+            return -nll(policy.model, forget) + self.alpha * kept
 
         return gradient_steps(loss, policy, context, self.optimizer)

@@ -6,8 +6,9 @@ by seed. Frozen model: θ₀, whose S on both answers is computed once.
 Source: Rafailov et al. 2023, arXiv:2305.18290, eq. (7), on the pairs of Maini et al. 2024,
 arXiv:2401.06121, section 3.
 Differs: the factor 2/β is open-unlearning's, and makes this NPO where the refusal stays as likely
-as it was; `impl_variant = "dpo_paper"` has the source's factor 1. Refusals:
-engine/text/refusals.txt.
+as it was; `impl_variant = "dpo_paper"` has the source's factor 1. In open-unlearning ℓ_r is a mean
+over the tokens of the whole batch: `impl_variant = "open_unlearning"`, equal to it given the same
+refusals. Ours: engine/text/refusals.txt.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ class Method:
     optimizer: Optimizer = Optimizer()
     beta: float = 0.1
     alpha: float = 1.0  # weight of the retain loss
-    impl_variant: Literal["open_unlearning", "dpo_paper"] = "open_unlearning"
+    impl_variant: Literal["sequence_mean", "open_unlearning", "dpo_paper"] = "sequence_mean"
     penalise: Penalise = later("all")  # which tokens of the forget answers carry the loss
 
     def length(self) -> int:
@@ -59,13 +60,14 @@ class Method:
         idk = refusal_targets.refused(policy, context.answers, context.seed)
         kept = reference_nll(policy, context.forget, self.optimizer)  # (N,)
         kept_idk = reference_nll(policy, idk, self.optimizer)  # (N,)
+        token_mean = self.impl_variant == "open_unlearning"
+        retained = losses.token_mean_nll if token_mean else losses.mean_nll
 
         def loss(forget: Batch, retain: Batch) -> Tensor:
             refusal = batches.collate(idk, forget.rows.tolist(), policy.device)
             lost = losses.sequence_nll(policy.model, forget) - kept[forget.rows]
             taught = losses.sequence_nll(policy.model, refusal) - kept_idk[forget.rows]
             preferred = losses.preference(lost, taught, self.beta).mean()
-            retained = losses.mean_nll(policy.model, retain)
-            return -self.scale * preferred + self.alpha * retained
+            return -self.scale * preferred + self.alpha * retained(policy.model, retain)
 
         return gradient_steps(loss, policy, context, self.optimizer)

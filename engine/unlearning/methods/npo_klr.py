@@ -3,14 +3,15 @@
 Loss: −(2/β) log σ(β (S_θ − S_θ₀)) on forget answers + α KL(p_θ₀ ‖ p_θ) on retain answers; S summed,
 KL averaged over answer tokens, both averaged over sequences. Frozen model: θ₀.
 Source: Zhang et al. 2024, arXiv:2404.05868, eq. (3) and section 4 (NPO+KL).
-Differs: open-unlearning averages the KL over prompt and padding too: `impl_variant =
-"open_unlearning"`. MUSE works on raw logits, which `npo` and `ga_klr` offer, not this.
+Differs: open-unlearning averages the KL over all positions, prompt and padding too, the latter
+hidden by a mask: `impl_variant = "open_unlearning"`, equal to it. MUSE works on raw logits, which
+`npo` and `ga_klr` offer, not this.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from engine.models.lm import LM
@@ -45,18 +46,20 @@ class Method:
     def steps(self, policy: LM, context: Context) -> Iterator[Outcome]:
         """Minimise NPO + α KL."""
         from engine.models import adapters
-        from engine.unlearning import losses
+        from engine.unlearning import batches, losses
         from engine.unlearning.loop import begin, gradient_steps, reference_nll
 
         context = begin(policy, context, self.optimizer, self.penalise)
         reference = adapters.reference(policy)
         everywhere = self.impl_variant == "open_unlearning"
+        if everywhere:
+            context = replace(context, padding=batches.field_padding(policy))
+        drift = losses.retain_kl_everywhere if everywhere else losses.retain_kl
         kept = reference_nll(policy, context.forget, self.optimizer)  # (N,)
 
         def loss(forget: Batch, retain: Batch) -> Tensor:
             nll = losses.sequence_nll(policy.model, forget)
             preference = losses.npo(nll, kept[forget.rows], self.beta).mean()
-            kl = losses.retain_kl(policy.model, reference, retain, everywhere=everywhere)
-            return preference + self.alpha * kl
+            return preference + self.alpha * drift(policy.model, reference, retain)
 
         return gradient_steps(loss, policy, context, self.optimizer)

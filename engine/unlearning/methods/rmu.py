@@ -6,7 +6,10 @@ a sequence, then over sequences. Frozen model: θ₀, its activations only.
 Source: Li et al. 2024, arXiv:2403.03218, section 4.
 Differs: the block, c and α are for models of this size. BOS is left out of the means: as an
 attention sink its activations are a hundred times larger than those of words. `tokens = "answer"`
-leaves the question out too, as open-unlearning does. As in the source only the MLPs' output weights
+leaves the question out too: with it the loss is open-unlearning's at batch 1. Above that
+open-unlearning divides each sequence's sum by every sequence's number of tokens, (B,) by (B, 1),
+where each is to be divided by its own; this does the latter. h is what leaves the block, before the
+final norm where that follows. As in the source only the MLPs' output weights
 of the block and the two before it change (`update = "mlp_output"`); open-unlearning's TOFU setting
 changes all weights (`update = "all"`). Not offered is FailureLLMUnlearning's variant: it draws
 another u from [-1, 1)^d at every step, steers the last block, has one number for c and α, and does
@@ -33,10 +36,6 @@ if TYPE_CHECKING:
 MLP_OUTPUTS = ("mlp.down_proj.", "mlp.dense_4h_to_h.", "mlp.c_proj.")
 
 
-class BlockError(ValueError):
-    """A block, or a weight of it, that the model does not have."""
-
-
 @dataclass(frozen=True)
 class Method:
     """Steer the activations of forget texts to a random direction."""
@@ -59,6 +58,7 @@ class Method:
     def steps(self, policy: LM, context: Context) -> Iterator[Outcome]:
         """Minimise misdirection on forget + α drift on retain."""
         from engine.models import adapters
+        from engine.unlearning import blocks
         from engine.unlearning.loop import begin, gradient_steps
 
         context = begin(policy, context, self.optimizer, self.penalise)
@@ -66,10 +66,10 @@ class Method:
         control = control_vector(policy, self.steering_coefficient, context.seed)
 
         def loss(forget: Batch, retain: Batch) -> Tensor:
-            steered = hidden_states(policy, forget, self.layer) - control
-            drift = hidden_states(policy, retain, self.layer)
+            steered = blocks.output_of(policy.model, forget.ids, self.layer) - control
+            drift = blocks.output_of(policy.model, retain.ids, self.layer)
             with reference.frozen() as frozen:
-                drift_from = hidden_states(frozen, retain, self.layer)
+                drift_from = blocks.output_of(frozen.model, retain.ids, self.layer)
             kept = mean_square(drift - drift_from, self._counted(retain))
             return mean_square(steered, self._counted(forget, self.penalise)) + self.alpha * kept
 
@@ -85,7 +85,7 @@ class Method:
         if self.tokens == "answer" or penalise == "fact_words":
             return batch.labels != IGNORE
         positions = torch.arange(batch.ids.shape[1], device=batch.ids.device)
-        return (positions < batch.lengths[:, None]) & (positions > 0)
+        return batch.mask & (positions > 0)
 
     def trainable(self, policy: LM) -> list[nn.Parameter]:
         """The weights that change.
@@ -93,9 +93,11 @@ class Method:
         Raises:
             BlockError: if the model has no such block, or no MLP output weight of a known name.
         """
-        blocks = policy.model.config.num_hidden_layers
-        if not 0 <= self.layer < blocks:
-            raise BlockError(f"rmu: layer is {self.layer}, the model has blocks 0 to {blocks - 1}")
+        from engine.unlearning.blocks import BlockError, blocks_of
+
+        last = len(blocks_of(policy.model)) - 1
+        if not 0 <= self.layer <= last:
+            raise BlockError(f"rmu: layer is {self.layer}, the model has blocks 0 to {last}")
         if self.update == "all":
             return list(policy.model.parameters())
         window = {str(block) for block in range(max(0, self.layer - 2), self.layer + 1)}
@@ -122,13 +124,6 @@ def control_vector(policy: LM, norm: float, seed: int) -> Tensor:
     direction = torch.rand(policy.model.config.hidden_size, generator=generator)
     control: Tensor = (norm * direction / direction.norm()).to(policy.device)
     return control
-
-
-def hidden_states(lm: LM, batch: Batch, layer: int) -> Tensor:
-    """Output of one block, (B, T, D)."""
-    output = lm.model.base_model(batch.ids, output_hidden_states=True, use_cache=False)
-    states: Tensor = output.hidden_states[layer + 1]
-    return states
 
 
 def mean_square(difference: Tensor, counted: Tensor) -> Tensor:

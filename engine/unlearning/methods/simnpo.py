@@ -3,8 +3,9 @@
 Loss: γ·(−(2/β)) log σ(β ℓ_f − δ) on forget answers + α ℓ_r; ℓ averaged over answer tokens, in nats,
 both terms averaged over sequences. No frozen model.
 Source: Fan et al. 2024, arXiv:2410.07163, eq. (4); weights of the terms as in open-unlearning.
-Differs: open-unlearning has the margin inside, β (ℓ_f − δ): `impl_variant = "open_unlearning"`. The
-two are one at δ = 0.
+Differs: open-unlearning has the margin inside, β (ℓ_f − δ), and its ℓ_r is a mean over the tokens
+of the whole batch: `impl_variant = "open_unlearning"`, equal to it. The forget terms are one at
+δ = 0.
 """
 
 from __future__ import annotations
@@ -55,11 +56,12 @@ class Method:
         from engine.unlearning.loop import begin, gradient_steps
 
         context = begin(policy, context, self.optimizer, self.penalise)
+        token_mean = self.impl_variant == "open_unlearning"
+        retained = losses.token_mean_nll if token_mean else losses.mean_nll
 
         def loss(forget: Batch, retain: Batch) -> Tensor:
             nll = losses.mean_nlls(policy.model, forget)
             preference = losses.simnpo(nll, self.beta, self.margin).mean()
-            kept = losses.mean_nll(policy.model, retain)
-            return self.gamma * preference + self.alpha * kept
+            return self.gamma * preference + self.alpha * retained(policy.model, retain)
 
         return gradient_steps(loss, policy, context, self.optimizer)

@@ -10,7 +10,8 @@ Differs: the arithmetic is in float32 (MUSE: bf16).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from engine.models.lm import LM
@@ -42,20 +43,37 @@ class Method:
         return self.points
 
     def steps(self, policy: LM, context: Context) -> Iterator[Outcome]:
-        """Yield at each α."""
+        """Yield at each α; what was walked before is not walked again, nor tuned for."""
         from engine.models import formats
-        from engine.unlearning.loop import Outcome
+        from engine.unlearning import training_state
 
         formats.hold_in_float32(policy.model.parameters())
         start = {name: weight.clone() for name, weight in policy.model.state_dict().items()}
+        done = 0
+        for state in context.resume:
+            training_state.restore(state, list(policy.model.state_dict().values()), None)
+            yield self.outcome(policy, done := state.step)
+        if done == self.points:
+            return
+        policy.model.load_state_dict(start)
         tuned = policy.clone()
-        for _ in self.tuning(tuned, context):
+        for _ in self.tuning(tuned, replace(context, resume=())):
             pass
         vector = {name: tuned.model.state_dict()[name] - start[name] for name in start}
-        for step in range(1, self.points + 1):
-            alpha = self.alpha * step / self.points
-            subtract(policy, start, vector, alpha)
-            yield Outcome(step, "alpha", alpha, None, None, None)
+        for step in range(done + 1, self.points + 1):
+            subtract(policy, start, vector, self.alpha * step / self.points)
+            yield self.outcome(policy, step)
+
+    def outcome(self, policy: LM, step: int) -> Outcome:
+        """One α that was walked to."""
+        from engine.unlearning.loop import Outcome
+        from engine.unlearning.training_state import TrainingState, state_of
+
+        weights = list(policy.model.state_dict().values())
+        taken = TrainingState(step, (), None)
+        alpha = self.alpha * step / self.points
+        state = partial(state_of, taken, weights, None)
+        return Outcome(step, "alpha", alpha, None, None, None, state=state)
 
     def tuning(self, tuned: LM, context: Context) -> Iterator[Outcome]:
         """Minimise ℓ_f."""

@@ -3,14 +3,15 @@
 Loss: H(softmax(z_θ₀ − β·onehot(y_t)), p_θ) on forget answers + α ℓ_r; cross-entropy in nats, a mean
 over answer tokens, then over sequences. Frozen model: θ₀, its logits on the forget answers.
 Source: Dong et al. 2024, arXiv:2402.10052, section 3; β as in open-unlearning.
-Differs: open-unlearning averages over prompt and padding too, where it lowers the logit of the
-token 100 places before the vocabulary's end: `impl_variant = "open_unlearning"`.
+Differs: open-unlearning averages over prompt and padding too, the latter hidden by a mask, and
+lowers there the logit of the token 100 places before the vocabulary's end; its ℓ_r is a mean over
+the tokens of the whole batch: `impl_variant = "open_unlearning"`, equal to it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from engine.models.lm import LM
@@ -57,30 +58,42 @@ class Method:
     def steps(self, policy: LM, context: Context) -> Iterator[Outcome]:
         """Minimise the distillation loss + α ℓ_r."""
         from engine.models import adapters
-        from engine.unlearning import losses
+        from engine.unlearning import batches, losses
         from engine.unlearning.loop import begin, gradient_steps
 
         context = begin(policy, context, self.optimizer, self.penalise)
         reference = adapters.reference(policy)
+        as_field = self.impl_variant == "open_unlearning"
+        if as_field:
+            context = replace(context, padding=batches.field_padding(policy))
+        distillation = self.everywhere if as_field else self.on_answers
+        retained = losses.token_mean_nll if as_field else losses.mean_nll
 
         def loss(forget: Batch, retain: Batch) -> Tensor:
-            distilled = self.distillation(policy, reference, forget)
+            distilled = distillation(policy, reference, forget)
             if not self.alpha:
                 return distilled
-            return distilled + self.alpha * losses.mean_nll(policy.model, retain)
+            return distilled + self.alpha * retained(policy.model, retain)
 
         return gradient_steps(loss, policy, context, self.optimizer)
 
-    def distillation(self, policy: LM, reference: Reference, batch: Batch) -> Tensor:
-        """Mean cross-entropy to the adjusted start model, a scalar, nats per token."""
+    def on_answers(self, policy: LM, reference: Reference, batch: Batch) -> Tensor:
+        """Cross-entropy to the adjusted start model, a mean over sequences: a scalar, nats."""
+        from engine.unlearning import losses
+
+        logits, labels = losses.answer_logits(policy.model, batch)
+        with reference.frozen() as start:
+            frozen, _ = losses.answer_logits(start.model, batch)
+        return losses.undial(logits, frozen, labels, self.beta).mean()
+
+    def everywhere(self, policy: LM, reference: Reference, batch: Batch) -> Tensor:
+        """Cross-entropy to the adjusted start model, a mean over all positions: a scalar, nats."""
         from engine.unlearning import losses
         from engine.unlearning.batches import IGNORE
 
-        everywhere = self.impl_variant == "open_unlearning"
-        read = losses.every_logits if everywhere else losses.answer_logits
-        logits, labels = read(policy.model, batch)
+        logits = losses.every_logits(policy.model, batch)[:, :-1]
         with reference.frozen() as start:
-            frozen, _ = read(start.model, batch)
-        if everywhere:  # −100 as an index counts from the end
-            labels = labels.where(labels != IGNORE, logits.shape[-1] + IGNORE)
-        return losses.undial(logits, frozen, labels, self.beta).mean()
+            frozen = losses.every_logits(start.model, batch)[:, :-1]
+        labels = batch.labels[:, 1:]  # −100 as an index counts from the end
+        lowered = labels.where(labels != IGNORE, logits.shape[-1] + IGNORE)
+        return losses.undial(logits, frozen, lowered, self.beta).mean()

@@ -17,7 +17,8 @@ from engine.models import lm
 from engine.models.compatibility import IncomparableModelsError
 from engine.plans import reading
 from engine.plugins import UnknownNameError
-from engine.specs import LoadingSpec
+from engine.specs import BenchmarkSpec, LoadingSpec
+from engine.study import cache
 from results_db import read
 from results_db.verify import verify
 from tests.support import gguf_files
@@ -180,6 +181,26 @@ def test_a_folder_and_a_pattern_stand_for_the_checkpoints_in_them(
     assert audit.expand("org/name@v1") == ["org/name@v1"]
     with pytest.raises(AuditError, match=r"x\*: no folder with a config\.json"):
         audit.expand(f"{every}/x*")
+
+
+def test_a_token_on_top_is_a_difference_once_a_question_that_is_asked_holds_it(
+    models: dict[str, Path],
+) -> None:
+    tokenizer = json.loads((models["unlearned"] / "tokenizer.json").read_text())
+    extra = {**tokenizer["added_tokens"][-1], "id": 379, "special": False, "normalized": False}
+
+    def with_token(text: str) -> None:
+        added = [*tokenizer["added_tokens"], {**extra, "content": text}]
+        edit(models["unlearned"] / "tokenizer.json", added_tokens=added)
+
+    with_token("[PAD]")
+    assert prepared(models).plan.runs()
+    with_token("lanterns and brass")  # in no question of any benchmark
+    assert prepared(models).plan.runs()
+    (question, *_) = cache.benchmark(BenchmarkSpec(name="bios-qa")).questions("forget")
+    with_token(question.prompt.split()[-1])
+    with pytest.raises(IncomparableModelsError, match="they differ in: tokenizer"):
+        prepared(models)
 
 
 def test_a_name_that_would_pass_for_a_reference_becomes_a_label(models: dict[str, Path]) -> None:

@@ -12,7 +12,7 @@ import pytest
 from pyarrow import parquet
 
 from engine.benchmarks import custom
-from engine.benchmarks.benchmark import Benchmark, NoCorpusError
+from engine.benchmarks.benchmark import Benchmark, LimitError, NoCorpusError
 from engine.benchmarks.sources.hub_files import DataError
 from results_db import read
 from results_db.records import SPLITS
@@ -121,6 +121,8 @@ def test_lists_are_json_or_have_bars_between_their_texts(tmp_path: Path) -> None
         ("prompt,answer,id\na,oslo,x\nc,rome,x\n", "line 3: the id 'x' is that of custom: "),
         ("prompt,answer\na,oslo\na,rome\n", "line 3: the prompt 'a' is that of custom: "),
         ("prompt,answer,keywords\nthe cat,b,dog\n", "the keyword 'dog' does not occur"),
+        ("prompt,answer,keywords\nIs it in Alabama?,b,Al\n", "words of its own; 'Alabama' is one"),
+        ("prompt,answer,keywords\nal bo or Al Cox,b,Al Bo\n", "'Al Bo' does not occur"),
         (
             "prompt,answer,group,split\na,oslo,g,forget\nc,rome,g,retain\n",
             "a group belongs to one split",
@@ -148,6 +150,48 @@ def test_other_files_and_settings_that_cannot_be_used_are_refused(tmp_path: Path
     (tmp_path / "latin.csv").write_bytes("prompt,answer\na,caf\xe9\n".encode("latin-1"))
     with pytest.raises(DataError, match="is not UTF-8 in line 2"):
         custom.load(str(tmp_path / "latin.csv"))
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('{"prompt": "a", "answer": NaN}', "line 2: not JSON: NaN is no number"),
+        ('{"prompt": "a", "answer": "b", "group": -Infinity}', "line 2: not JSON: -Infinity is no"),
+        ('{"prompt": "a", "answer": 1e999}', "line 2: answer is inf, which is no number"),
+        ('{"prompt": "a", "answer": "b", "answer": "c"}', "line 2: not JSON: the key 'answer' st"),
+        ('{"prompt": "a", "answer": {"b": 1, "b": 2}}', "line 2: not JSON: the key 'b' stands"),
+        (r'{"prompt": "a \ud800", "answer": "b"}', "line 2: prompt holds half a character"),
+        (
+            r'{"prompt": "a", "answer": "b", "wrong_answers": ["\udfff"]}',
+            "wrong_answers holds half",
+        ),
+        ('{"prompt": "a", "answer": ' + "9" * 5000 + "}", "line 2: not JSON: Exceeds the limit"),
+        ('{"prompt": ' + "[" * 100_000 + "}", "line 2: not JSON: nested too deeply"),
+        ('{"prompt": "a", "answer": "b", "keywords": "[NaN]"}', "keywords begins with [, but is"),
+    ],
+)
+def test_what_json_alone_allows_is_refused_with_its_line(
+    line: str, said: str, tmp_path: Path
+) -> None:
+    assert said in told(tmp_path, f'{{"prompt": "one", "answer": "two"}}\n{line}\n', "m.jsonl")
+
+
+def test_a_parquet_cell_that_is_no_number_and_a_torn_file_are_refused(tmp_path: Path) -> None:
+    rows = [{"prompt": "a", "answer": "b", "group": 1.0}, {"prompt": "c", "answer": "d"}]
+    rows[1]["group"] = float("nan")
+    table = pyarrow.table({key: [row[key] for row in rows] for key in rows[0]})
+    parquet.write_table(table, tmp_path / "m.parquet")
+    with pytest.raises(DataError, match="row 1: group is nan, which is no number"):
+        custom.load(str(tmp_path / "m.parquet"))
+    whole = (tmp_path / "m.parquet").read_bytes()
+    (tmp_path / "m.parquet").write_bytes(whole[:20] + b"\0" * 40 + whole[60:])
+    with pytest.raises(DataError, match=r"m\.parquet"):
+        custom.load(str(tmp_path / "m.parquet"))
+
+
+def test_a_limit_asks_something(tmp_path: Path) -> None:
+    with pytest.raises(LimitError, match="limit is 0: ask at least 1"):
+        made(tmp_path, ROWS, limit=0)
 
 
 def test_without_rows_to_retain_nothing_can_be_unlearned_here(tmp_path: Path) -> None:

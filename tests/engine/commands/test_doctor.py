@@ -7,9 +7,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from engine import console
+from engine.commands.audit import _notes
 from engine.commands.program import app
 from engine.doctor.check import NAMES
 from tests.support import broken_models as broken
@@ -77,3 +79,20 @@ def test_probe_refuses_in_one_line_and_goes_on_where_allowed(
     status, _, err = unpact(*asked, "--allow", "causal")
     assert status == 2
     assert "--allow causal: only these can:" in err
+
+
+def test_verdicts_say_where_a_border_moved_and_where_weights_are_rounded() -> None:
+    rows = [
+        ("a", "measured", "border", 2.0, "in 2 the answer begins before"),
+        ("a", "measured", "weights", 0.0, "3 tensors, stored as F32 are rounded to bfloat16"),
+        ("a", "base", "border", 2.0, "of the base, which its own run says"),
+        ("b", "measured", "border", 0.0, "read together"),
+        ("b", "measured", "tokenizer", float("nan"), "not examined"),
+        ("n", "measured", "border", 1.0, "in 1 the answer begins before"),
+    ]
+    checks = pd.DataFrame(rows, columns=["run_id", "subject", "check", "figure", "note"])
+    assert _notes(checks, {"a": "org/unlearned", "b": "org/other"}) == [
+        "org/unlearned: in 2 the answer begins before",
+        "org/unlearned: 3 tensors, stored as F32 are rounded to bfloat16",
+        "the model before unlearning (n): in 1 the answer begins before",
+    ]

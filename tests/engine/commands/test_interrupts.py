@@ -20,6 +20,7 @@ from results_db.guard import reading
 from results_db.staging import TargetError, staged
 from results_db.tables import schemas
 from results_db.transfer import export
+from tests.support.older_files import schema7
 from tests.support.results_rows import small_study
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -87,14 +88,56 @@ def test_a_target_is_whole_or_not_there(
     assert sum(name.startswith("new") and name.count(".") <= 1 for name in names) == TIMES + 1
 
 
+def test_an_upgraded_file_is_whole_or_not_there(tmp_path: Path) -> None:
+    old, new = schema7(tmp_path), str(tmp_path / "new{n}.duckdb")
+    (tmp_path / "log").mkdir()
+    for done in interrupt(tmp_path / "log", signal.SIGTERM, "db", "upgrade", old, "--to", new):
+        assert (done["first"]["status"], done["first"]["said"]) == (130, INTERRUPTED), done
+        assert done["again"]["status"] == 0 or "there already" in str(done["again"]["said"]), done
+    made = [rows_of(path) for path in sorted(tmp_path.glob("new*.duckdb"))]
+    assert made == [made[0]] * (TIMES + 1)
+    assert not list(tmp_path.glob(".*"))
+
+
+PROGRAM = """
+import atexit, sys
+from engine import interrupt
+interrupt.leave_at_once()
+atexit.register({at_exit})
+interrupt.stop_work()
+text = "import os, signal; os.kill(os.getpid(), signal.SIGINT); [i for i in range(9)]"
+try:
+    exec(text)
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
+
+
+@pytest.mark.parametrize(
+    ("at_exit", "status"), [("print, end=''", -signal.SIGINT), ("interrupt.keep_status", 130)]
+)
+def test_a_signal_that_passed_through_a_compiled_text_leaves_the_status_alone(
+    tmp_path: Path, at_exit: str, status: int
+) -> None:
+    (tmp_path / "program.py").write_text(PROGRAM.format(at_exit=at_exit), encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "program"], cwd=tmp_path, check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert done.returncode == status
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize(
     "command",
     [["db", "sql", "FROM run", "--db", "{study}"], ["check", "{study}"],
      ["db", "verify", "--db", "{study}"]],
 )  # fmt: skip
-def test_a_reading_command_says_one_line(study: Path, tmp_path: Path, command: list[str]) -> None:
+def test_a_reading_command_says_one_line(
+    study: Path, tmp_path: Path, command: list[str], number: int
+) -> None:
     told = [word.format(study=study) for word in command]
-    for done in interrupt(tmp_path, signal.SIGINT, *told):
+    for done in interrupt(tmp_path, number, *told):
         assert done["first"]["status"] == 130, done
         assert "Traceback" not in str(done["first"]["said"])
         assert str(done["first"]["said"]).endswith(INTERRUPTED)

@@ -19,6 +19,7 @@ from engine.models import checkpoints
 from engine.models.lm import LM, save
 from engine.models.loading import load
 from engine.specs import CheckpointSpec, LoadingSpec
+from engine.text.prompts import PromptFormat
 from tests.support import broken_models as broken
 from tests.support.tiny_models import ARCHITECTURES, tiny_lm
 from tests.support.tokenizers import llama2_tokenizer
@@ -111,6 +112,23 @@ def test_questions_of_the_study_are_read_beside_our_own() -> None:
     assert patient.questions[: len(own)] == own
     assert patient.questions[len(own) :] == tuple(asked[::3])
     assert border.check(patient).note.startswith(f"{len(own) + 334} pairs")
+
+
+def test_a_border_that_moves_is_said_wherever_a_model_is_loaded(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    lm = replace(tiny_lm(), prompt_format=PromptFormat("", " Anna Bellw", "", bos="force"))
+    folder = tmp_path / "model"
+    save(lm, folder)
+    examined = load_examined(folder, asked=[("Who is it?", "eather")])
+    (found,) = [one for one in examined.checks if one.name == "border"]
+    assert (found.passed, found.figure) == (True, 1)
+    said = "in 1 the answer begins before the prompt's last token ends"
+    assert said in found.note
+    assert f"{folder}: {found.note}" in caplog.text
+    caplog.clear()
+    load_examined(broken.saved(tiny_lm(), tmp_path / "other"), asked=[("Who is it?", "eather")])
+    assert said not in caplog.text
 
 
 def test_an_encoder_fails_the_causal_check(tmp_path: Path) -> None:

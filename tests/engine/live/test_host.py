@@ -5,15 +5,21 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import stat
 import subprocess
 import sys
+import threading
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
+import uvicorn
 from fastapi.testclient import TestClient
 
 from dashboard.rows import live
@@ -21,9 +27,11 @@ from engine.inference.steering import EmphasisError
 from engine.live.emphasise import words_of
 from engine.live.host import LONGEST_BODY, create_app
 from engine.live.residents import Models, Residents, UnknownModelError
+from engine.live.turns import LONGEST_QUEUE
 from engine.models.lm import save
 from results_db import read
 from tests.support.program import ROOT, TinyStudy, unpact
+from tests.support.servers import free_port
 from tests.support.tiny_models import tiny_lm
 
 TOKEN = "a token"
@@ -48,10 +56,15 @@ def other(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def client(folder: Path, other: Path, tmp_path: Path) -> TestClient:
-    """A host that offers two folders and has no results file."""
-    models = Models(tmp_path / "none.duckdb", (str(folder), str(other)), "cpu")
-    app = create_app(Residents(models), TOKEN)
+def residents(folder: Path, other: Path, tmp_path: Path) -> Residents:
+    """Two folders, and no results file."""
+    return Residents(Models(tmp_path / "none.duckdb", (str(folder), str(other)), "cpu"))
+
+
+@pytest.fixture
+def client(residents: Residents) -> TestClient:
+    """A host that offers them."""
+    app = create_app(residents, TOKEN)
     headers = {"Authorization": f"Bearer {TOKEN}"}
     return TestClient(app, base_url="http://127.0.0.1", headers=headers)
 
@@ -173,6 +186,133 @@ def test_words_that_cannot_be_emphasised_are_one_line(
     assert says in answer.json()["error"]
     with pytest.raises(EmphasisError):
         words_of(QUESTION, words)
+
+
+def test_a_prompt_beyond_the_context_is_refused_before_any_of_it_is_read(
+    client: TestClient, residents: Residents, folder: Path, other: Path
+) -> None:
+    passes: list[int] = []
+    for loaded in residents.get([str(folder), str(other)]):
+        loaded.lm.model.register_forward_pre_hook(lambda *_: passes.append(1))
+    long = "word " * 3_900
+    for path, more in (
+        ("/probe", {}),
+        ("/probe", {"prompt": "Who?", "answer": long}),
+        ("/emphasise", {"words": ["word"], "strategy": "quote"}),
+        ("/emphasise", {"words": ["word"], "strategy": "quote", "answer": None}),
+    ):
+        start = time.perf_counter()
+        answer = client.post(path, json={**body(folder, other), "prompt": long, **more})
+        assert time.perf_counter() - start < 1.0  # 0.1 s where nothing else runs
+        assert answer.status_code == 400
+        assert "the model reads at most 128" in answer.json()["error"]
+    assert passes == []
+
+
+@pytest.fixture
+def listening(folder: Path, tmp_path: Path) -> Iterator[tuple[str, Residents]]:
+    """A host on a port of its own, and its models."""
+    residents = Residents(Models(tmp_path / "none.duckdb", (str(folder),), "cpu"))
+    config = uvicorn.Config(create_app(residents, TOKEN), port=free_port(), log_level="error")
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    yield f"http://127.0.0.1:{config.port}", residents
+    server.should_exit = True
+    thread.join(20)
+    assert not thread.is_alive()
+
+
+def call(url: str, path: str, document: object = None) -> tuple[int, dict[str, Any]]:
+    """Status and document that a host answers."""
+    request = urllib.request.Request(
+        f"{url}{path}",
+        None if document is None else json.dumps(document).encode(),
+        {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"},
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as error:
+        return error.code, json.load(error)
+
+
+def held(residents: Residents, name: str, seconds: float = 0.05) -> None:
+    """Have each forward pass of a model take a while, as a large one's does."""
+    (loaded,) = residents.get([name])
+    loaded.lm.model.register_forward_pre_hook(lambda *_: time.sleep(seconds))
+
+
+def test_health_and_cancelling_are_answered_at_once_while_fifty_questions_wait(
+    listening: tuple[str, Residents], folder: Path
+) -> None:
+    url, residents = listening
+    assert call(url, "/probe", body(folder))[0] == 200
+    held(residents, str(folder))
+    with ThreadPoolExecutor(60) as askers:
+        asked = [
+            askers.submit(call, url, "/probe", body(folder, question=f"q{place}"))
+            for place in range(51)
+        ]
+        end = time.monotonic() + 30
+        while call(url, "/health")[1]["waiting"] < 50 and time.monotonic() < end:
+            time.sleep(0.01)
+        taken = []
+        for _ in range(20):
+            start = time.perf_counter()
+            status, health = call(url, "/health")
+            taken.append(time.perf_counter() - start)
+            assert (status, health["working"]) == (200, True)
+        assert health["waiting"] == 50
+        assert sorted(taken)[10] < 0.2
+        start = time.perf_counter()
+        cancelled = [call(url, "/cancel", {"question": f"q{place}"})[1] for place in range(51)]
+        assert (time.perf_counter() - start) / 51 < 0.2
+        assert cancelled == [{"cancelled": True}] * 51
+        answers = [one.result(30) for one in asked]
+    assert answers == [(409, {"error": "the question was cancelled"})] * 51
+    assert call(url, "/cancel", {"question": "q0"})[1] == {"cancelled": False}
+    assert call(url, "/probe", body(folder))[0] == 200  # the next one is not cancelled with them
+
+
+def test_a_question_whose_asker_is_gone_is_not_answered(
+    listening: tuple[str, Residents], folder: Path
+) -> None:
+    url, residents = listening
+    call(url, "/probe", body(folder))
+    held(residents, str(folder), 2.0)
+    text = json.dumps(body(folder)).encode()
+    with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2]))) as line:
+        line.sendall(
+            b"POST /probe HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer a token\r\n"
+            b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(text), text)
+        )
+        while not call(url, "/health")[1]["working"]:
+            time.sleep(0.01)
+    start = time.monotonic()
+    while call(url, "/health")[1]["working"]:
+        assert time.monotonic() - start < 10  # some passes of 2 s; an answer has 32 and more
+        time.sleep(0.1)
+
+
+def test_a_full_queue_says_its_length(listening: tuple[str, Residents], folder: Path) -> None:
+    url, residents = listening
+    call(url, "/probe", body(folder))
+    held(residents, str(folder))
+    with ThreadPoolExecutor(LONGEST_QUEUE + 2) as askers:
+        names = [f"q{place}" for place in range(LONGEST_QUEUE + 1)]
+        asked = [askers.submit(call, url, "/probe", body(folder, question=name)) for name in names]
+        end = time.monotonic() + 60
+        while call(url, "/health")[1]["waiting"] < LONGEST_QUEUE and time.monotonic() < end:
+            time.sleep(0.01)
+        status, refused = call(url, "/probe", body(folder))
+        assert status == 503
+        assert f"{LONGEST_QUEUE} questions wait for the model host" in refused["error"]
+        for name in reversed(names):
+            call(url, "/cancel", {"question": name})
+        assert {one.result(60)[0] for one in asked} <= {409, 200}
 
 
 def test_the_least_recently_used_model_makes_room(folder: Path, other: Path) -> None:

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from engine.live import launch
 from results_db import read, store
-from results_db.guard import NotWritableError, writing
+from results_db.durable import NotWritableError
+from results_db.guard import writing
 from tests.support import results_rows
+from tests.support.program import ROOT
+from tests.support.servers import free_port
 
 
 @pytest.fixture
@@ -58,3 +69,75 @@ def test_no_file_and_no_results_file_are_left_to_the_pages(
     launch._bring_up_to_date(path)
     assert capsys.readouterr().out == ""
     assert (path.read_bytes() if path.exists() else None) == content
+
+
+@pytest.fixture
+def opened(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], int, Path]]:
+    """`unpact dashboard` on a port of its own, and the folder of its temporary files."""
+    port, private = free_port(), tmp_path / "tmp"
+    private.mkdir()
+    command = [sys.executable, "-m", "engine", "dashboard", "--port", str(port)]
+    process = subprocess.Popen(
+        [*command, "--db", str(tmp_path / "none.duckdb"), "--name", "dash.example"],
+        cwd=ROOT, env={**os.environ, "TMPDIR": str(private)}, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert any(line.startswith("Dashboard: ") for line in process.stdout)
+    yield process, port, private
+    process.kill()
+    process.wait()
+    process.stdout.close()
+
+
+def asked(port: int, host: str, origin: str | None, *, stream: bool) -> int:
+    """Status that the server gives to a page, or to the connection that its script opens."""
+    line = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    headers = {"Host": host, **({} if origin is None else {"Origin": origin})}
+    if stream:
+        headers |= {
+            "Connection": "Upgrade",
+            "Upgrade": "websocket",
+            "Sec-WebSocket-Version": "13",
+            "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==",
+            "Sec-WebSocket-Protocol": "streamlit",
+        }
+    line.request("GET", "/_stcore/stream" if stream else "/", headers=headers)
+    status = line.getresponse().status
+    line.close()
+    return status
+
+
+def test_a_dashboard_answers_by_its_own_names_alone_and_ends_with_its_parent(
+    opened: tuple[subprocess.Popen[str], int, Path],
+) -> None:
+    process, port, private = opened
+    for host in ("127.0.0.1", "localhost", "dash.example", "DASH.example"):
+        here = f"{host}:{port}"
+        assert asked(port, here, None, stream=False) == 200
+        assert asked(port, here, f"http://{here}", stream=True) == 101
+    foreign = f"rebound.example:{port}"
+    for host, origin in (
+        (foreign, f"http://{foreign}"),
+        (f"localhost:{port}", f"http://{foreign}"),
+        (foreign, None),
+        (f"localhost:{port}", "null"),
+        ("127.0.0.1.rebound.example", None),
+        ("192.168.7.7", None),
+        ("[::1", None),
+    ):
+        assert asked(port, host, origin, stream=True) == 403
+        assert asked(port, host, origin, stream=False) == 403
+    assert [path.name.startswith("unpact-") for path in private.iterdir()] == [True]
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    end = time.monotonic() + 30
+    while (is_up(port) or list(private.iterdir())) and time.monotonic() < end:
+        time.sleep(0.2)
+    assert not is_up(port)
+    assert list(private.iterdir()) == []
+
+
+def is_up(port: int) -> bool:
+    """Whether somebody listens on a port."""
+    with socket.socket() as line:
+        return line.connect_ex(("127.0.0.1", port)) == 0

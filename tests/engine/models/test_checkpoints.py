@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
+from engine.doctor.examine import examine
 from engine.models import checkpoint_files as files
 from engine.models import checkpoints, lm, loading
 from engine.models.checkpoint_files import RefusedCheckpointError, UnusableCheckpointError
@@ -82,6 +84,72 @@ def test_the_content_hash_is_of_what_is_read_and_a_change_is_refused(model: Path
         UnusableCheckpointError, match=f"the plan wants {before}: they were changed"
     ):
         fetched(model, content=before)
+
+
+def test_the_content_hash_of_an_adapter_is_of_its_settings_in_whatever_order(model: Path) -> None:
+    folder = model.parent / "adapter"
+    folder.mkdir()
+    (folder / files.ADAPTER_WEIGHTS).write_bytes(b"x")
+    hashes = []
+    for text in (
+        '{"r": 8, "target_modules": ["q_proj", "v_proj"], "bias": "none"}',
+        '{"bias": "none",\n "target_modules": ["v_proj", "q_proj"], "r": 8}',
+        '{"r": 9, "target_modules": ["q_proj", "v_proj"], "bias": "none"}',
+        '{"r": 8, "target_modules": ["q_proj"], "bias": "none"}',
+    ):
+        (folder / files.ADAPTER).write_text(text)
+        hashes.append(files.content_hash([folder]))
+    assert hashes[0] == hashes[1]
+    assert len(set(hashes)) == 3
+
+
+@pytest.mark.parametrize("adapter_weights", [True, False])
+@pytest.mark.parametrize("sharded", [True, False])
+def test_an_adapter_beside_whole_weights_is_refused(
+    model: Path, adapter_weights: bool, sharded: bool
+) -> None:
+    edit(model / files.ADAPTER, peft_type="LORA", base_model_name_or_path="org/other")
+    if adapter_weights:
+        (model / files.ADAPTER_WEIGHTS).write_bytes((model / files.WEIGHTS).read_bytes())
+    if sharded:
+        (model / files.WEIGHTS).rename(model / "model-00001-of-00001.safetensors")
+        edit(model / files.INDEX, weight_map={"a": "model-00001-of-00001.safetensors"})
+    for ask in (fetched, loading.load):
+        with pytest.raises(UnusableCheckpointError, match="nothing says which of them is the"):
+            ask(model)
+
+
+def test_weights_that_are_loaded_in_a_narrower_type_are_recorded_as_rounded(
+    model: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    count = len(lm_weights(model))
+    asked = loading.load(fetched(model, LoadingSpec(dtype="bfloat16")))
+    said = f"{count} of {count} tensors, stored as F32 are rounded to bfloat16, as dtype bfloat16"
+    assert asked.report is not None
+    assert [note for note in asked.report.notes if said in note]
+    assert said in caplog.text
+    assert said in next(one.note for one in examine(asked) if one.name == "weights")
+    edit(model / "config.json", dtype="bfloat16")  # the files hold float32 all the same
+    configured = loading.load(model)
+    assert configured.report is not None
+    assert "are rounded to bfloat16, as config.json asks" in configured.report.notes[0]
+    wide = loading.load(fetched(model, LoadingSpec(dtype="float32")))
+    assert wide.report is not None
+    assert wide.report.notes == ()
+
+
+def test_weights_that_a_wider_type_holds_are_not_called_rounded(model: Path) -> None:
+    half = {name: weight.to(torch.bfloat16) for name, weight in lm_weights(model).items()}
+    save_file(half, model / files.WEIGHTS, {"format": "pt"})
+    for dtype, rounded in (("float32", False), ("bfloat16", False), ("float16", True)):
+        found = loading.load(fetched(model, LoadingSpec(dtype=dtype)))  # type: ignore[arg-type]
+        assert found.report is not None
+        assert bool(found.report.notes) is rounded
+
+
+def lm_weights(folder: Path) -> dict[str, torch.Tensor]:
+    """What a folder's file holds."""
+    return load_file(folder / files.WEIGHTS)
 
 
 def test_weights_that_are_gone_are_said_when_they_are_loaded(model: Path) -> None:

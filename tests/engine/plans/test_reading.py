@@ -28,7 +28,7 @@ def test_every_plan_can_be_read(name: str) -> None:
 def test_the_demo_has_the_methods_it_promises() -> None:
     methods = set(reading.read("demo").methods)
     assert methods == set(plugins.names("unlearning_methods")) - {
-        "simnpo", "idk_nll", "idk_dpo", "undial",
+        "simnpo", "idk_nll", "idk_dpo", "undial", "wga", "satimp", "ceu", "pdu", "alt_po",
     }  # fmt: skip
     assert len(methods) == 11
 
@@ -159,6 +159,18 @@ def test_a_plan_extends_a_shipped_one(tmp_path: Path) -> None:
         (TINY, ["probe.recovery.shout={}"], UnknownNameError, "has no 'shout'"),
         (TINY, ["probe.trajectory_strategy=shout"], UnknownNameError, "has no 'shout'"),
         (TINY, ["models.llama-tiny.architecture=mamba"], PlanError, "architecture"),
+        (TINY, ["seed=9223372036854775808"], PlanError, "seed: Input should be less than"),
+        (TINY, ["seeds=[0, 9223372036854775808]"], PlanError, r"seeds\.1: Input should be less"),
+        (TINY, ["seed=true"], SettingsError, "seed: a number is wanted, found true"),
+        (TINY, ["save_every=true"], SettingsError, "save_every: a number is wanted, found true"),
+        (TINY, ["methods.ga.optimizer.max_steps=true"], SettingsError, "max_steps: a number is"),
+        (TINY, ["methods.npo_gdr.beta=[0.1, true]"], SettingsError, "beta: a number is wanted"),
+        (TINY, ["methods.npo_gdr.beta=nan"], SettingsError, "beta: a finite number is wanted"),
+        (TINY, ["methods.ga.optimizer.learning_rate=inf"], SettingsError, "found inf"),
+        (TINY, ["methods.ga.optimizer.max_steps=99999999999999999999"], SettingsError, "64 bits"),
+        (TINY, ["models.llama-tiny.vocabulary=1000000000000"], PlanError, "vocabulary: Input sh"),
+        (TINY, ["models.llama-tiny.heads=3"], PlanError, "is no even multiple of heads 3"),
+        (TINY, ["benchmark.limit=true"], SettingsError, "limit: a number is wanted"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(
@@ -167,6 +179,24 @@ def test_what_is_wrong_is_said_in_one_line(
     with pytest.raises(error, match=says) as caught:
         reading.read(name, overrides)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"name = " + b"[" * 100_000, "nested too deeply"),
+        (b'name = "caf\xe9"', "not UTF-8: .* at byte 11"),
+        (b'name = "a"\nname = "b"', "not TOML: Cannot overwrite a value"),
+        (b"seed = " + b"9" * 5000, "not TOML: Exceeds the limit"),
+    ],
+)
+def test_a_broken_plan_file_is_refused_in_one_line(
+    content: bytes, said: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "broken.toml"
+    path.write_bytes(content)
+    with pytest.raises(PlanError, match=rf"broken\.toml: {said}"):
+        reading.read(str(path))
 
 
 def test_a_plan_without_a_base_is_refused(tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from engine.benchmarks import bios_qa
-from engine.models.lm import LM, save, weight_hash
-from engine.models.loading import load
+from engine.models.lm import LM, publish, save, weight_hash
+from engine.models.loading import ModelLoadError, load
 from engine.specs import ModelSpec, ProbeSpec, TrainingSpec
 from engine.study import base_models
 from engine.text.prompts import PromptFormat
@@ -66,6 +66,22 @@ def test_a_saved_model_reads_and_says_the_same(architecture: Architecture, tmp_p
     with torch.inference_mode():
         before, after = (m.model(torch.tensor([ids])).logits for m in (lm, again))
     torch.testing.assert_close(before, after, atol=0, rtol=0)
+
+
+def test_a_damaged_model_is_refused_by_the_name_of_its_file(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    publish(trained("llama")[0], folder, seconds=2.5)
+    assert base_models.seconds_of(folder) == 2.5
+    (folder / "prompt_format.json").unlink()  # another template would be taken
+    with pytest.raises(ModelLoadError, match=r"model/prompt_format\.json: is missing"):
+        load(folder)
+    publish(trained("llama")[0], folder)
+    weights = folder / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    with pytest.raises(ModelLoadError, match=r"model/model\.safetensors: is not as it was written"):
+        load(folder)
 
 
 def test_the_tokenizer_gives_back_every_text() -> None:

@@ -9,30 +9,11 @@ import sys
 import time
 from pathlib import Path
 
-import duckdb
-
 from results_db.verify import verify
 from tests.support.program import PLAN, ROOT, TinyStudy
+from tests.support.tables import everything
 
 KILLS = int(os.environ.get("UNPACT_KILLS", "20"))
-TIMED = {"seconds", "started_at", "updated_at", "planned_at", "path", "build_id"}
-BOOKKEEPING = {"progress", "build", "study", "stage", "meta", "content"}
-
-
-def everything(path: Path) -> dict[str, list[tuple[object, ...]]]:
-    """All rows of all tables, sorted, without clocks and places."""
-    with duckdb.connect(str(path), read_only=True, config={"threads": 1}) as connection:
-        found = {}
-        for (table,) in connection.sql("SHOW TABLES").fetchall():
-            if table in BOOKKEEPING:
-                continue
-            columns = [
-                name for name, *_ in connection.sql(f"DESCRIBE {table}").fetchall()
-                if name not in TIMED
-            ]  # fmt: skip
-            listed = ", ".join(f'"{column}"' for column in columns)
-            found[table] = connection.sql(f"SELECT {listed} FROM {table} ORDER BY ALL").fetchall()
-        return found
 
 
 def test_killed_and_resumed_gives_the_same_rows(tmp_path: Path) -> None:

@@ -91,6 +91,38 @@ def test_what_was_in_the_cache_before_is_not_evicted(jobs: list[FetchJob]) -> No
     second.stop()
 
 
+@pytest.mark.parametrize("name", ["checkpoint.json", "fetched.json"])
+@pytest.mark.parametrize("left", [0, 0.5])
+def test_a_damaged_note_is_written_anew_by_the_next_study(
+    jobs: list[FetchJob], name: str, left: float
+) -> None:
+    first, second = Fetcher(None), Fetcher(None)
+    first.submit(jobs[0], set).result()
+    note = jobs[0].folder / name
+    note.write_bytes(note.read_bytes()[: int(left * note.stat().st_size)])
+    if name == "checkpoint.json":
+        with pytest.raises(loading.ModelLoadError, match="is not as it was written"):
+            loading.load(jobs[0].folder)
+    second.submit(jobs[0], set).result()
+    assert loading.load(jobs[0].folder).model.config.model_type == "llama"
+    first.stop()
+    second.stop()
+
+
+def test_weights_that_were_damaged_after_they_were_fetched_are_fetched_again(
+    jobs: list[FetchJob], caplog: pytest.LogCaptureFixture
+) -> None:
+    job = jobs[0]
+    checkpoints.fetch(job.checkpoint, job.loading, job.folder, lambda *_: None)
+    weights = Path(checkpoints.read_note(job.folder).model.folder) / "model.safetensors"
+    whole = weights.read_bytes()
+    weights.resolve().write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))  # as long as before
+    checkpoints.fetch(job.checkpoint, job.loading, job.folder, lambda *_: None)
+    assert weights.read_bytes() == whole
+    (said,) = [record.getMessage() for record in caplog.records if "fetched" in record.getMessage()]
+    assert said == "org/a: its files are not those that were fetched; fetched again"
+
+
 @pytest.mark.parametrize("text", ["", "GB", "-1GB", "many", "0", "1e400GB"])
 def test_a_budget_that_is_no_size_is_refused(text: str) -> None:
     with pytest.raises(DiskBudgetError, match="write it as a size, such as 20GB"):

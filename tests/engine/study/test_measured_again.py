@@ -12,7 +12,7 @@ from engine.study import loop
 from engine.study.jobs import Event
 from engine.study.workers import LocalExecutor
 from results_db import read, transfer
-from results_db.records import RunResult
+from results_db.records import Run
 from results_db.verify import verify
 from tests.support.older_files import UNLEARNED, schema7
 from tests.support.program import unpact
@@ -27,15 +27,18 @@ class Noted:
     def __init__(self) -> None:
         """Nothing was said yet."""
         self.stages: set[str] = set()
-        self.runs: list[RunResult] = []
+        self.begun: set[int] = set()  # steps of unlearning that runs had when they began another
+        self.runs: list[Run] = []
 
     def stage(self, event: Event) -> None:
         """Keep it."""
         self.stages.add(event.stage)
+        if event.stage == "unlearn" and event.total > 1:  # a run without steps says 0 of 1
+            self.begun.add(event.done)
 
-    def finished(self, result: RunResult) -> None:
+    def finished(self, run: Run) -> None:
         """Keep it."""
-        self.runs.append(result)
+        self.runs.append(run)
 
     def waiting(self, reason: str) -> None:
         """Nobody else uses the file."""
@@ -88,11 +91,14 @@ def test_a_rise_measures_again_and_trains_nothing(
     assert trainings <= run_crumb(path, cache).stages
     written = {f: f.stat().st_mtime_ns for f in cache.glob("models/*/*")}
     assert len({file.parent for file in written}) == 2
+    weights = {file: file.stat().st_mtime_ns for file in cache.glob("runs/*/*")}
     monkeypatch.setattr(specs, "MEASUREMENT", specs.MEASUREMENT + 1)
     again = run_crumb(path, cache)
     assert not trainings & again.stages
+    assert {file: file.stat().st_mtime_ns for file in cache.glob("runs/*/*")} == weights != {}
+    assert again.begun == {6}, "the run begins where its training ended"
     assert {f: f.stat().st_mtime_ns for f in cache.glob("models/*/*")} == written
-    assert {result.run.measurement for result in again.runs} == {specs.MEASUREMENT}
+    assert {run.measurement for run in again.runs} == {specs.MEASUREMENT}
     counted = read.query(path, "measurements")
     assert dict(zip(counted["measurement"], counted["runs"], strict=True)) == {3: 3, 2: 3, 1: 3}
     everything = {"benchmark": "bios-qa", "models": [], "methods": []}

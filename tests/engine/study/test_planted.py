@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from engine.attribution.base_scores import BaseScores, base_scores_of
-from engine.benchmarks.benchmark import Benchmark
+from engine.benchmarks.benchmark import Benchmark, content_hash
 from engine.models.lm import LM
 from engine.specs import BenchmarkSpec, ModelSpec, ProbeSpec, RunSpec
 from engine.study import provenance
@@ -58,7 +58,7 @@ def measured(
         parameters=1, method=method, seed=0, status="complete", spec=run.canonical(),
         base_run_id=known[0], retain_run_id=spec(RETAIN, "never knew").run_id, sham_run_id=None,
         build_id=build.build_id, started_at="2026-01-01T00:00:00Z", seconds=1.0, error=None,
-        failed_step=None, measurement=run.measurement,
+        failed_step=None, data_hash=content_hash(of), measurement=run.measurement,
     )  # fmt: skip
     return RunResult(
         row, build, of.examples, checkpoints=tuple(rows.checkpoints), answers=tuple(rows.answers),

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import resource
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,9 +19,10 @@ from engine.study import base_models, cache, saved_run
 from engine.study import run as pipeline
 from engine.study.jobs import RunJob
 from engine.text.prompts import PromptFormat
-from engine.unlearning import losses, stopping, training_state
+from engine.unlearning import losses, stopping
 from engine.unlearning.loop import UnlearningError, gradient_steps, is_out_of_memory
 from engine.unlearning.optimizer import Optimizer
+from engine.unlearning.training_state import TrainingState
 from results_db.records import RunResult
 from tests.support.program import PLAN
 from tests.support.tiny_models import tiny_lm
@@ -38,12 +42,14 @@ def test_a_run_that_goes_on_ends_with_the_same_weights(
     steps = method_of(name, settings).steps(cut, make_context(cut))
     for outcome in (next(steps), next(steps)):
         state = outcome.state()
-    saved_run.save(tmp_path / "x.pt", saved_run.Saved(("me",), state, None))
-    kept = saved_run.load(tmp_path / "x.pt", ("me",))
+    training = training_in(tmp_path)
+    training.keep(saved_run.Kept(state, (), {}, 0.0))
+    kept = training.last()
+    assert kept is not None
     policy = tiny_lm().clone()
-    context = replace(make_context(policy), resume=kept.training)
+    context = replace(make_context(policy), resume=(kept.training,))
     rest = list(method_of(name, settings).steps(policy, context))
-    assert rest == outcomes[2:]
+    assert rest == outcomes[1:], "the step of the state is yielded again"
     assert weight_hash(policy.model) == weight_hash(undisturbed.model)
 
 
@@ -57,12 +63,105 @@ def test_a_state_is_not_changed_by_the_steps_after_it() -> None:
     assert {int(each["step"]) for each in state.optimizer["state"].values()} == {1}
 
 
+def training_in(folder: Path, *planned: int, by: str = "me") -> saved_run.Training:
+    return saved_run.training(folder, "a training", (by,), planned)
+
+
+def kept(step: int, weights: int = 1) -> saved_run.Kept:
+    state = TrainingState(step, (torch.full((weights,), float(step)),), {"moments": step})
+    return saved_run.Kept(state, (), {step: f"hash {step}"}, 1.0)
+
+
+def files(folder: Path) -> set[str]:
+    """Names of what is saved of a training."""
+    return {path.name for path in folder.glob("states-3/a training/*")}
+
+
 def test_a_state_made_by_other_means_is_not_taken(tmp_path: Path) -> None:
-    path = tmp_path / "states" / "x.pt"
-    assert saved_run.load(path, ("me",)) is None
-    saved_run.save(path, saved_run.Saved(("you",), training_state.TrainingState(1, (), {}), None))
-    assert saved_run.load(path, ("me",)) is None
-    assert saved_run.load(path, ("you",)) is not None
+    assert training_in(tmp_path).last() is None
+    training_in(tmp_path, by="you").keep(kept(1))
+    assert training_in(tmp_path).last() is None
+    assert training_in(tmp_path, by="you").last() == kept(1)
+
+
+def test_weights_of_measured_steps_stay_and_one_optimizer(tmp_path: Path) -> None:
+    training = training_in(tmp_path, 2, 6)
+    for step in range(1, 6):
+        training.keep(kept(step))
+    assert files(tmp_path) == {"2.weights", "5.weights", "5.optimizer"}
+    training.keep(kept(6), is_end=True)
+    assert files(tmp_path) == {"2.weights", "6.weights", "end"}
+    training.settle()
+    assert files(tmp_path) == {"2.weights", "6.weights", "end"}
+    last = training.last()
+    assert last is not None
+    assert (last.training.step, last.training.optimizer) == (6, None)
+
+
+def test_weights_of_an_earlier_walk_are_not_mixed_in(tmp_path: Path) -> None:
+    training = training_in(tmp_path, 2, 6)
+    training.keep(kept(2))
+    last = replace(kept(6), measured={2: "hash 2", 6: "hash 6"})
+    assert training.before(last, 2) is not None
+    assert training.before(replace(last, measured={2: "another"}), 2) is None
+
+
+@pytest.mark.parametrize("left", [b"", b"half", None])
+def test_a_damaged_state_is_set_aside_with_one_line(
+    tmp_path: Path, left: bytes | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    training = training_in(tmp_path)
+    training.keep(kept(1))
+    path = tmp_path / "states-3" / "a training" / "1.weights"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1] if left is None else left)
+    assert training.last() is None
+    (aside,) = path.parent.glob("1.weights.set-aside-*")
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert said == (
+        f"{path}: is not as it was written (its SHA-256 differs); it is set aside as {aside.name},"
+        " and it is made again"
+    )
+    training.keep(kept(1))
+    assert training.last() == kept(1)
+
+
+def test_what_dead_writers_left_in_the_cache_goes_and_all_else_stays(tmp_path: Path) -> None:
+    left = [
+        "models/.llama.7.0a.tmp/config.json", "runs/.x.7.0a.tmp/config.json",
+        f"{cache.STATES}/t/.x.pt.7.0a.tmp", "checkpoints/c/.checkpoint.json.7.0a.tmp",
+        "models/.staging-old/config.json", "states-2/x.77",
+    ]  # fmt: skip
+    kept = [
+        "models/llama/config.json", "models/llama.set-aside-0a/config.json",
+        "models/.staging-new/config.json", "states-2/x.pt", "checkpoints/c/checkpoint.json",
+    ]  # fmt: skip
+    for name in (*left, *kept):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("here")
+    for name in ("models/.staging-old", "states-2/x.77", "states-2/x.pt"):
+        os.utime(tmp_path / name, (0, 0))
+    assert cache.remove_leftovers(tmp_path) == len(left)
+    found = sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file())
+    assert found == sorted(kept)
+    assert cache.remove_leftovers(tmp_path / "nowhere") == 0
+
+
+def test_a_full_disk_keeps_the_state_before_and_the_run_goes_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    training = training_in(tmp_path)
+    training.keep(kept(1))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    try:
+        training.keep(kept(2, weights=50_000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert training.last() == kept(1)
+    assert files(tmp_path) == {"1.weights", "1.optimizer", "2.optimizer"}
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert "2.weights: its disk is full" in said
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +176,7 @@ def job_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., RunJob]:
     def make(method: str, *overrides: str, save_every: int = 3) -> RunJob:
         small = ["probe.retain_groups=1", "probe.general_questions=1", "probe.max_new_tokens=4"]
         run = reading.read(str(PLAN), [*small, *overrides]).run_of(*CELL, method)
-        return RunJob(run, folder, folder, "base", None, None, {}, save_every)
+        return RunJob(run, folder, folder, "base", None, None, {}, folder / "r.duckdb", save_every)
 
     return make
 
@@ -96,9 +195,22 @@ def test_states_of_an_earlier_layout_are_set_aside_and_never_unpickled(tmp_path:
         (old / name).write_bytes(b"a pickle that names modules which have moved")
     assert cache.set_aside_old_states(tmp_path) == 2
     assert not old.exists()
-    assert saved_run.load(saved_run.file(tmp_path, "0123456789ab"), ("me",)) is None
     assert len(list(tmp_path.glob("states.set-aside-*/*.pt"))) == 2
     assert cache.set_aside_old_states(tmp_path) == 0  # said once
+
+
+def test_stages_of_a_finished_run_go_unless_somebody_is_at_it(tmp_path: Path) -> None:
+    stages = saved_run.stages(tmp_path, "0123", ("me",))
+    stages.put(2, "evaluate", "hash", [1, 2])
+    with stages.in_use():
+        cache.drop_measured(tmp_path, {"0123", "not there"})
+        assert stages.get(2, "evaluate", "hash") == [1, 2]
+        assert stages.get(2, "evaluate", "other weights") is None
+        assert stages.get(4, "evaluate", "hash") is None
+    cache.drop_measured(tmp_path, {"4567"})
+    assert stages.get(2, "evaluate", "hash") == [1, 2]
+    cache.drop_measured(tmp_path, {"0123"})
+    assert not (tmp_path / cache.MEASURED / "0123").exists()
 
 
 class Killed(BaseException):
@@ -107,7 +219,7 @@ class Killed(BaseException):
 
 def test_a_killed_run_goes_on_inside_and_measures_the_same(job_of: Callable[..., RunJob]) -> None:
     job = job_of("npo_gdr")
-    file = saved_run.file(job.cache, job.spec.run_id)
+    saved = job.cache / cache.STATES / job.spec.training_id
 
     def killing(stage: str, done: int, _: int) -> None:
         if stage == "unlearn" and done == 8:
@@ -115,13 +227,14 @@ def test_a_killed_run_goes_on_inside_and_measures_the_same(job_of: Callable[...,
 
     with pytest.raises(Killed):
         pipeline.execute(job, "cpu", killing)
-    assert file.is_file()
+    assert {path.suffix for path in saved.iterdir()} == {".weights", ".optimizer"}
     said: list[int] = []
     result = pipeline.execute(
         job, "cpu", lambda stage, done, _: said.append(done) if stage == "unlearn" else None
     )
     assert said[0] == 6, "not from the start"
-    assert not file.exists()
+    shutil.rmtree(saved)
+    shutil.rmtree(job.cache / cache.MEASURED / job.spec.run_id)
     undisturbed = pipeline.execute(replace(job, save_every=1000), "cpu", lambda *_: None)
     assert rows_of(result) == rows_of(undisturbed)
     assert [step.step for step in result.steps] == list(range(1, 13))
@@ -248,8 +361,29 @@ def test_another_error_in_a_step_is_not_taken_for_memory() -> None:
     assert not isinstance(caught.value, UnlearningError)
 
 
+def test_a_walk_along_a_vector_is_not_walked_again() -> None:
+    policy, again = tiny_lm().clone(), tiny_lm().clone()
+    walk = method_of("task_vector", QUICK)
+    states = [outcome.state() for outcome in walk.steps(policy, make_context(policy))]
+    before = weight_hash(again.model)
+    taken = walk.steps(again, replace(make_context(again), resume=tuple(states)))
+    found = [(outcome.step, outcome.axis_value, weight_hash(again.model)) for outcome in taken]
+    assert [step for step, *_ in found] == [1, 2, 3, 4, 5]
+    assert found[-1][1:] == (1.0, weight_hash(policy.model))
+    assert len({before, *(weights for *_, weights in found)}) == 6
+
+
+def test_a_walk_that_was_cut_off_is_walked_on_from_the_start_model() -> None:
+    policy, again = tiny_lm().clone(), tiny_lm().clone()
+    walk = method_of("task_vector", QUICK)
+    states = [outcome.state() for outcome in walk.steps(policy, make_context(policy))]
+    context = replace(make_context(again), resume=tuple(states[:2]))
+    assert [outcome.step for outcome in walk.steps(again, context)] == [1, 2, 3, 4, 5]
+    assert weight_hash(again.model) == weight_hash(policy.model)
+
+
 def test_only_a_walk_along_a_vector_cannot_go_on() -> None:
     for name in METHODS:
         policy = tiny_lm().clone()
         outcome = next(method_of(name, QUICK).steps(policy, make_context(policy)))
-        assert (outcome.state is None) == (name == "task_vector")
+        assert (outcome.state().optimizer is None) == (name == "task_vector")

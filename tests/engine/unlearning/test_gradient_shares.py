@@ -20,7 +20,22 @@ from tests.support.encoded import answer_ids, prompt_of
 from tests.support.tiny_models import tiny_lm
 
 QUICK = Optimizer(learning_rate=2e-3, max_steps=3, batch_size=4, warmup_steps=1)
-PUSHING = ["ga", "ga_gdr", "ga_klr", "npo", "npo_gdr", "npo_klr", "simnpo", "idk_dpo", "undial"]
+PUSHING = [
+    "ga",
+    "ga_gdr",
+    "ga_klr",
+    "npo",
+    "npo_gdr",
+    "npo_klr",
+    "simnpo",
+    "idk_dpo",
+    "undial",
+    "wga",
+    "satimp",
+    "ceu",
+    "pdu",
+    "alt_po",
+]
 PAIRS = [
     ("Where was Anna born?", "Anna was born in Quillport.", ("Quillport",)),
     ("What does Otto collect?", "Otto collects brass lanterns.", ("brass lanterns",)),

@@ -63,7 +63,8 @@ def one_gradient(name: str, size: int, precision: torch.dtype) -> tuple[LM, torc
 @pytest.mark.parametrize("name", STEPPING)
 def test_accumulated_gradients_are_those_of_one_batch(name: str) -> None:
     (_, whole), (_, parts) = (one_gradient(name, size, torch.float32) for size in (8, 1))
-    assert (whole - parts).norm() <= 2e-6 * whole.norm()
+    small = 2e-5 if name == "ceu" else 2e-6  # its gradient, p − q, is a difference of near equals
+    assert (whole - parts).norm() <= small * whole.norm()
 
 
 @pytest.mark.parametrize("name", STEPPING)
@@ -143,8 +144,8 @@ def test_a_bfloat16_model_is_trained_in_float32(
     for outcome in method_of(name, quick).steps(policy, make_context(policy)):  # type: ignore[attr-defined]
         trained = [weight for weight in policy.model.parameters() if weight.requires_grad]
         assert {weight.dtype for weight in trained} == {torch.float32}
-        if outcome.state is not None:
-            states = outcome.state().optimizer["state"].values()
+        if (moments := outcome.state().optimizer) is not None:
+            states = moments["state"].values()
             assert {kept["exp_avg_sq"].dtype for kept in states} == {torch.float32}
     assert {weight.dtype for weight in policy.model.parameters()} == {torch.float32}
     assert {buffer.dtype for buffer in policy.model.buffers()} == {torch.float32}

@@ -237,3 +237,60 @@ def test_sums_and_kl_agree_with_float64_to_one_in_a_million(dtype: torch.dtype) 
     lengths = losses.answer_lengths(labels).tolist()
     by_token = [s / n for s, n in zip(by_hand, lengths, strict=True)]
     assert mean.tolist() == pytest.approx(by_token, abs=1e-6)
+
+
+def test_an_ascent_without_powers_is_the_plain_one() -> None:
+    logits, labels = random_answers()
+    nll = losses.token_nll_of(logits, labels)
+    assert torch.equal(losses.weighted_ascent(nll, 0.0, 0.0), -nll)
+    assert torch.equal(losses.weighted_ascent(nll, 5.0), losses.weighted_ascent(nll, 5.0, 0.0))
+
+
+@pytest.mark.parametrize(("saturation", "importance"), [(1.0, 0.0), (5.0, 1.0), (0.5, 2.0)])
+def test_the_weight_of_an_ascent_is_held_fixed(saturation: float, importance: float) -> None:
+    nll = torch.tensor([[0.01, 0.7, 6.0]], dtype=torch.float64, requires_grad=True)
+    losses.weighted_ascent(nll, saturation, importance).sum().backward()
+    assert nll.grad is not None
+    p = [math.exp(-x) for x in nll[0].tolist()]
+    by_hand = [-(x**saturation) * (1 - x) ** importance for x in p]
+    assert nll.grad[0].tolist() == pytest.approx(by_hand, rel=1e-12)
+
+
+def test_cross_entropy_unlearning_moves_logits_from_p_to_p_without_the_answer() -> None:
+    logits, labels = random_answers()
+    policy = logits.clone().requires_grad_()
+    per_token = losses.cross_entropy_unlearning(policy, labels)
+    losses.averaged(per_token, labels, token_mean=True).backward()
+    assert policy.grad is not None
+    p = logits.softmax(-1)
+    right = torch.nn.functional.one_hot(labels.clamp_min(0), 7).bool()
+    without = p.masked_fill(right, 0.0)
+    slope = (p - without / without.sum(-1, keepdim=True)) * (labels != IGNORE)[..., None]
+    torch.testing.assert_close(policy.grad, slope / (labels != IGNORE).sum())
+
+
+def test_undial_with_a_great_beta_at_its_own_reference_is_cross_entropy_unlearning() -> None:
+    logits, labels = random_answers()
+    gaps = []
+    limit = losses.averaged(
+        losses.cross_entropy_unlearning(logits, labels), labels, token_mean=False
+    )
+    for beta in (1.0, 10.0, 40.0):
+        found = losses.undial(logits, logits, labels, beta).mean()
+        gaps.append(abs(found - limit).item())
+    assert gaps == sorted(gaps, reverse=True)
+    assert gaps[-1] < 1e-12 < gaps[0]
+
+
+def test_the_logit_margin_is_zero_where_logits_are_equal_and_nowhere_else() -> None:
+    scores = torch.tensor([[[2.0, 2.0, 2.0], [3.0, 0.0, 0.0]]])
+    assert losses.logit_margin(scores)[0].tolist() == pytest.approx([0.0, 4.0])
+    shifted = losses.logit_margin(scores + 50.0)
+    torch.testing.assert_close(shifted, losses.logit_margin(scores), atol=1e-4, rtol=0)
+
+
+def test_a_token_mean_and_a_sequence_mean_differ_where_lengths_do() -> None:
+    labels = torch.tensor([[1, 1, 1], [1, IGNORE, IGNORE]])
+    values = torch.tensor([[1.0, 2.0, 3.0], [6.0, 99.0, 99.0]], dtype=torch.float64)
+    assert losses.averaged(values, labels, token_mean=True).item() == 12 / 4
+    assert losses.averaged(values, labels, token_mean=False).item() == (2 + 6) / 2

@@ -14,7 +14,7 @@ from engine import plugins
 from engine.benchmarks.benchmark import Text
 from engine.models.lm import LM, weight_hash
 from engine.text import refusals
-from engine.unlearning import batches, losses, refusal_targets
+from engine.unlearning import batches, blocks, losses, refusal_targets
 from engine.unlearning.batches import TrainingSequence
 from engine.unlearning.loop import (
     Context,
@@ -59,7 +59,7 @@ def method_of(name: str, **changes: object) -> object:
     method = plugins.load("unlearning_methods", name).Method()
     if hasattr(method, "optimizer"):
         method = replace(method, optimizer=QUICK)
-    if name == "idk_nll":  # nothing pushes the answer down but the refusal in its place
+    if name in ("idk_nll", "satimp"):  # nothing but the refusal pushes; what is certain hardly is
         method = replace(method, optimizer=replace(QUICK, max_steps=20))
     if name == "rmu":
         method = replace(method, layer=1, update="all")
@@ -164,6 +164,21 @@ def test_rmu_pulls_the_activation_towards_its_control() -> None:
         torch.testing.assert_close(slope, -control / 3)  # descent goes to the control
 
 
+@pytest.mark.parametrize("architecture", tiny_models.ARCHITECTURES)
+def test_a_block_s_output_is_taken_before_the_final_norm(architecture: str) -> None:
+    lm = tiny_models.tiny_lm(architecture)
+    ids = torch.tensor([[1, 40, 50, 60]])
+    with torch.no_grad():
+        states = lm.model.base_model(ids, output_hidden_states=True).hidden_states
+        inner, last = (blocks.output_of(lm.model, ids, layer) for layer in (0, 1))
+    assert torch.equal(inner, states[1])
+    assert not torch.allclose(last, states[2])
+    norm = {"gpt_neox": "final_layer_norm"}.get(architecture, "norm")
+    with torch.no_grad():
+        normed = getattr(lm.model.base_model, norm)(last)
+    torch.testing.assert_close(normed, states[2])
+
+
 def test_rmu_changes_only_the_mlp_outputs_of_its_window(start: LM) -> None:
     policy, _ = unlearn("rmu", start, update="mlp_output", layer=0)
     before = start.model.state_dict()
@@ -172,7 +187,7 @@ def test_rmu_changes_only_the_mlp_outputs_of_its_window(start: LM) -> None:
 
 
 def test_rmu_refuses_a_block_that_the_model_lacks(start: LM) -> None:
-    with pytest.raises(rmu.BlockError, match="layer is 99, the model has blocks 0 to"):
+    with pytest.raises(blocks.BlockError, match="layer is 99, the model has blocks 0 to"):
         unlearn("rmu", start, layer=99)
 
 
@@ -193,7 +208,8 @@ def test_ga_loss_is_minus_the_mean_nll(start: LM) -> None:
 
 
 def test_dpo_starts_at_its_reference_value(start: LM) -> None:
-    for variant, factor in (("open_unlearning", 2 / 0.1), ("dpo_paper", 1.0)):
+    factors = {"sequence_mean": 2 / 0.1, "open_unlearning": 2 / 0.1, "dpo_paper": 1.0}
+    for variant, factor in factors.items():
         _, outcomes = unlearn("idk_dpo", start, alpha=0.0, impl_variant=variant)
         assert outcomes[0].loss == pytest.approx(factor * math.log(2), rel=1e-4)
 
@@ -230,6 +246,13 @@ def test_running_text_cannot_be_refused(start: LM) -> None:
         ("npo", "muse"),
         ("npo_klr", "open_unlearning"),
         ("undial", "open_unlearning"),
+        ("simnpo", "open_unlearning"),
+        ("idk_dpo", "open_unlearning"),
+        ("wga", "open_unlearning"),
+        ("satimp", "open_unlearning"),
+        ("ceu", "open_unlearning"),
+        ("pdu", "open_unlearning"),
+        ("alt_po", "open_unlearning"),
     ],
 )
 def test_a_variant_of_public_code_is_another_loss(name: str, variant: str, start: LM) -> None:
@@ -243,10 +266,10 @@ def test_a_variant_of_public_code_is_another_loss(name: str, variant: str, start
 
 def test_margin_of_simnpo_stands_where_the_variant_says(start: LM) -> None:
     first = {
-        variant: unlearn("simnpo", start, delta=1.0, impl_variant=variant)[1][0].loss
+        variant: unlearn("simnpo", start, delta=1.0, alpha=0.0, impl_variant=variant)[1][0].loss
         for variant in ("paper", "open_unlearning")
     }
-    scaled = unlearn("simnpo", start, delta=4.5, impl_variant="paper")[1][0].loss
+    scaled = unlearn("simnpo", start, delta=4.5, alpha=0.0, impl_variant="paper")[1][0].loss
     assert first["open_unlearning"] == scaled != first["paper"]
 
 
