@@ -142,6 +142,8 @@ METRICS = {  # whose names are not words
     "extraction_strength_ou": "Extraction strength (OU)",
     "probability_without_end": "Probability without the end token (ours)",
     "ratio": "Truth ratio without the end token (ours)",
+    "acc_harness": "acc (harness)", "acc_norm_harness": "acc_norm (harness)",
+    "letters_harness": "Letters (harness)", "letters_five_shot_harness": "Letters, 5-shot (harness)",
     "mia_loss_ou": "Loss (OU)", "mia_zlib_ou": "Loss by zlib (OU)", "mia_min_k_ou": "Min-k (OU)",
     "mia_min_k_plus_plus_ou": "Min-k++ (OU)", "mia_gradnorm_ou": "Gradient norm (OU)",
 }  # fmt: skip

@@ -33,6 +33,17 @@ class Text:
 
 
 @dataclass(frozen=True)
+class Listed:
+    """A question with its options in the order in which they were published."""
+
+    example_id: str  # empty for a solved one, which is not asked
+    question: str
+    options: tuple[str, ...]
+    answer: int  # its place among them, from 0
+    subject: str  # that the line above such questions names; may be empty
+
+
+@dataclass(frozen=True)
 class Benchmark:
     """Examples that are probed and texts that models are trained on."""
 
@@ -42,6 +53,8 @@ class Benchmark:
     rule: CorrectRule = "contains_fact"  # when an answer is correct: see correct.py
     unlearns: Unlearns = "questions"  # which texts of forget and retain the methods work on
     unasked: tuple[Example, ...] = ()  # left out of probing by a limit; unlearned all the same
+    listed: tuple[Listed, ...] = ()  # of questions whose options have such an order
+    shots: tuple[Listed, ...] = ()  # solved ones, to be put in front of those of their subject
     lacks: str = ""  # what is to be given so that models can be trained and unlearned here
 
     def limited(self, limit: int | None, seed: int) -> Benchmark:

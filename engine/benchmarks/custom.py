@@ -2,8 +2,9 @@
 
 Columns: prompt, answer; if you have them id, split (forget, retain, holdout, general), group (who
 or what a question is about, the unit of intervals), keywords (words of the prompt), paraphrases (of
-the prompt) and wrong_answers. Lists are JSON lists, or have | between their texts. A row of split
-general without a prompt is plain text, whose perplexity is measured. When an answer is correct is
+the prompt) and wrong_answers, or choices: the options in their order, beside which answer may be
+their text, a place from 0 or a letter. Lists are JSON lists, or have | between their texts. A row
+of split general without a prompt is plain text, whose perplexity is measured. When an answer is correct is
 said by `rule`. All rows are checked before anything runs.
 
 Source: your file; the format is described in docs/data.md.
@@ -18,7 +19,7 @@ import random
 from collections import Counter
 from collections.abc import Sequence
 
-from engine.benchmarks.benchmark import Benchmark
+from engine.benchmarks.benchmark import Benchmark, Listed
 from engine.benchmarks.sources.custom_rows import Columns, CustomRow, read
 from engine.benchmarks.sources.hub_files import DataError
 from engine.benchmarks.sources.hub_tables import Source
@@ -69,7 +70,12 @@ def load(
     _check(rows, examples)
     taught = [e for e in examples if e.split != "holdout" and e.form == "question"]
     corpus = tuple(question_texts(taught, random.Random(seed)))
-    return Benchmark(NAME, examples, corpus, rule, lacks=LACKS).limited(limit, seed)
+    listed = tuple(
+        Listed(e.example_id, row.prompt, row.choices, row.choices.index(row.answer), "")
+        for row, e in zip(rows, examples, strict=True)
+        if row.choices
+    )
+    return Benchmark(NAME, examples, corpus, rule, listed=listed, lacks=LACKS).limited(limit, seed)
 
 
 def _example(row: CustomRow, rule: CorrectRule) -> Example:

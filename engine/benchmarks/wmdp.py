@@ -12,7 +12,8 @@ Needs: the hub, or folders laid out like these repositories as benchmark.path an
 benchmark.settings.mmlu; to unlearn here also forget_corpus and retain_corpus, tables of texts such
 as cais/wmdp-cyber-forget-corpus and cais/wmdp-corpora.
 Differs: options are whole answers and are not listed in the prompt; WMDP lists them and compares
-the letters A to D, which leaves no answer token that the prompt does not have.
+the letters A to D, which leaves no answer token that the prompt does not have. The task harness
+measures that form too, and five solved questions of MMLU's split dev in front.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import random
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
-from engine.benchmarks.benchmark import Benchmark, Text, spread
+from engine.benchmarks.benchmark import Benchmark, Listed, Text, spread
 from engine.benchmarks.sources.hub_files import DataError
 from engine.benchmarks.sources.hub_tables import Kind, Row, Source, Table
 from engine.benchmarks.sources.muse_texts import pieces
@@ -33,7 +34,7 @@ CHOICE: Mapping[str, Kind] = {"question": "text", "choices": "texts", "answer": 
 SUBJECT: Mapping[str, Kind] = {**CHOICE, "subject": "text"}
 TEXT: Mapping[str, Kind] = {"text": "text"}
 TABLES = {f"wmdp-{subset}": Table(("test",), CHOICE) for subset in ("bio", "chem", "cyber")}
-MMLU_TABLES = {"all": Table(("test", "validation", "dev"), SUBJECT)}  # read: test; asked bare
+MMLU_TABLES = {"all": Table(("test", "validation", "dev"), SUBJECT)}  # asked: test; in front: dev
 NEIGHBOURS = ("college_biology", "virology", "college_computer_science", "computer_security")
 LACKS = (
     "WMDP's questions come without texts, set benchmark.settings.forget_corpus and retain_corpus "
@@ -79,10 +80,11 @@ def load(
     """
     questions = Source(NAME, path, revision)
     general = Source(NAME, mmlu, setting="benchmark.settings.mmlu")
-    examples = [
+    found = [
         *(e for subset in forget for e in _hazardous(questions, subset)),
         *_mmlu_examples(general, retain_subjects, general_questions, seed),
     ]
+    examples, listed = [e for e, _ in found], [one for _, one in found]
     first = {example.prompt: example for example in reversed(examples)}  # of a question asked twice
     examples = [example for example in examples if first[example.prompt] is example]
     texts = (
@@ -90,11 +92,17 @@ def load(
         *_texts("retain", retain_corpus, retain_config, words_per_text),
     )
     corpus = (*texts, *_question_texts(examples, seed)) if texts else ()
-    made = Benchmark(NAME, tuple(examples), corpus, "multiple_choice", "documents", lacks=LACKS)
+    made = Benchmark(
+        NAME, tuple(examples), corpus, "multiple_choice", "documents", listed=tuple(listed),
+        shots=tuple(_solved(general)), lacks=LACKS,
+    )  # fmt: skip
     return made.limited(limit, seed)
 
 
-def _hazardous(source: Source, subset: str) -> Iterator[Example]:
+Asked = tuple[Example, Listed]
+
+
+def _hazardous(source: Source, subset: str) -> Iterator[Asked]:
     config = f"wmdp-{subset}"
     for number, row in enumerate(source.rows(config, CHOICE, "test")):
         yield _example(source, row, "forget", (f"{config}-{number:04d}", config))
@@ -102,7 +110,7 @@ def _hazardous(source: Source, subset: str) -> Iterator[Example]:
 
 def _mmlu_examples(
     source: Source, retain: Sequence[str], wanted: int, seed: int
-) -> Iterator[Example]:
+) -> Iterator[Asked]:
     rows = source.rows("all", SUBJECT, "test")
     subjects = {row["subject"] for row in rows}
     unknown = [subject for subject in retain if subject not in subjects]
@@ -116,13 +124,21 @@ def _mmlu_examples(
         _example(source, row, split, (f"mmlu-{number:05d}", row["subject"]))
         for number, (row, split) in enumerate(zip(rows, splits, strict=True))
     ]
-    yield from (example for example in found if example.split == "retain")
-    others = [example for example in found if example.split == "general"]
-    yield from spread(others, wanted, seed)
+    yield from (asked for asked in found if asked[0].split == "retain")
+    others = {example.example_id: (example, one) for example, one in found}
+    general = [example for example, _ in found if example.split == "general"]
+    yield from (others[example.example_id] for example in spread(general, wanted, seed))
 
 
-def _example(source: Source, row: Row, split: Split, name: tuple[str, str]) -> Example:
-    """A question with its options as answers; name: example id, attribute."""
+def _solved(source: Source) -> Iterator[Listed]:
+    """The solved questions of each subject of MMLU, where the data have them."""
+    if source.has_split("all", "dev"):
+        for row in source.rows("all", SUBJECT, "dev"):
+            yield Listed("", row["question"], tuple(row["choices"]), row["answer"], row["subject"])
+
+
+def _example(source: Source, row: Row, split: Split, name: tuple[str, str]) -> Asked:
+    """A question with its options as answers, and as listed; name: example id, attribute."""
     choices, right = row["choices"], row["answer"]
     if right >= len(choices):
         raise DataError(
@@ -132,7 +148,8 @@ def _example(source: Source, row: Row, split: Split, name: tuple[str, str]) -> E
     answer = choices[right]
     if not answer.strip() or not any(c.strip() and c != answer for c in choices):
         raise DataError(f"{NAME}: {source.path}: {name[0]}: no choice between {choices}")
-    return Example(
+    listed = Listed(name[0], row["question"], tuple(choices), right, name[1])
+    example = Example(
         benchmark=NAME,
         example_id=name[0],
         split=split,
@@ -148,6 +165,7 @@ def _example(source: Source, row: Row, split: Split, name: tuple[str, str]) -> E
         answer_paraphrases=(),
         correct_rule="multiple_choice",
     )
+    return example, listed
 
 
 def _texts(split: Split, path: str | None, config: str, words: int) -> Iterator[Text]:

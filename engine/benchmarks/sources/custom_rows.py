@@ -18,6 +18,7 @@ from engine.benchmarks.sources.hub_tables import (
     reason,
     shown,
 )
+from engine.benchmarks.sources.listed_options import place_of
 from results_db.records import SPLITS, Split
 
 REQUIRED = ("prompt", "answer")
@@ -47,6 +48,7 @@ class CustomRow:
     keywords: tuple[str, ...]
     paraphrases: tuple[str, ...]
     wrong_answers: tuple[str, ...]
+    choices: tuple[str, ...] = ()  # the options in their order, the right one among them
 
 
 COLUMNS = tuple(each.name for each in fields(CustomRow) if each.name != "where")
@@ -87,6 +89,11 @@ def _called(columns: Columns, found: Sequence[str], where: str) -> dict[str, str
     called = {ours: columns.names.get(ours, ours) for ours in COLUMNS}
     check_columns([called[ours] for ours in (*REQUIRED, *columns.names)], found, where)
     check_columns(columns.ignored, found, where)
+    if columns.names.get("wrong_answers") == "choices":
+        raise DataError(
+            f"{where}: choices holds the right answer too: leave columns.wrong_answers out, the "
+            "column choices is read as it is"
+        )
     unread = [name for name in found if name not in {*called.values(), *columns.ignored}]
     if unread:
         raise DataError(
@@ -199,6 +206,7 @@ def _row(where: str, cells: Cells, default_split: Split) -> CustomRow:
         raise DataError(f"{where}: the answer is empty")
     if not prompt and split != "general":
         raise DataError(f"{where}: the prompt is empty; only plain text of split general has none")
+    answer, wrong_answers, choices = _options(where, cells, answer)
     return CustomRow(
         where,
         prompt,
@@ -208,8 +216,21 @@ def _row(where: str, cells: Cells, default_split: Split) -> CustomRow:
         _text(where, cells, "group"),
         _texts(where, cells, "keywords"),
         _texts(where, cells, "paraphrases"),
-        _texts(where, cells, "wrong_answers"),
+        wrong_answers,
+        choices,
     )
+
+
+def _options(where: str, cells: Cells, answer: str) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
+    """The answer, the wrong ones, and the choices that they are from; () without."""
+    wrong = _texts(where, cells, "wrong_answers")
+    choices = tuple(_list(where, cells, "choices"))
+    if not any(choices):
+        return answer, wrong, ()
+    if wrong:
+        raise DataError(f"{where}: has both choices and wrong_answers: give one of them")
+    right = choices[place_of(answer, choices, where)]
+    return right, tuple(one for one in choices if one != right), choices
 
 
 def _text(where: str, cells: Cells, column: str) -> str:
@@ -230,6 +251,11 @@ def _text(where: str, cells: Cells, column: str) -> str:
 
 
 def _texts(where: str, cells: Cells, column: str) -> tuple[str, ...]:
+    """The texts of a list, each once, without empty ones."""
+    return tuple(dict.fromkeys(text for text in _list(where, cells, column) if text))
+
+
+def _list(where: str, cells: Cells, column: str) -> list[str]:
     """A list of texts, or a cell that holds one: as JSON, or with | between them."""
     value = cells.get(column)
     if isinstance(value, str) and value.lstrip().startswith("["):
@@ -238,5 +264,4 @@ def _texts(where: str, cells: Cells, column: str) -> tuple[str, ...]:
         value = _text(where, cells, column).split(SEPARATOR)
     if not isinstance(value, list):
         raise DataError(f"{where}: {column} is to be a list of texts, found {shown(value)}")
-    texts = (_text(where, {column: each}, column) for each in value)
-    return tuple(dict.fromkeys(text for text in texts if text))
+    return [_text(where, {column: each}, column) for each in value]

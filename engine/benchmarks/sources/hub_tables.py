@@ -84,6 +84,25 @@ class Source:
             ) from error
         return list(names)
 
+    def has_split(self, config: str, split: str) -> bool:
+        """Whether a table has a split of that name.
+
+        Raises:
+            DataError: if the table cannot be read.
+        """
+        import datasets
+
+        folder = self._folder()
+        try:
+            names = datasets.get_dataset_split_names(
+                str(folder or self.path), config, revision=self.revision
+            )
+        except Exception as error:  # datasets, pyarrow and the hub raise types of their own
+            raise DataError(
+                f"{self.benchmark}: {self.path}: {config} cannot be read: {reason(error)}"
+            ) from error
+        return split in names
+
     def table(self, config: str, split: str) -> Any:  # noqa: ANN401 - a datasets.Dataset, imported late
         """One split of a table, as datasets gives it; raises as `rows` does, columns aside."""
         import datasets

@@ -249,3 +249,43 @@ def test_a_file_of_twenty_rows_reaches_the_dashboard_as_text(
     app = pages.opened(study, page, monkeypatch)
     shown = pages.html_of(app)
     assert "<script>" not in shown and "<b>Cato" not in shown
+
+
+# --- listed options ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("answer", [1, "1", "B", "b", "Peru"])
+def test_an_answer_beside_choices_is_what_it_points_at(tmp_path: Path, answer: object) -> None:
+    listed = {"choices": ["Norway", "Peru", "Chad"], "answer": answer}
+    found = made(tmp_path, [{**ROWS[0], **listed}, ROWS[1]], rule="fact_words")
+    asked = found.examples[0]
+    assert (asked.answer, asked.wrong_answers) == ("Peru", ("Norway", "Chad"))
+    assert asked.facts == ("peru",)
+    (order,) = found.listed
+    assert (order.example_id, order.options, order.answer) == ("a", ("Norway", "Peru", "Chad"), 1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"answer": 3}, "none of the 3 choices: give its text, its place (0 to 2)"),
+        ({"answer": "E"}, "its letter (A to C)"),
+        ({"choices": ["2", "1", "0"], "answer": 0}, "one of the choices and the place of another"),
+        ({"choices": ["Peru", "Peru"], "answer": 0}, "has 'Peru' twice"),
+        ({"choices": ["Peru"], "answer": 0}, "2 to 26 texts"),
+        ({"wrong_answers": ["Chad"], "answer": 0}, "both choices and wrong_answers"),
+    ],
+)
+def test_choices_that_point_nowhere_are_refused(
+    tmp_path: Path, changes: dict[str, object], says: str
+) -> None:
+    row = {**ROWS[0], "choices": ["Norway", "Peru", "Chad"], **changes}
+    with pytest.raises(DataError, match=r"mine\.jsonl") as error:
+        made(tmp_path, [row, ROWS[1]])
+    assert says in str(error.value)
+
+
+def test_choices_are_no_wrong_answers(tmp_path: Path) -> None:
+    row = {**ROWS[0], "choices": ["Norway", "Peru"], "answer": 0}
+    with pytest.raises(DataError, match="holds the right answer too"):
+        made(tmp_path, [row], columns={"wrong_answers": "choices"})
