@@ -143,7 +143,8 @@ METRICS = {  # whose names are not words
     "probability_without_end": "Probability without the end token (ours)",
     "ratio": "Truth ratio without the end token (ours)",
     "acc_harness": "acc (harness)", "acc_norm_harness": "acc_norm (harness)",
-    "letters_harness": "Letters (harness)", "letters_five_shot_harness": "Letters, 5-shot (harness)",
+    "letters_harness": "Letters (harness)",
+    "letters_five_shot_harness": "Letters, 5-shot (harness)",
     "mia_loss_ou": "Loss (OU)", "mia_zlib_ou": "Loss by zlib (OU)", "mia_min_k_ou": "Min-k (OU)",
     "mia_min_k_plus_plus_ou": "Min-k++ (OU)", "mia_gradnorm_ou": "Gradient norm (OU)",
 }  # fmt: skip

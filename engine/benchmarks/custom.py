@@ -4,8 +4,8 @@ Columns: prompt, answer; if you have them id, split (forget, retain, holdout, ge
 or what a question is about, the unit of intervals), keywords (words of the prompt), paraphrases (of
 the prompt) and wrong_answers, or choices: the options in their order, beside which answer may be
 their text, a place from 0 or a letter. Lists are JSON lists, or have | between their texts. A row
-of split general without a prompt is plain text, whose perplexity is measured. When an answer is correct is
-said by `rule`. All rows are checked before anything runs.
+of split general without a prompt is plain text, whose perplexity is measured. When an answer is
+correct is said by `rule`. All rows are checked before anything runs.
 
 Source: your file; the format is described in docs/data.md.
 Needs: benchmark.path, a file, a folder in the hub's layout or a hub id; rows to forget and to
