@@ -5,8 +5,9 @@ scikit-learn are installed too, this writes tests/fixtures/open_unlearning_metri
 
     python -m tests.support.field_metrics CHECKOUT
 
-With `--train` it first makes the two small models that are asked (tests/fixtures/field_*). Nothing
-of that checkout is kept: the file holds row ids and values.
+The two small models that are asked are trained anew in double precision, from weights and in an
+order that numpy draws alike everywhere. Nothing of that checkout is kept: the file holds row ids
+and values.
 """
 
 from __future__ import annotations
@@ -21,9 +22,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM
 from transformers import PreTrainedTokenizerFast as Fast
 
 from engine.benchmarks import tofu
@@ -36,7 +38,7 @@ from tests.support.tofu import DATA
 
 FIXTURES = Path(__file__).resolve().parent.parent / "fixtures"
 EXPECTED = FIXTURES / "open_unlearning_metrics.json"
-MODELS = {"base": FIXTURES / "field_base", "retain": FIXTURES / "field_retain"}
+MODELS = ("base", "retain")  # one that read the forget answers, and one that did not
 START, END = "<|start_header_id|>", "<|end_header_id|>\n\n"
 TAGS = {
     "apply_chat_template": False,
@@ -68,11 +70,13 @@ def benchmark() -> Benchmark:
     return Benchmark("tofu", chosen, (), "fact_words")
 
 
+@cache
 def lm(name: str) -> LM:
     """One of the two small models, in double precision, so that no batch changes a number."""
-    folder = MODELS[name]
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=DTYPE)
-    return LM(model.eval(), AutoTokenizer.from_pretrained(folder), FORMAT)
+    examples = benchmark().rows("forget", "retain", "general")
+    tokenizer = _tokenizer([f"{e.prompt} {e.answer}" for e in examples])
+    read = [e for e in examples if name == "base" or e.split != "forget"]
+    return LM(_trained(tokenizer, read).eval(), tokenizer, FORMAT)
 
 
 def subject(name: str) -> Subject:
@@ -81,17 +85,6 @@ def subject(name: str) -> Subject:
 
 
 # ---- the models
-
-
-def train() -> None:
-    """Make both models: one that read the forget answers, and one that did not."""
-    examples = benchmark().rows("forget", "retain", "general")
-    tokenizer = _tokenizer([f"{e.prompt} {e.answer}" for e in examples])
-    for name, folder in MODELS.items():
-        read = [e for e in examples if name == "base" or e.split != "forget"]
-        model = _trained(tokenizer, read)
-        model.to(torch.bfloat16).save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
 
 
 def _tokenizer(texts: Sequence[str]) -> Fast:
@@ -110,26 +103,35 @@ def _tokenizer(texts: Sequence[str]) -> Fast:
 
 
 def _trained(tokenizer: Fast, examples: Sequence[Example]) -> LlamaForCausalLM:
-    torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=len(tokenizer), hidden_size=40, intermediate_size=80, num_hidden_layers=2,
         num_attention_heads=4, num_key_value_heads=4, max_position_embeddings=1024,
         tie_word_embeddings=True, pad_token_id=0, eos_token_id=1, bos_token_id=None,
     )  # fmt: skip
-    model = LlamaForCausalLM(config)
+    model = _drawn(LlamaForCausalLM(config).to(DTYPE))
     asked = LM(model, tokenizer, FORMAT)
     optimizer = torch.optim.AdamW(model.parameters(), lr=6e-3)
     for epoch in range(14):
-        order = torch.randperm(len(examples), generator=torch.Generator().manual_seed(epoch))
-        for rows in order.split(8):
+        order = np.random.default_rng(epoch).permutation(len(examples)).tolist()
+        for rows in (order[first : first + 8] for first in range(0, len(order), 8)):
             optimizer.zero_grad()
-            for row in rows.tolist():
+            for row in rows:
                 pair = asked.encode_pair(examples[row].prompt, examples[row].answer)
                 ids = torch.tensor([[*pair.prompt_ids, *pair.answer_ids, 1]])
                 labels = ids.clone()
                 labels[:, : len(pair.prompt_ids)] = -100
                 (model(ids, labels=labels).loss / len(rows)).backward()
             optimizer.step()
+    return model
+
+
+def _drawn(model: LlamaForCausalLM) -> LlamaForCausalLM:
+    """Draw every matrix anew, uniformly with a standard deviation of 0.02."""
+    drawn = np.random.default_rng(0)
+    with torch.no_grad():
+        for _, weight in sorted(model.named_parameters()):
+            if weight.dim() > 1:
+                weight.copy_(torch.from_numpy(drawn.uniform(-1, 1, weight.shape) * 0.02 * 3**0.5))
     return model
 
 
@@ -278,10 +280,7 @@ def membership(asked: _Asked, other: _Asked) -> tuple[dict[str, Any], dict[str, 
 
 def main() -> None:
     """Write what its functions say; see above."""
-    arguments = [one for one in sys.argv[1:] if one != "--train"]
-    if "--train" in sys.argv:
-        train()
-    metrics = _functions(Path(arguments[0]))
+    metrics = _functions(Path(sys.argv[1]))
     models = {name: _Asked(metrics, name) for name in MODELS}
     written: dict[str, Any] = {}
     ratios, leaks = {}, {}
