@@ -23,7 +23,7 @@ Measure = Literal["completeness_gap", "rank_agreement", "replace_agreement", "de
 AnswerClass = Literal["fact", "keyword", "content", "function", "punctuation", "template"]
 Arm = Literal["treatment", "placebo_same", "placebo_foreign", "placebo_format", "resample"]
 
-MEASUREMENT = 2  # version by which runs are measured now; see docs/versions.md
+MEASUREMENT = 3  # version by which runs are measured now; see docs/versions.md
 
 SPLITS: tuple[str, ...] = get_args(Split)
 TOKEN_CLASSES: tuple[str, ...] = get_args(TokenClass)

@@ -9,6 +9,7 @@ import pytest
 
 from results_db import store
 from results_db.records import (
+    MEASUREMENT,
     ModelCheck,
     ModelSource,
     PlannedRun,
@@ -24,11 +25,11 @@ from tests.support.results_rows import make_example, make_result, make_run, publ
 
 @pytest.fixture(scope="module")
 def both(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Version 1: base, retain, GA and NPO. Version 2: base, retain and NPO."""
+    """Version 1: base, retain, GA and NPO. The program's own: base, retain and NPO."""
     path = tmp_path_factory.mktemp("versions") / "both.duckdb"
     for version, methods in (
         (1, ("none", "retrain", "ga", "npo")),
-        (2, ("none", "retrain", "npo")),
+        (MEASUREMENT, ("none", "retrain", "npo")),
     ):
         for method in methods:
             publish_small(
@@ -48,20 +49,22 @@ def test_the_newest_version_is_shown_and_the_other_is_offered(
 ) -> None:
     app = opened(both, "10_overview.py", monkeypatch)
     shown = html_of(app)
-    assert "Measured by version 2. Not shown: 4 runs by version 1 (sidebar, Measured by)." in shown
+    newest = f"Measured by version {MEASUREMENT}. Not shown: 4 runs by version 1"
+    assert f"{newest} (sidebar, Measured by)." in shown
     assert "gradient ascent" not in shown
     assert app.multiselect(key="methods").options == ["Base model", "Retain model", "NPO"]
     app.selectbox(key="version").set_value("1").run()
     shown = html_of(app)
     assert "GA · measured by version 1" in shown
-    assert "Measured by version 1, an older one: this program measures by version 2" in shown
+    older = f"this program measures by version {MEASUREMENT}"
+    assert f"Measured by version 1, an older one: {older}" in shown
     assert not app.exception
 
 
 def test_runs_and_compare_mark_old_runs(both: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shown = html_of(opened(both, "80_runs.py", monkeypatch))
     assert shown.count("· measured by version 1") >= 4
-    assert "· measured by version 2" not in shown
+    assert f"· measured by version {MEASUREMENT}" not in shown
     app = opened(both, "60_compare.py", monkeypatch)
     assert app.selectbox(key="first").options == ["Base model", "Retain model", "NPO"]
     app.selectbox(key="version").set_value("1").run()

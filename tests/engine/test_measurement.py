@@ -20,10 +20,10 @@ def run() -> RunSpec:
 
 
 def test_the_version_is_part_of_what_an_id_hashes(run: RunSpec) -> None:
-    assert json.loads(run.canonical())["measurement"] == specs.MEASUREMENT == 2
+    assert json.loads(run.canonical())["measurement"] == specs.MEASUREMENT == 3
     ids = {run.measured_by(version).run_id for version in (1, 2, 3)}
     assert len(ids) == 3
-    assert run.run_id == run.measured_by(2).run_id
+    assert run.run_id == run.measured_by(specs.MEASUREMENT).run_id
 
 
 def test_the_first_version_has_the_ids_of_before_there_were_any(run: RunSpec) -> None:

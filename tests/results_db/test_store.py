@@ -18,6 +18,7 @@ from results_db import read, store, tables
 from results_db.guard import writing
 from results_db.records import (
     Checkpoint,
+    LeftOut,
     ModelCheck,
     ModelSource,
     PlannedRun,
@@ -360,6 +361,7 @@ ROWS = {  # one row of each table that refers to others, of a run that is not in
     "emphasised_focus": make_restored(GHOST, "f0a", "quote", 0.25, 0.5),
     "answer_token_class": make_classes(GHOST, FINAL, "f0a")[0],
     "text_token_class": TextTokenClass(GHOST, FINAL, 0, "fact", 2, 1.0),
+    "left_out": LeftOut(GHOST, "f0a", 9, 8, "too long"),
     "model_check": ModelCheck(GHOST, "measured", "causal", True, False, 0.0, "nats"),
     "model_source": ModelSource(
         GHOST, "folder", None, None, None, None, "hash", "sdpa", None, None, False, "plain"

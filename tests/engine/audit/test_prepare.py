@@ -18,13 +18,14 @@ from engine.models.compatibility import IncomparableModelsError
 from engine.plans import reading
 from engine.plugins import UnknownNameError
 from engine.specs import BenchmarkSpec, LoadingSpec
-from engine.study import cache
+from engine.study import cache, contents
 from results_db import read
 from results_db.verify import verify
 from tests.support import gguf_files
 from tests.support.local_hub import LocalHub, environment, serving
 from tests.support.program import PLAN, ROOT, TinyStudy
 from tests.support.tiny_models import tiny_lm
+from tests.support.tofu import DATA, needs_data
 
 OWNER = "open-unlearning"
 NAMES = {  # of the study's runs, as open-unlearning would name them
@@ -215,7 +216,7 @@ def test_hostile_names_are_text(models: dict[str, Path]) -> None:
     assert found.plan.runs()[1].method == name
     path = hostile.parent / "plan.toml"
     audit.write(found.table, path)
-    assert reading.read(str(path)).runs() == found.plan.runs()
+    assert contents.noted(reading.read(str(path))).runs() == found.plan.runs()
 
 
 def edit(path: Path, **values: object) -> None:
@@ -277,16 +278,18 @@ def test_run_ids_change_with_the_weights_and_with_nothing_else(models: dict[str,
     assert after[1] != before[1]
 
 
+@needs_data
 def test_the_forget_table_is_as_given_or_as_the_names_say(models: dict[str, Path]) -> None:
     name = "unlearn_tofu_tiny_forget01_NPO_lr1e-05_beta0.5_alpha1_epoch5"
     named = models["unlearned"].rename(models["unlearned"].with_name(name))
 
     def settings(benchmark: str) -> dict[str, object]:
-        request = Request(str(models["base"]), (str(named),), benchmark=benchmark)
+        here = (f"benchmark.path={DATA}",)
+        request = Request(str(models["base"]), (str(named),), benchmark=benchmark, overrides=here)
         return audit.prepare(request).plan.benchmarks["tofu"].settings
 
     assert settings("tofu")["forget"] == "forget01"
-    assert settings("tofu:forget10")["forget_authors"] == 20
+    assert settings("tofu:forget10")["forget_authors"] == "all"
     with pytest.raises(UnknownNameError, match="--benchmark tofu has no 'forget20'"):
         settings("tofu:forget20")
 
