@@ -23,7 +23,15 @@ from engine.bench import synthetic_samples
 from engine.bench.columns import same, table
 from engine.specs import MEASUREMENT
 from results_db import store
-from results_db.records import EMPHASIS_ARMS, TOKEN_CLASSES, Build, PlannedRun, Run, Study
+from results_db.records import (
+    EMPHASIS_ARMS,
+    TOKEN_CLASSES,
+    Build,
+    LeftOut,
+    PlannedRun,
+    Run,
+    Study,
+)
 from results_db.tables import RunTables, of_records
 
 MODELS = ("llama-1b", "pythia-1b", "qwen2-1b")
@@ -32,6 +40,7 @@ METHODS = ("none", "retrain", "sham", "ga", "ga_gdr", "npo", "npo_gdr", "rmu", "
 CELLS = (*((method, "all") for method in METHODS), ("npo_gdr", "fact_words"))  # runs of a cell
 STRATEGIES = ("note_after", "note_before", "quote", "repeat")
 DRAWS = {"placebo_same": 3, "placebo_foreign": 3}  # of arms whose words are drawn; others: 1
+DATA = "made-up"  # version of the examples of every benchmark
 DOCUMENTS = "news"  # the benchmark whose documents are unlearned, instead of its questions
 STEPS = (0, 10, 20, 30, 40, 50)
 ATTRIBUTED = (("gold", "all"), ("gold", "novel"), ("own_generation", "all"),
@@ -119,7 +128,7 @@ def _runs(shape: Shape) -> Iterator[Run]:
                 parameters=10**9, method=cell[0], seed=seed, status="complete", spec=specs[cell],
                 base_run_id=base, retain_run_id=retain, sham_run_id=sham,
                 build_id=BUILD.build_id, started_at="2026-01-01T00:00:00+00:00", seconds=600.0,
-                error=None, failed_step=None, dtype="float32", prompt_format="{}", data_hash="-",
+                error=None, failed_step=None, dtype="float32", prompt_format="{}", data_hash=DATA,
                 measurement=MEASUREMENT,
             )  # fmt: skip
 
@@ -159,6 +168,7 @@ def _example_table(
     people = [f"{s} person {number // FACTS}" for s, number in zip(splits, numbers, strict=True)]
     return table("example", {
         "benchmark": [benchmark] * n,
+        "data_hash": [DATA] * n,
         "example_id": [*ids, *texts],
         "split": [*splits, *["general"] * len(texts)],
         "form": ["question"] * len(ids) + ["text"] * len(texts),
@@ -190,6 +200,9 @@ def _tables(run: Run, questions: _Questions, generator: np.random.Generator) -> 
         "recovery_strategy": synthetic_samples.strategies(run.run_id, STRATEGIES),
         "model_source": synthetic_samples.source(run.run_id, run.model),
         "model_check": synthetic_samples.checks(run.run_id),
+        "left_out": of_records(
+            "left_out", [LeftOut(run.run_id, str(questions.texts[-1]), 600, 512, "too long")]
+        ),
         "attribution": _attribution(run, questions, steps[-1], generator),
         "grade": synthetic_samples.grades(*last, forget, retain, KINDS, generator),
         "emphasised_focus": synthetic_samples.emphasised_focus(*last, recovery, generator),
