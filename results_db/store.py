@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import duckdb
 
 from results_db import durable, fault, spool, summaries
-from results_db.guard import GuardTimeoutError, reading, writing
+from results_db.guard import GuardTimeoutError, explained, reading, writing
 from results_db.read import SCHEMA_VERSION, OtherSchemaError, require_schema, seen_schema
 from results_db.records import PlannedRun, Progress, RunResult, Study
 from results_db.tables import (
@@ -168,7 +168,9 @@ def take_in(path: str | Path, timeout_s: float = WAIT_SECONDS) -> dict[str, str]
         NoSpaceError: Its disk is full; what is not committed stays in the spool.
     """
     refused = {}
-    for folder, tables in spool.take_whole(path).items():
+    with explained(Path(path)):
+        waiting = spool.take_whole(path)
+    for folder, tables in waiting.items():
         try:
             with writing(path, timeout_s, is_short=True) as connection:
                 _prepare(connection, path)

@@ -14,6 +14,7 @@ from results_db import read, store, summaries
 from results_db.guard import reading, writing
 from results_db.read import Parameter
 from results_db.records import (
+    MEASUREMENT,
     ModelCheck,
     ModelSource,
     PlannedRun,
@@ -367,7 +368,7 @@ def test_choices_hold_what_has_rows(study: Path) -> None:
     assert found == {
         "attribution_method": ["leave_one_out"], "benchmark": ["people"], "model": ["tiny"],
         "method": ["ga", "none", "npo", "retrain", "sham"], "strategy": ["quote", "repeat"],
-        "seed": ["0", "1"], "step": ["0", "10", "5"], "measurement": ["2"],
+        "seed": ["0", "1"], "step": ["0", "10", "5"], "measurement": [str(MEASUREMENT)],
         "data": ["data-1"],
     }  # fmt: skip
 
@@ -646,7 +647,7 @@ def test_saved_models_are_the_final_checkpoints_with_a_folder(study: Path, tmp_p
             "method": "ga",
             "step": 10,
             "path": "/w/10",
-            "measurement": 2,
+            "measurement": MEASUREMENT,
             "data_hash": "data-1",
         }
     ]

@@ -31,7 +31,7 @@ from engine import console, interrupt
 from engine.commands import progress
 from engine.plans import reading
 from engine.plans.plan import Plan
-from engine.study import loop
+from engine.study import contents, loop
 from engine.study import run as pipeline
 from engine.study.jobs import RunJob
 from results_db import fault
@@ -116,7 +116,7 @@ def plan(*methods: str) -> Plan:
     settings = [*SETTINGS, f"benchmark.path={ROOT / 'docs' / 'example.csv'}"]
     read = reading.read("custom-tiny", settings)
     kept = {name: read.methods[name] for name in methods}
-    return read.model_copy(update={"methods": kept, "save_every": SAVE_EVERY})
+    return contents.noted(read.model_copy(update={"methods": kept, "save_every": SAVE_EVERY}))
 
 
 def study(plan: Plan, folder: Path) -> int:

@@ -143,6 +143,9 @@ def test_weights_that_are_not_finite_are_refused(model: Path, value: float) -> N
 def test_an_adapter_in_the_place_of_a_model_opens_no_other_folder(model: Path) -> None:
     (model / files.ADAPTER).write_text(json.dumps({"base_model_name_or_path": "/nowhere"}))
     save_file({"a": torch.ones(1)}, model / files.ADAPTER_WEIGHTS)
+    with pytest.raises(UnusableCheckpointError, match="beside whole weights"):
+        loading.load(model)
+    (model / files.WEIGHTS).unlink()
     with pytest.raises(UnusableCheckpointError, match="is an adapter; give its base model"):
         loading.load(model)
 
