@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import duckdb
 
 from results_db import durable, fault, spool, summaries
-from results_db.guard import GuardTimeoutError, explained, reading, writing
+from results_db.guard import explained, reading, writing
 from results_db.read import SCHEMA_VERSION, OtherSchemaError, require_schema, seen_schema
 from results_db.records import PlannedRun, Progress, RunResult, Study
 from results_db.tables import (
@@ -82,21 +82,6 @@ def note_progress(path: str | Path, progress: Progress, timeout_s: float = WAIT_
 def publish(path: str | Path, result: RunResult, timeout_s: float = WAIT_SECONDS) -> None:
     """Add one finished or failed run, whole or not at all; see `publish_tables`."""
     publish_tables(path, of_result(result), timeout_s)
-
-
-def publish_or_spool(path: str | Path, result: RunResult, timeout_s: float) -> str | None:
-    """Add a run to the file, or keep it beside the file if that stays in use for so long.
-
-    Returns:
-        None when it is in the file; else who holds the file. The next write window takes it in.
-    """
-    tables = of_result(result)
-    try:
-        publish_tables(path, tables, timeout_s)
-    except GuardTimeoutError as error:
-        spool.put(path, tables)
-        return str(error)
-    return None
 
 
 def publish_tables(path: str | Path, tables: RunTables, timeout_s: float = WAIT_SECONDS) -> None:

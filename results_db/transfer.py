@@ -21,7 +21,6 @@ from results_db.tables import KEYS, OWN_TABLES, columns, schema_sql, schemas
 from results_db.verify import changed
 
 LOAD = "load.sql"
-UNFIT = (duckdb.ConstraintException, duckdb.ConversionException, duckdb.BinderException)
 LOAD_HEADER = """\
 -- Reads the Parquet files of this folder into an empty DuckDB database. Run it in this folder:
 --   duckdb results.duckdb < load.sql

@@ -27,6 +27,7 @@ WHOLE_RUN = {  # of `run_metrics`: heading, digits after the point (None: a p va
     "privleak_min_k": ("PrivLeak of\nmin-k (as OU), %", 0),
     "privleak_min_k_plus_plus_sd_1e6": ("Our PrivLeak of min-k++,\nσ ≥ 1e-6, %", 0),
 }
+TWINS = {"auc_min_k": "auc_min_k_ou", "privleak_min_k": "privleak_min_k_ou"}  # the same number
 ATTACKS = {"loss": "loss", "zlib": "zlib", "min_k_plus_plus": "min-k++", "gradnorm": "gradients"}
 WHOLE_RUN |= {f"privleak_{k}_ou": (f"PrivLeak of\n{v}, %", 1) for k, v in ATTACKS.items()}
 SPLITS = ("forget", "retain", "general", "holdout")
@@ -36,12 +37,14 @@ COMMON_WORDS = "common_words"
 def whole_run(rows: pd.DataFrame) -> str:
     """One line a run: what is one number for all its examples, or why there is none.
 
-    A name without a value in any run is left out; see `unmeasured`.
+    A name without a value in any run is left out, see `unmeasured`; so is one that says of each of
+    its runs what its twin says.
 
     Args:
         rows: of `run_metrics`.
     """
-    found = set(rows.loc[rows["value"].notna(), "name"].astype(str))
+    valued = rows.loc[rows["value"].notna()].groupby("name")["run_id"].agg(set).to_dict()
+    found = {n for n, runs in valued.items() if not runs <= valued.get(TWINS.get(n, ""), set())}
     names = [name for name in WHOLE_RUN if name in found] + sorted(found - set(WHOLE_RUN))
     sizes = {name: _common(rows.loc[rows["name"] == name]) for name in names}
     headings = ["Run", *(f"{_heading(name)}\n{sizes[name]}".rstrip() for name in names)]

@@ -232,14 +232,6 @@ def refuse_trusted(folder: Path) -> None:
         )
 
 
-def is_here(folder: Path) -> bool:
-    """Whether a checkpoint was fetched into this folder and is still there."""
-    if not is_noted(folder):
-        return False
-    note = read_note(folder)
-    return all(Path(part.folder).exists() for part in (note.model, note.adapter) if part)
-
-
 def load(folder: Path, device: str) -> LM:
     """The model of a noted checkpoint, loaded as its plan asks; never asks a hub.
 

@@ -46,6 +46,19 @@ def test_a_metric_of_the_whole_run_says_once_how_much_it_is_over() -> None:
     assert seen[7:] == ["0.5000|9 parts", "0.25"]
 
 
+def test_one_number_under_two_names_is_shown_once_where_every_run_has_both() -> None:
+    both = [whole(), whole(name="auc_min_k_ou", value=0.25)]
+    seen = texts(metrics.whole_run(pd.DataFrame(both)))
+    assert seen[1:2] == ["OU AUC\nof min-k\n200 examples"]
+    assert len(seen) == 4
+    more = [*both, whole(run_id="base", method="none", value=1.0)]
+    seen = texts(metrics.whole_run(pd.DataFrame(more)))
+    assert [heading.partition("\n200")[0] for heading in seen[1:3]] == [
+        "OU AUC\nof min-k",
+        "AUC of min-k\n(as OU)",
+    ]
+
+
 def test_a_metric_without_a_value_anywhere_is_a_line_with_its_reason() -> None:
     rows = pd.DataFrame([
         whole(), whole(name="forget_quality_ou", value=None, n=0, reason="no truth ratio"),

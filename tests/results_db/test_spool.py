@@ -15,7 +15,8 @@ import duckdb
 import pytest
 
 from results_db import durable, spool, store
-from results_db.guard import only_study
+from results_db.guard import GuardTimeoutError, only_study
+from results_db.records import RunResult
 from results_db.tables import of_result
 from results_db.verify import verify
 from tests.support.program import ROOT
@@ -50,14 +51,24 @@ def held(path: Path, seconds: float) -> Iterator[subprocess.Popen[str]]:
         process.communicate()
 
 
+def kept_and_taken_in(path: Path, result: RunResult, seconds: float) -> str | None:
+    """What a worker and its study do with a run that ended; who holds the file, if it is held."""
+    spool.put(path, of_result(result))
+    try:
+        store.take_in(path, seconds)
+    except GuardTimeoutError as error:
+        return str(error)
+    return None
+
+
 def test_a_run_is_spooled_while_the_file_is_held_and_taken_in_after(file: Path) -> None:
     with held(file, 60) as holder:
         for run_id in ("npo", "rmu"):
-            reason = store.publish_or_spool(file, whole(run_id), 0.1)
+            reason = kept_and_taken_in(file, whole(run_id), 0.1)
             assert reason is not None
             assert f"PID {holder.pid}" in reason
         assert [folder.name for folder in spool.waiting(file)] == ["npo", "rmu"]
-    assert store.publish_or_spool(file, whole("sham"), 10) is None
+    assert kept_and_taken_in(file, whole("sham"), 10) is None
     assert store.finished_runs(file) == {"ga", "npo", "rmu", "sham"}
     assert not file.with_name("results.duckdb.spool").exists()
     assert verify(file) == []
@@ -69,7 +80,7 @@ def test_runs_go_on_while_the_file_is_held_and_none_is_lost(file: Path, tmp_path
         while holder.poll() is None:
             results.append(whole(f"run-{len(results)}"))
             begun = time.monotonic()
-            reasons.append(store.publish_or_spool(file, results[-1], 0.1))
+            reasons.append(kept_and_taken_in(file, results[-1], 0.1))
             assert reasons[-1] is None or time.monotonic() - begun < 5
             time.sleep(HOLD_SECONDS / 6)
     assert sum(reason is not None for reason in reasons) >= 3
@@ -180,7 +191,8 @@ except KeyboardInterrupt:
 
 STUDY = """
 import sys, time
-from results_db.guard import only_study
+from results_db.guard import GuardTimeoutError, only_study
+from results_db.records import RunResult
 with only_study(sys.argv[1], lambda said: print(said, flush=True)):
     print("working", flush=True)
     time.sleep(60)

@@ -18,6 +18,7 @@ from engine.models.checkpoint_files import RefusedCheckpointError, UnusableCheck
 from engine.specs import CheckpointSpec, LoadingSpec, PromptSpec
 from engine.text import prompts
 from engine.text.prompts import PromptError
+from tests.support.fetched import is_here
 from tests.support.tiny_models import tiny_lm
 
 TEMPLATE = (
@@ -155,7 +156,7 @@ def lm_weights(folder: Path) -> dict[str, torch.Tensor]:
 def test_weights_that_are_gone_are_said_when_they_are_loaded(model: Path) -> None:
     note = fetched(model)
     shutil.rmtree(model)
-    assert not checkpoints.is_here(note)
+    assert not is_here(note)
     with pytest.raises(UnusableCheckpointError, match=r"is gone .*fetches it again"):
         loading.load(note)
 

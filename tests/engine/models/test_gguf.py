@@ -22,6 +22,7 @@ from engine.models.gguf import tokenizer as gguf_tokenizer
 from engine.models.gguf.header import Header
 from engine.specs import CheckpointSpec, LoadingSpec
 from tests.support import gguf_files
+from tests.support.fetched import is_here
 from tests.support.tiny_models import tiny_lm
 
 IDS = torch.tensor([[1, 70, 80, 90, 70, 71, 72]])
@@ -195,14 +196,14 @@ def test_a_file_is_fetched_noted_and_hashed_like_a_folder(tmp_path: Path) -> Non
     path = gguf_files.write(tmp_path / "x.gguf", tiny_lm("llama"))
     spec = CheckpointSpec(source=str(path))
     note = checkpoints.fetch(spec, LoadingSpec(), tmp_path / "note", lambda *_: None)
-    assert checkpoints.is_here(note)
+    assert is_here(note)
     loaded = loading.load(note)
     row = checkpoints.source_row(note, loaded, "run")
     assert row is not None
     assert row.content_hash == files.content_hash([path])
     moved = path.rename(tmp_path / "y.gguf")
     assert files.content_hash([moved]) == row.content_hash
-    assert not checkpoints.is_here(note)
+    assert not is_here(note)
 
 
 def test_q4_1_is_what_gguf_writes(tmp_path: Path) -> None:

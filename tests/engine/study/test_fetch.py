@@ -18,6 +18,7 @@ from engine.study.disk_budget import DiskBudgetError, bytes_of
 from engine.study.fetch import Fetcher
 from engine.study.jobs import FetchJob
 from results_db import read
+from tests.support.fetched import is_here
 from tests.support.local_hub import LocalHub, environment, serving, use
 from tests.support.program import ROOT
 from tests.support.tiny_models import tiny_lm
@@ -61,7 +62,7 @@ def test_measured_weights_make_room_and_needed_ones_stay(jobs: list[FetchJob]) -
     assert not fetcher.fits(following, {base.folder, measured.folder})
     assert fetcher.fits(following, {base.folder})
     fetcher.submit(following, lambda: {base.folder, following.folder}).result()
-    assert [checkpoints.is_here(job.folder) for job in jobs] == [True, False, True]
+    assert [is_here(job.folder) for job in jobs] == [True, False, True]
     with pytest.raises(loading.ModelLoadError, match="evicted for the disk budget"):
         loading.load(measured.folder)
     assert {event.stage for event in fetcher.events()} == {
@@ -86,7 +87,7 @@ def test_what_was_in_the_cache_before_is_not_evicted(jobs: list[FetchJob]) -> No
     second = Fetcher(int(1.2 * size_of(jobs[1])))
     for job in jobs:
         second.submit(job, set).result()
-    assert [checkpoints.is_here(job.folder) for job in jobs] == [True, False, True]
+    assert [is_here(job.folder) for job in jobs] == [True, False, True]
     first.stop()
     second.stop()
 
