@@ -128,6 +128,12 @@ def wanted(names: Iterable[str], where: str, *, trust_remote_code: bool) -> list
             f"{where}: holds an adapter ({ADAPTER}) beside whole weights ({whole[0]}), and nothing "
             "says which of them is the model; keep each in a folder of its own"
         )
+    shards = sorted(name for name in there if SHARD.fullmatch(name))
+    if shards and WEIGHTS in there:
+        raise UnusableCheckpointError(
+            f"{where}: holds two sets of weights, {WEIGHTS} and {shards[0]}, and nothing says "
+            "which is the model (transformers reads the former without a word); remove one"
+        )
     weights = _weights(there)
     if not weights:
         pickles = sorted(name for name in there if name.endswith(PICKLES))
@@ -141,8 +147,9 @@ def wanted(names: Iterable[str], where: str, *, trust_remote_code: bool) -> list
 
 
 def _weights(there: set[str]) -> set[str]:
-    if INDEX in there:
-        return {name for name in there if SHARD.fullmatch(name)}
+    shards = {name for name in there if SHARD.fullmatch(name)}
+    if INDEX in there and shards:
+        return shards
     single = WEIGHTS if "config.json" in there and ADAPTER not in there else ADAPTER_WEIGHTS
     return there & {single}
 
@@ -161,7 +168,7 @@ def check(folder: Path, where: str, *, trust_remote_code: bool) -> None:
     """
     check_safe(folder, where, trust_remote_code=trust_remote_code)
     for file in _shards(folder, where):
-        if not (folder / file).is_file():
+        if not ((folder / WEIGHTS).is_file() or (folder / file).is_file()):  # then it is not read
             raise UnusableCheckpointError(f"{where}: {file} is missing, which {INDEX} names")
     for path in sorted(folder.glob("*.safetensors")):
         check_fetched(path, where)

@@ -120,6 +120,24 @@ def test_an_adapter_beside_whole_weights_is_refused(
             ask(model)
 
 
+def test_two_sets_of_weights_in_a_folder_are_refused(model: Path) -> None:
+    """As `save_pretrained` in shards leaves them where another model was saved whole before."""
+    (model / "model-00001-of-00001.safetensors").write_bytes((model / files.WEIGHTS).read_bytes())
+    for index in (False, True):
+        if index:
+            edit(model / files.INDEX, weight_map={"a": "model-00001-of-00001.safetensors"})
+        for ask in (fetched, loading.load):
+            with pytest.raises(UnusableCheckpointError, match="holds two sets of weights"):
+                ask(model)
+
+
+def test_whole_weights_beside_the_index_of_shards_that_are_gone_are_the_model(model: Path) -> None:
+    before = logits(loading.load(model))
+    edit(model / files.INDEX, weight_map={"a": "model-00001-of-00001.safetensors"})
+    for folder in (model, fetched(model)):
+        assert torch.equal(before, logits(loading.load(folder)))
+
+
 def test_weights_that_are_loaded_in_a_narrower_type_are_recorded_as_rounded(
     model: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -193,14 +211,14 @@ def test_trusted_code_runs_and_only_then(model: Path) -> None:
 @pytest.mark.parametrize("shard", ["../secret.safetensors", "/etc/passwd", "pytorch_model.bin"])
 def test_an_index_that_names_other_files_is_refused(model: Path, shard: str) -> None:
     edit(model / files.INDEX, weight_map={"a": shard})
-    (model / "model-00001-of-00001.safetensors").touch()
+    (model / files.WEIGHTS).rename(model / "model-00001-of-00001.safetensors")
     with pytest.raises(RefusedCheckpointError, match=r"model\.safetensors\.index\.json"):
         fetched(model)
 
 
 def test_a_missing_shard_is_named(model: Path) -> None:
     edit(model / files.INDEX, weight_map={"a": "model-00002-of-00002.safetensors"})
-    (model / "model-00001-of-00002.safetensors").touch()
+    (model / files.WEIGHTS).rename(model / "model-00001-of-00002.safetensors")
     with pytest.raises(
         UnusableCheckpointError, match=r"model-00002-of-00002\.safetensors is missing"
     ):

@@ -162,7 +162,7 @@ def test_a_plain_folder_is_refused_as_a_checkpoint_of_an_audit_is(model: Path) -
         loading.load(model)
     (model / "chat_template.json").unlink()
     (model / files.INDEX).write_text(json.dumps({"weight_map": {"a": "../other.safetensors"}}))
-    (model / "model-00001-of-00001.safetensors").write_bytes(weights)
+    (model / files.WEIGHTS).rename(model / "model-00001-of-00001.safetensors")
     with pytest.raises(RefusedCheckpointError, match=r"model\.safetensors\.index\.json"):
         loading.load(model)
 
