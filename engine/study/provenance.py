@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import platform
 import subprocess
+import zlib
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -31,6 +32,7 @@ PACKAGES = (
 def build(device: str) -> Build:
     """The build of this process on a device; equal builds have equal ids."""
     packages = {name: _version(name) for name in PACKAGES}
+    packages["zlib"] = zlib.ZLIB_RUNTIME_VERSION  # lengths of its texts depend on it (membership)
     fields = (
         platform.python_version(),
         platform.platform(),
