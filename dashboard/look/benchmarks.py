@@ -14,6 +14,7 @@ FORMS = {
     "muse-news": "News articles are unlearned; questions and passages are probed.",
     "muse-books": "Novels are unlearned; questions and passages are probed.",
     "wmdp": "Texts on hazardous knowledge are unlearned; it is probed as a choice, beside MMLU.",
+    "world-facts": "Facts of the world that a model knew are unlearned, and asked.",
     "custom": "Questions of a user's own file are unlearned, and asked.",
 }
 RULES = {
