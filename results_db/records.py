@@ -19,11 +19,12 @@ Axis = Literal["step", "alpha"]
 Target = Literal["gold", "base_generation", "own_generation"]
 AnswerTokens = Literal["all", "novel"]
 TokenClass = Literal["template", "keyword", "content", "function", "punctuation"]
+TemplatePart = Literal["system", "role", "generation"]  # of the text around a question
 Measure = Literal["completeness_gap", "rank_agreement", "replace_agreement", "deletion_gap"]
 AnswerClass = Literal["fact", "keyword", "content", "function", "punctuation", "template"]
 Arm = Literal["treatment", "placebo_same", "placebo_foreign", "placebo_format", "resample"]
 
-MEASUREMENT = 3  # version by which runs are measured now; see docs/versions.md
+MEASUREMENT = 4  # version by which runs are measured now; see docs/versions.md
 
 SPLITS: tuple[str, ...] = get_args(Split)
 TOKEN_CLASSES: tuple[str, ...] = get_args(TokenClass)
@@ -320,6 +321,8 @@ class Attribution:
     is_key: tuple[bool | None, ...]  # None where KeyTokens are undefined
     steps: int | None = None  # of the path of integrated gradients; None: another method
     reason: str | None = None  # why no token has a score; None where they have
+    token_parts: tuple[TemplatePart | None, ...] | None = None  # tokens of one part share its score
+    # equally; None: each token has its own, as has all of the prompt without such a list
 
     def __post_init__(self) -> None:
         """Check that the lists are parallel and the scores finite."""
@@ -334,6 +337,7 @@ class Attribution:
                 self.token_classes,
                 self.scores,
                 self.is_key,
+                self.token_ids if self.token_parts is None else self.token_parts,
             )
         }
         _require(len(lengths) == 1, row, f"lists of different lengths {sorted(lengths)}")

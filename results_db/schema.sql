@@ -307,7 +307,8 @@ CREATE TABLE attribution (
     scores FLOAT[] NOT NULL,
     is_key BOOLEAN[] NOT NULL,
     steps INTEGER CHECK (steps > 0),
-    reason VARCHAR
+    reason VARCHAR,
+    token_parts VARCHAR[]
 );
 COMMENT ON TABLE attribution IS 'One answer attributed to its prompt by one method; lists have one entry a token, in the order of the encoded prompt; in a run by words (spec, probe.unit) one a word of the question, in nats per answer word. The view token_score has one row a token.';
 COMMENT ON COLUMN attribution.run_id IS 'The run.';
@@ -327,12 +328,13 @@ COMMENT ON COLUMN attribution.scores IS 'Contributions, nats per answer token (b
 COMMENT ON COLUMN attribution.is_key IS 'Whether each is a KeyToken, settled on the base model; all NULL where KeyTokens are undefined.';
 COMMENT ON COLUMN attribution.steps IS 'Intervals of the straight path of integrated gradients (trapezoid rule), a count; NULL for methods without a path, and where that was not noted.';
 COMMENT ON COLUMN attribution.reason IS 'Why there are no scores (all are NULL then); NULL where there are.';
+COMMENT ON COLUMN attribution.token_parts IS 'Part of the template that each was deleted with: system (the turns before the question), role (the markers of its own turn) or generation (all that stands behind it); tokens of one part share its contribution equally, so that their sum is the part''s; NULL for a token that was deleted alone, and in place of the list where all of them were.';
 
 CREATE VIEW token_score AS
     SELECT run_id, step, example_id, method, target, answer_tokens,
         unnest(range(len(token_ids)))::INTEGER AS position, unnest(token_ids) AS token_id,
         unnest(tokens) AS token, unnest(token_classes) AS token_class, unnest(scores) AS score,
-        unnest(is_key) AS is_key
+        unnest(is_key) AS is_key, unnest(token_parts) AS token_part
     FROM attribution;
 COMMENT ON VIEW token_score IS 'Contribution of one prompt token to one answer; one row a token, from the lists of attribution.';
 COMMENT ON COLUMN token_score.run_id IS 'The run.';
@@ -347,6 +349,7 @@ COMMENT ON COLUMN token_score.token IS 'Text of the token.';
 COMMENT ON COLUMN token_score.token_class IS 'template, keyword, content, function or punctuation.';
 COMMENT ON COLUMN token_score.score IS 'Contribution, nats per answer token (by words: per answer word); above 0 the token supports the answer; NULL when it was not deleted.';
 COMMENT ON COLUMN token_score.is_key IS 'Whether it is a KeyToken, settled on the base model; NULL for the whole prompt where KeyTokens are undefined.';
+COMMENT ON COLUMN token_score.token_part IS 'Part of the template that it was deleted with, see attribution.token_parts: its score is an equal share of the part''s; NULL when it was deleted alone.';
 
 CREATE TABLE recovery (
     run_id VARCHAR NOT NULL,

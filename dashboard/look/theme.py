@@ -161,6 +161,11 @@ TOKEN_CLASSES = {
     "punctuation": "Punct.",
     "template": "Template",
 }
+TEMPLATE_PARTS = {  # what leave-one-out deletes at once of the text around a question
+    "system": "turns before the question",
+    "role": "markers of the question's turn",
+    "generation": "what stands behind the question",
+}
 VERDICTS = {
     "insufficient": "bad",
     "destructive": "bad",

@@ -73,6 +73,7 @@ def _line(
             "position": result["positions"],
             "token": result["tokens"],
             "token_class": result["token_classes"],
+            "token_part": pd.Series(result["token_parts"], dtype=object),
             "score": pd.Series(scores, dtype=float),
             "is_key": result["is_key"],
             "answer": result["answer"],

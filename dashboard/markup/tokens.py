@@ -6,7 +6,7 @@ Colour never stands alone: each token has its signed number under it and in its 
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -16,6 +16,7 @@ from dashboard.look import formats, theme
 
 SIGNS = {"\n": "↵", "\t": "⇥"}
 LONGEST = 120  # characters of a token in a strip
+LONGEST_PART = 24  # of a part of the template
 
 
 @dataclass(frozen=True)
@@ -110,11 +111,34 @@ def lines(rows: pd.DataFrame, scale: pd.DataFrame | None = None) -> list[Strip]:
         rows: of `prompt_tokens`; a column `word` names the word that a token is a part of.
         scale: the rows that the scale is of; these rows where it is None.
     """
-    limit, widths = _limit(rows if scale is None else scale), _widths(rows)
+    limit, rows = _limit(rows if scale is None else scale), blocks(rows)
+    widths = _widths(rows)
     return [
         _line(part.sort_values("position"), limit, widths)
         for _, part in rows.groupby("run_id", sort=False)
     ]
+
+
+def blocks(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows in which each part of the template is one row, with its text and all of its score.
+
+    Args:
+        rows: of `prompt_tokens`; without a column `token_part` they are as they are.
+    """
+    if "token_part" not in rows or rows["token_part"].isna().all():
+        return rows
+    rows = rows.reset_index(drop=True)
+    alone = rows["token_part"].isna()
+    within = rows[~alone].sort_values("position")
+    texts = [decoded(str(token)) for token in within["token"]]
+    parts = within.assign(token=texts).groupby(["run_id", "token_part"], sort=False)
+    first = parts.head(1)
+    whose = pd.MultiIndex.from_frame(first[["run_id", "token_part"]])
+    first = first.assign(
+        token=parts["token"].agg("".join).reindex(whose).to_numpy(),
+        score=parts["score"].sum(min_count=1).reindex(whose).to_numpy(),
+    )
+    return pd.concat([rows[alone], first]).sort_index()
 
 
 def _limit(rows: pd.DataFrame) -> float:
@@ -146,14 +170,14 @@ def answer(rows: pd.DataFrame) -> str:
 
 def _widths(rows: pd.DataFrame) -> dict[int, float]:
     """Room per position in ch, the same in every line, so that lines break alike."""
-    lengths = rows.assign(length=[len(shown(str(token)).text) for token in rows["token"]])
+    lengths = rows.assign(length=[len(_text(row).text) for row in rows.to_dict("records")])
     longest = lengths.groupby("position")["length"].max()
     muted = set(rows.loc[rows["token_class"] == "template", "position"])
     return {int(at): max(size + 1.4, 2.0 if at in muted else 4.6) for at, size in longest.items()}
 
 
-def _cell(row: dict[str, object], limit: float, widths: dict[int, float]) -> Cell:
-    token = shown(str(row["token"]))
+def _cell(row: dict[Hashable, object], limit: float, widths: dict[int, float]) -> Cell:
+    token = _text(row)
     score = float(str(row["score"])) if formats.present(row["score"]) else None
     template = row["token_class"] == "template"
     kinds = ["u-token"]
@@ -165,11 +189,25 @@ def _cell(row: dict[str, object], limit: float, widths: dict[int, float]) -> Cel
         kinds=" ".join(kinds),
         title=_title(row, score),
         shade=theme.shade(None if template else score, limit),
-        value="" if template else formats.number(score, 2, sign=True),
+        value="" if template and _part(row) is None else formats.number(score, 2, sign=True),
         score=None if score is None else f"{score:.6f}",
         width=f"{widths[int(str(row['position']))]:.1f}ch",
         word=str(row["word"]) if formats.present(row.get("word")) else None,
     )
+
+
+def _text(row: dict[Hashable, object]) -> Shown:
+    """What to draw for a row; a part of the template is cut short, its title has all of it."""
+    token = shown(str(row["token"]))
+    if _part(row) is None or len(token.text) <= LONGEST_PART:
+        return token
+    return Shown(token.text[: LONGEST_PART - 1] + "…", token.starts_word)
+
+
+def _part(row: dict[Hashable, object]) -> str | None:
+    """What a part of the template is called; None for a token that was deleted alone."""
+    part = row.get("token_part")
+    return theme.TEMPLATE_PARTS.get(str(part), str(part)) if formats.present(part) else None
 
 
 def _strip(strip: Strip) -> str:
@@ -192,8 +230,9 @@ def _token(cell: Cell) -> str:
     )
 
 
-def _title(row: dict[str, object], score: float | None) -> str:
+def _title(row: dict[Hashable, object], score: float | None) -> str:
     kind = theme.TOKEN_CLASSES.get(str(row["token_class"]), str(row["token_class"])).lower()
+    kind += f" ({_part(row)}, deleted at once)" if _part(row) else ""
     key = ", KeyToken" if _yes(row["is_key"]) else ""
     value = "not scored" if score is None else f"{formats.nats(score)} per answer token"
     text = formats.visible(decoded(str(row["token"])), formats.LONGEST)
@@ -238,6 +277,7 @@ def table(rows: pd.DataFrame) -> pd.DataFrame:
 
 def aligned_table(rows: pd.DataFrame) -> pd.DataFrame:
     """The same, of rows with a column `label`, in the order they come in."""
+    rows = blocks(rows)
     order: Sequence[str] = list(dict.fromkeys(rows["label"]))
     wide = rows.pivot_table(index="position", columns="label", values="score", sort=False)
     facts = rows.drop_duplicates("position").set_index("position")

@@ -9,7 +9,7 @@ from typing import Protocol
 from engine.models.lm import LM
 from engine.text.answers import EncodedPair
 from engine.text.prompts import Prompt, Unit, by_words, token_classes
-from results_db.records import AnswerTokens, Attribution, Example, Target
+from results_db.records import AnswerTokens, Attribution, Example, Target, TemplatePart
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,8 @@ class TokenScores:
     path: str  # how it was computed: plain or shared
     steps: int | None = None  # intervals of the path of integrated gradients
     reason: str | None = None  # why no token has a score
+    parts: tuple[TemplatePart | None, ...] | None = None  # tokens of one share its score equally;
+    # None: every token was scored alone
 
 
 class AttributionMethod(Protocol):
@@ -163,7 +165,9 @@ def scored(
 def _padded(scores: TokenScores, missing: int, unit: Unit) -> TokenScores:
     if unit == "word" or not missing:
         return scores
-    return replace(scores, scores=(*scores.scores, *[None] * missing))
+    alone = [None] * missing
+    parts = None if scores.parts is None else (*scores.parts, *alone)
+    return replace(scores, scores=(*scores.scores, *alone), parts=parts)
 
 
 def attributions(
@@ -229,4 +233,5 @@ def _row(
         is_key=is_key if is_key is not None else (None,) * len(prompt.ids),
         steps=scores.steps,
         reason=scores.reason,
+        token_parts=scores.parts,
     )

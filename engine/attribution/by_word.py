@@ -69,6 +69,7 @@ def _by_word(
         scores=scores,
         logprob=part.logprob * scale,
         completeness_gap=None if gap is None else gap * scale,
+        parts=None,
     )
 
 

@@ -101,8 +101,8 @@ def question(lm: LM, prompt_tokens: int, seed: int = 0) -> Prompt:
     """A prompt of random tokens after a first one that is not deleted."""
     ids = _ids(lm, prompt_tokens, f"prompt {seed}")
     texts = tuple(f"t{token}" for token in ids)
-    inside = (False, *[True] * (prompt_tokens - 1))
-    return Prompt(" ".join(texts), ids, texts, (None,) * prompt_tokens, inside, inside)
+    inside, none = (False, *[True] * (prompt_tokens - 1)), (None,) * prompt_tokens
+    return Prompt(" ".join(texts), ids, texts, none, inside, inside, none)
 
 
 def answer(lm: LM, answer_tokens: int, seed: int = 0) -> AttributedAnswer:

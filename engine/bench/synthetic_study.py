@@ -333,7 +333,7 @@ def _attribution(run: Run, questions: _Questions, step: int, generator: np.rando
         **columns, "answer": _said(np.ones(n, bool), generator),
         "logprob": -generator.exponential(1.0, n), "completeness_gap": pa.nulls(n, pa.float64()),
         "path": same("shared", n), **tokens, "steps": pa.nulls(n, pa.int32()),
-        "reason": pa.nulls(n, pa.string()),
+        "reason": pa.nulls(n, pa.string()), "token_parts": pa.nulls(n, pa.list_(pa.string())),
     })  # fmt: skip
 
 

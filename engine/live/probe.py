@@ -20,7 +20,7 @@ from engine.models.lm import LM
 from engine.specs import GradedSpec, KeyTokenSpec
 from engine.text.prompts import Prompt, token_classes
 from results_db import read
-from results_db.records import AnswerTokens, Target
+from results_db.records import AnswerTokens, Target, TemplatePart
 
 MAX_NEW_TOKENS = 32
 TOKENS_PER_BATCH = 4096
@@ -84,6 +84,8 @@ class ProbeResult:
     attribution: str
     tokens: tuple[str, ...]
     token_classes: tuple[str, ...]
+    token_parts: tuple[TemplatePart | None, ...]  # tokens of one part were deleted at once: they
+    # share its score equally; None: deleted alone, or not at all
     is_key: tuple[bool | None, ...]  # KeyTokens of the first model; None where it has no scores
     models: tuple[ProbedModel, ...]
 
@@ -93,23 +95,28 @@ class ProbeResult:
         return {**asdict(self), **added}
 
     def table(self) -> list[tuple[object, ...]]:
-        """One row a token: position, token, class, key mark, one score a model."""
-        return [
-            (i, token.strip() or repr(token), kind, "*" if key else "", *scores)
-            for i, (token, kind, key, *scores) in enumerate(
-                zip(
-                    self.tokens,
-                    self.token_classes,
-                    self.is_key,
-                    *(_formatted(model.scores) for model in self.models),
-                    strict=True,
-                )
-            )
-        ]
+        """One row a token or part of the template: position, text, class, key mark, scores."""
+        units: dict[object, list[int]] = {}
+        for place, part in enumerate(self.token_parts):
+            units.setdefault(place if part is None else part, []).append(place)
+        return [self._row(part, places) for part, places in units.items()]
+
+    def _row(self, part: object, places: Sequence[int]) -> tuple[object, ...]:
+        text = "".join(self.tokens[place] for place in places)
+        kind = self.token_classes[places[0]]
+        return (
+            places[0] if len(places) == 1 else f"{places[0]}–{places[-1]}",
+            text.strip() or repr(text),
+            f"{kind}: {part}" if isinstance(part, str) else kind,
+            "*" if self.is_key[places[0]] else "",
+            *(_total([model.scores[place] for place in places]) for model in self.models),
+        )
 
 
-def _formatted(scores: Sequence[float | None]) -> list[str]:
-    return ["" if score is None else f"{score:+.3f}" for score in scores]
+def _total(scores: Sequence[float | None]) -> str:
+    """The sum of some tokens' scores; empty where none has one."""
+    known = [score for score in scores if score is not None]
+    return f"{sum(known):+.3f}" if known else ""
 
 
 def find_model(name: str, database: Path) -> ModelChoice:
@@ -227,6 +234,7 @@ def ask(
         attribution=method_name,
         tokens=prompt.tokens,
         token_classes=token_classes(prompt, ()),
+        token_parts=scored[0].parts or (None,) * len(prompt.ids),
         is_key=is_key,
         models=tuple(
             ProbedModel(

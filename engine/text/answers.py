@@ -157,7 +157,8 @@ def encode_text(
     spans = reading.spans[len(reading.spans) - predicted :] if predicted else ()
     first, none = reading.ids[:given], (False,) * given
     shown = tuple(tokenizer.convert_ids_to_tokens(list(first)))
-    before = Prompt("", first, shown, (None,) * given, in_question=none, deletable=none)
+    alone = (None,) * given
+    before = Prompt("", first, shown, alone, in_question=none, deletable=none, parts=alone)
     return EncodedPair(before, reading.ids[given:], prefixed, spans)
 
 

@@ -8,7 +8,7 @@ so a position always means the same token.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
 from typing import TYPE_CHECKING, Literal
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal
 from engine.text import templates
 from engine.text.templates import BrokenTemplateError, TemplateRefusalError
 from engine.text.words import bare_words, class_of, word_at, word_spans
-from results_db.records import TokenClass
+from results_db.records import TemplatePart, TokenClass
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -76,6 +76,7 @@ class Prompt:
     words: tuple[int | None, ...]  # index into bare_words(question); None: none of them
     in_question: tuple[bool, ...]  # False for BOS, template and special tokens
     deletable: tuple[bool, ...]  # False for BOS: an attention sink, never deleted
+    parts: tuple[TemplatePart | None, ...]  # of the template; None: BOS, first to last of question
 
     def first(self, count: int) -> Prompt:
         """The prompt's first tokens."""
@@ -86,6 +87,7 @@ class Prompt:
             self.words[:count],
             self.in_question[:count],
             self.deletable[:count],
+            self.parts[:count],
         )
 
 
@@ -163,14 +165,50 @@ def encode_prompt(
     ]
     spans = [(start + begin, end + begin) for start, end in word_spans(question)]
     has_bos = bool(ids) and ids[0] == tokenizer.bos_token_id and offsets[0][1] <= begin
+    texts = _token_texts(text, offsets)
+    parts = _parts(_ends(tokenizer, prompt_format), ids, texts, inside)
     return Prompt(
         question=question,
         ids=reading.ids,
-        tokens=(*tokenizer.convert_ids_to_tokens(list(front)), *_token_texts(text, offsets)),
+        tokens=(*tokenizer.convert_ids_to_tokens(list(front)), *texts),
         words=(*[None] * len(front), *(word_at(spans, start, end) for start, end in offsets)),
         in_question=(*[False] * len(front), *inside),
         deletable=(*[False] * len(front), *[i > 0 or not has_bos for i in range(len(ids))]),
+        parts=(*[None] * (len(front) + has_bos), *parts[has_bos:]),
     )
+
+
+def _ends(tokenizer: PreTrainedTokenizerFast, prompt_format: PromptFormat) -> set[int]:
+    """Ids that end a turn: of the format's end and of the tokenizer's, where it knows them."""
+    named = [name for name in (prompt_format.end, tokenizer.eos_token) if name]
+    return {*tokenizer.convert_tokens_to_ids(named)} - {None, tokenizer.unk_token_id}
+
+
+def _parts(
+    ends: Container[int], ids: Sequence[int], texts: Sequence[str], inside: Sequence[bool]
+) -> list[TemplatePart | None]:
+    """The part of the template that each token belongs to; None from the question's first to last.
+
+    system: up to the last end of a turn before the question, with the white space behind it: the
+    system message with its role markers. role: from there to the question. generation: all that
+    stands behind it.
+
+    Args:
+        ends: ids that end a turn.
+        ids: of a prompt, the first of which may be BOS.
+        texts: of each token.
+        inside: whether it is one of the question.
+    """
+    question = [place for place, within in enumerate(inside) if within]
+    first, last = (question[0], question[-1]) if question else (len(ids), len(ids) - 1)
+    system = max((place + 1 for place in range(1, first) if ids[place] in ends), default=0)
+    while system and system < first and not texts[system].strip():
+        system += 1
+    named: list[TemplatePart | None] = ["system"] * system
+    named += ["role"] * (first - system)
+    named += [None] * (last + 1 - first)
+    named += ["generation"] * (len(ids) - last - 1)
+    return named
 
 
 def by_words(prompt: Prompt) -> Prompt:
@@ -182,7 +220,8 @@ def by_words(prompt: Prompt) -> Prompt:
     words = bare_words(prompt.question)
     places, every = tuple(range(len(words))), (True,) * len(words)
     shown = tuple(f" {word}" if place else word for place, word in enumerate(words))
-    return Prompt(prompt.question, places, shown, places, in_question=every, deletable=every)
+    none = (None,) * len(words)
+    return Prompt(prompt.question, places, shown, places, every, every, none)
 
 
 def chat_format(

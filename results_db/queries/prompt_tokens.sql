@@ -9,8 +9,9 @@
 -- answer token, above 0 supports the answer, NULL when the token was not deleted. is_key: KeyToken,
 -- NULL where KeyTokens are undefined. answer: the attributed answer; logprob: of its tokens, nats
 -- per token. grade: how far the attribution can be trusted, A to C (see graded_attribution); NULL
--- where it was not graded. reason: why the run has no scores here, NULL where it has. Rows are found
--- first and their lists read after: four times as quick.
+-- where it was not graded. reason: why the run has no scores here, NULL where it has. token_part: the
+-- part of the template that the token was deleted with, whose score it has an equal share of; NULL
+-- when it was deleted alone. Rows are found first and their lists read after: four times as quick.
 WITH place AS MATERIALIZED (
     SELECT attribution.rowid AS row, chosen.run_id, chosen.method, chosen.final_step
     FROM chosen_runs($benchmark, [$model], NULL::VARCHAR[]) AS chosen
@@ -24,12 +25,13 @@ WITH place AS MATERIALIZED (
         AND answer_tokens = $answer_tokens
 ), found AS (
     SELECT place.run_id, place.method, tokens, token_classes, scores, is_key, answer, logprob,
-        grade, reason
+        grade, reason, token_parts
     FROM place JOIN attribution ON attribution.rowid = place.row
     LEFT JOIN graded ON graded.run_id = place.run_id AND graded.step = place.final_step
 )
 SELECT run_id, method, unnest(range(len(tokens)))::INTEGER AS position, unnest(tokens) AS token,
     unnest(token_classes) AS token_class, unnest(scores)::DOUBLE AS score,
-    unnest(is_key) AS is_key, answer, logprob, grade, reason
+    unnest(is_key) AS is_key, answer, logprob, grade, reason,
+    unnest(token_parts) AS token_part
 FROM found
 ORDER BY method, run_id, position

@@ -150,3 +150,47 @@ def test_a_grade_stands_beside_the_run_where_there_is_one() -> None:
     plain = rows(("x", "content", 0.2, False))
     assert "grade" not in tokens.strips(plain)
     assert "nats per token · grade B" in tokens.strips(plain.assign(grade="B"))
+
+
+def in_parts(method: str = "none", system: float = -0.3) -> pd.DataFrame:
+    """A chat prompt whose template was deleted by its parts; each token has its share."""
+    lines = [
+        ("<|bos|>", None, None), (" Be", "system", system / 2), (" brief.", "system", system / 2),
+        ("<|user|>", "role", 0.1), (" Anna", None, 0.5), ("<|end|>", "generation", 0.04),
+        ("<|assistant|>", "generation", 0.04), ("\n", "generation", 0.04),
+    ]  # fmt: skip
+    frame = rows(
+        *((token, "keyword" if token == " Anna" else "template", score, token == " Anna")
+          for token, _, score in lines), method=method,
+    )  # fmt: skip
+    return frame.assign(token_part=[part for _, part, _ in lines])
+
+
+def test_a_part_of_the_template_is_one_block_with_its_whole_score() -> None:
+    drawn = tokens.strips(in_parts())
+    texts = re.findall(r'class="u-text" style="[^"]*">([^<]*)</span><small>([^<]*)</small>', drawn)
+    assert texts == [
+        ("&lt;|bos|&gt;", ""), ("Be brief.", "−0.30"), ("&lt;|user|&gt;", "+0.10"),
+        ("Anna", "+0.50"), ("&lt;|end|&gt;&lt;|assistant|&gt;↵", "+0.12"),
+    ]  # fmt: skip
+    assert 'data-score="-0.300000"' in drawn
+    assert "template (turns before the question, deleted at once); position 1" in drawn
+
+
+def test_the_table_has_one_row_a_part_of_the_template_and_one_column_a_run() -> None:
+    table = tokens.table(pd.concat([in_parts(), in_parts("ga", system=0.8)]))
+    assert list(table["Position"]) == [0, 1, 3, 4, 5]
+    assert list(table["Token"]) == [
+        "<|bos|>", " Be brief.", "<|user|>", " Anna", "<|end|><|assistant|>\n",
+    ]  # fmt: skip
+    base, after = (list(table[column]) for column in table.columns[4:])
+    assert base[1:] == pytest.approx([-0.3, 0.1, 0.5, 0.12])
+    assert after[1:] == pytest.approx([0.8, 0.1, 0.5, 0.12])
+
+
+def test_a_long_part_is_cut_in_its_line_and_whole_in_its_title() -> None:
+    long = in_parts()
+    long.loc[1, "token"] = " " + "word " * 12
+    drawn = tokens.strips(long)
+    assert "word word word word wor…<" in drawn
+    assert f"{long.loc[1, 'token']} brief.".strip() in drawn

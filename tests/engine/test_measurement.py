@@ -20,9 +20,9 @@ def run() -> RunSpec:
 
 
 def test_the_version_is_part_of_what_an_id_hashes(run: RunSpec) -> None:
-    assert json.loads(run.canonical())["measurement"] == specs.MEASUREMENT == 3
-    ids = {run.measured_by(version).run_id for version in (1, 2, 3)}
-    assert len(ids) == 3
+    assert json.loads(run.canonical())["measurement"] == specs.MEASUREMENT == 4
+    ids = {run.measured_by(version).run_id for version in (1, 2, 3, 4)}
+    assert len(ids) == 4
     assert run.run_id == run.measured_by(specs.MEASUREMENT).run_id
 
 

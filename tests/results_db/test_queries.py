@@ -156,7 +156,8 @@ COLUMNS: dict[str, tuple[dict[str, Parameter], str]] = {
     ),
     "prompt_tokens": (
         {"benchmark": "people", "model": "tiny", "example_id": "f0a", **KIND},
-        "run_id method position token token_class score is_key answer logprob grade reason",
+        "run_id method position token token_class score is_key answer logprob grade reason"
+        " token_part",
     ),
     "recovery_rates": (
         RUNS,

@@ -35,7 +35,13 @@ KIND: dict[str, read.Parameter] = {
     "attribution_method": "leave_one_out", "target": "gold", "answer_tokens": "novel",
 }  # fmt: skip
 PROMPT = Prompt(
-    "q", (0,) * 6, ("t",) * 6, (None,) * 6, tuple(c != "template" for c in CLASSES), (True,) * 6
+    "q",
+    (0,) * 6,
+    ("t",) * 6,
+    (None,) * 6,
+    tuple(c != "template" for c in CLASSES),
+    (True,) * 6,
+    (None,) * 6,
 )
 FORGET = [make_example(f"f{i}", "forget", f"p{i % 4}") for i in range(12)]
 

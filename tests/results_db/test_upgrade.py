@@ -124,7 +124,7 @@ def test_an_upgrade_waits_for_runs_beside_the_file(old: Path, tmp_path: Path) ->
 
 
 def test_a_file_of_this_schema_needs_no_upgrade(new: Path, tmp_path: Path) -> None:
-    with pytest.raises(transfer.TransferError, match="version 9 already"):
+    with pytest.raises(transfer.TransferError, match="version 10 already"):
         transfer.upgrade(new, tmp_path / "newer.duckdb")
 
 

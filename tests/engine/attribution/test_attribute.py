@@ -285,7 +285,7 @@ def test_a_span_belongs_to_its_unit(unit: Any, span: str | None) -> None:  # noq
 def test_a_prompt_is_never_deleted_altogether() -> None:
     """A tokenizer without BOS and a prompt of one token: there is nothing to compare with."""
     lm = tiny_lm()
-    prompt = Prompt("q", (50,), ("q",), (0,), (True,), (True,))
+    prompt = Prompt("q", (50,), ("q",), (0,), (True,), (True,), (None,))
     answer = AttributedAnswer("gold", "", (60, 70), ())
     result = leave_one_out.Method().attribute(lm, [prompt], [[answer]], 500)[0][0][0]
     assert result.scores == (None,)
@@ -343,7 +343,9 @@ def test_a_prompt_beyond_the_context_is_refused(name: str) -> None:
 def prompt_of(in_question: Sequence[bool]) -> Prompt:
     count = len(in_question)
     words = (None,) * count
-    return Prompt("q", (5,) * count, ("t",) * count, words, tuple(in_question), (True,) * count)
+    return Prompt(
+        "q", (5,) * count, ("t",) * count, words, tuple(in_question), (True,) * count, words
+    )
 
 
 @pytest.mark.parametrize(

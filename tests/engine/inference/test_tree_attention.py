@@ -107,6 +107,56 @@ def test_any_prompt_answers_and_budget_equal_single_passes(
     assert greatest_difference(lm, deletions(prompt, answers), tokens_per_batch) <= 1e-4
 
 
+@st.composite
+def trees(draw: st.DrawFn) -> list[Pair]:
+    """Prompts that branch off one another anywhere, some of them inside another's answer."""
+    sequences: list[tuple[int, ...]] = [draw(TOKENS)]
+    for _ in range(draw(st.integers(1, 14))):
+        parent = draw(st.sampled_from(sequences))
+        own = draw(TOKENS)
+        sequences.append((*parent[: draw(st.integers(0, len(parent)))], *own)[:40])
+    return [Pair(one, draw(TOKENS)) for one in sequences]
+
+
+@pytest.mark.parametrize(
+    ("architecture", "sliding"),
+    [
+        *(("llama", False), ("qwen3", False), ("gpt2", False)),
+        *(("mistral", True), ("gemma3_text", True), ("qwen2", True), ("phi3", True)),
+    ],
+)
+@given(pairs=trees(), tokens_per_batch=st.integers(1, 400))
+@settings(max_examples=6, deadline=None)
+def test_any_tree_of_prompts_equals_single_passes(
+    architecture: str, sliding: bool, pairs: list[Pair], tokens_per_batch: int
+) -> None:
+    lm = model_of(architecture, sliding=sliding)
+    assert greatest_difference(lm, pairs, tokens_per_batch) <= 1e-4
+
+
+@given(pairs=trees(), tokens_per_batch=st.integers(1, 400))
+@settings(max_examples=10, deadline=None)
+def test_any_tree_of_prompts_equals_single_passes_where_attention_is_refused(
+    pairs: list[Pair], tokens_per_batch: int
+) -> None:
+    lm = bloom()
+    assert scoring_path(lm) == "plain"
+    assert greatest_difference(lm, pairs, tokens_per_batch) <= 1e-4
+
+
+@cache
+def bloom() -> LM:
+    """Its attention adds positions by itself, so it cannot be replaced."""
+    config = AutoConfig.for_model(
+        "bloom", vocab_size=VOCABULARY, hidden_size=32, n_head=4, n_layer=2, pad_token_id=None
+    )
+    config.max_position_embeddings = CONTEXT
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = AutoModelForCausalLM.from_config(config)
+    return LM(model.eval(), tiny_tokenizer(), PromptFormat())
+
+
 def test_a_window_changes_the_numbers() -> None:
     """Else the tests of sliding windows would hold for a model without one."""
     pair = Pair(tuple(range(10, 30)), (40, 50))

@@ -210,3 +210,40 @@ def test_a_tokenizer_without_bos_has_none_in_its_prompt() -> None:
     prompt = prompts.encode_prompt(tokenizer, PromptFormat("Q: ", "\nA:", " "), "Where?")
     assert prompt.tokens[0] == "Q"
     assert all(prompt.deletable)
+
+
+TURNS = (
+    "{{ bos_token }}{% for m in messages %}<|{{ 'user' if m.role == 'user' else 'pad' }}|>\n"
+    "{{ m.content }}<|eos|>\n{% endfor %}{% if add_generation_prompt %}<|assistant|>\n{% endif %}"
+)
+
+
+@pytest.mark.parametrize("system", [None, "Be the best of the town."])
+def test_a_template_has_the_turns_before_a_question_its_markers_and_what_follows(
+    system: str | None,
+) -> None:
+    tokenizer = own_tokenizer(chat_template=TURNS)
+    chat = prompts.chat_format(tokenizer, system)
+    assert chat is not None
+    prompt = prompts.encode_prompt(tokenizer, chat, QUESTION)
+    texts: dict[str | None, str] = {}
+    for part, text in zip(prompt.parts, prompt.tokens, strict=True):
+        texts[part] = texts.get(part, "") + text
+    before = {} if system is None else {"system": f"<|pad|>\n{system}<|eos|>\n"}
+    assert texts == {
+        None: "<|bos|>" + QUESTION,
+        **before,
+        "role": "<|user|>\n",
+        "generation": "<|eos|>\n<|assistant|>\n",
+    }
+
+
+@given(question=st.text(min_size=1).filter(str.strip))
+def test_every_token_of_the_template_but_bos_has_a_part_and_no_other_token(question: str) -> None:
+    prompt = tiny_lm().encode_prompt(question)
+    inside = [place for place, within in enumerate(prompt.in_question) if within]
+    for place, part in enumerate(prompt.parts):
+        if inside and inside[0] <= place <= inside[-1]:
+            assert part is None
+        elif inside:
+            assert (part is None) == (not prompt.deletable[place])
