@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from results_db import store
+from results_db import outside, store
 from results_db.guard import reading
 from results_db.read import seen_schema
 from results_db.staging import staged
@@ -48,6 +48,7 @@ def merge(sources: Sequence[Path], into: Path, prefer: Path | None = None) -> Me
     Raises:
         MergeConflictError: The same run with different numbers, and nothing is preferred.
         ExampleConflictError: Examples of the same name and hash of the data with another content.
+        OutsideNameError: Different evaluations made elsewhere, of one name.
     """
     if into.resolve() in (source.resolve() for source in sources):
         raise MergeConflictError(f"{into} cannot be merged into itself")
@@ -59,6 +60,7 @@ def merge(sources: Sequence[Path], into: Path, prefer: Path | None = None) -> Me
                 for run_id in _in_order(theirs):
                     counts[_merge_run(theirs, ours, run_id, (source, into, prefer))] += 1
                 _merge_plans(theirs, ours)
+                outside.copy_all(theirs, ours, into)
     return Merged(**counts)
 
 

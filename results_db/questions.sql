@@ -85,3 +85,90 @@ CREATE OR REPLACE MACRO run_conditions(of_runs) AS TABLE
     UNION ALL SELECT run_id, 'platform', platform FROM computed
     UNION ALL SELECT run_id, 'commit', "commit" FROM computed
     UNION ALL SELECT run_id, package, packages ->> package FROM packaged;
+
+---------- Evaluations made elsewhere ----------
+
+-- What open-unlearning's files call metrics of this file: benchmark (tofu, or muse for its parts),
+-- name there, part (of a membership attack), key of a row there; here the task, metric, split and
+-- kind of question (empty: every one; knowmem: all of MUSE but its passages). is_mean: whether the
+-- mean over these rows is the metric itself.
+CREATE OR REPLACE MACRO open_unlearning_names() AS TABLE
+    WITH attack AS (
+        SELECT unnest(['loss', 'zlib', 'min_k', 'min_k_plus_plus', 'gradnorm']) AS attack
+    ), membership AS (
+        SELECT benchmark, 'mia_' || attack AS name, part, 'score' AS key, 'membership' AS task,
+            'mia_' || attack || '_ou' AS metric, part AS split, '' AS kind, false AS is_mean
+        FROM attack CROSS JOIN (VALUES ('tofu'), ('muse')) AS benchmarks (benchmark)
+        CROSS JOIN (VALUES ('forget'), ('holdout')) AS parts (part)
+    ), memorized AS (
+        SELECT benchmark, name, '' AS part, 'score' AS key, task, metric, 'forget' AS split, kind,
+            true AS is_mean
+        FROM (VALUES
+            ('extraction_strength', 'open_unlearning', 'extraction_strength_ou'),
+            ('exact_memorization', 'exact_memorization', 'fraction')
+        ) AS names (name, task, metric)
+        CROSS JOIN (VALUES ('tofu', ''), ('muse', 'verbmem')) AS benchmarks (benchmark, kind)
+    ), worded AS (
+        SELECT unnest(['rouge1_recall', 'rougeL_recall', 'rougeL_f1']) AS key,
+            unnest(['rouge_1_recall', 'rouge_l_recall', 'rouge_l_f1']) AS metric
+    ), tofu AS (
+        SELECT * FROM (VALUES
+            ('forget', 'forget', ''), ('retain', 'retain', ''),
+            ('ra', 'general', 'real_authors'), ('wf', 'general', 'world_facts')
+        ) AS sets (prefix, split, kind)
+    ), likely AS (
+        SELECT * FROM (VALUES
+            ('Q_A_Prob', 'prob', 'probability_ou'),
+            ('Q_A_Prob_normalised', 'prob', 'probability_w_options_ou'),
+            ('Truth_Ratio', 'score', 'truth_ratio_ou')
+        ) AS names (suffix, key, metric)
+    )
+    FROM membership
+    UNION ALL FROM memorized
+    UNION ALL
+    SELECT 'tofu', if(prefix = 'forget' AND suffix = 'Truth_Ratio', 'forget_truth_ratio',
+        prefix || '_' || suffix), '', key, 'open_unlearning', metric, split, kind, true
+    FROM tofu CROSS JOIN likely WHERE suffix <> 'Q_A_Prob_normalised' OR split = 'general'
+    UNION ALL
+    SELECT 'tofu', prefix || '_Q_A_ROUGE', '', key, 'open_unlearning', metric, split, kind,
+        key = 'rougeL_recall'
+    FROM tofu CROSS JOIN worded
+    UNION ALL
+    SELECT 'muse', name, '', key, 'open_unlearning', metric, split, kind, key = 'rougeL_f1'
+    FROM (VALUES
+        ('forget_knowmem_ROUGE', 'forget', 'knowmem'), ('retain_knowmem_ROUGE', 'retain', 'knowmem'),
+        ('forget_verbmem_ROUGE', 'forget', 'verbmem')
+    ) AS names (name, split, kind) CROSS JOIN worded;
+
+-- Values of some runs on their final weights under open-unlearning's names, one row per run, name,
+-- part, key and example. stored: as that project gives it; value: what is averaged.
+CREATE OR REPLACE MACRO open_unlearning_items(of_runs) AS TABLE
+    SELECT chosen.run_id, name, part, key, is_mean, example_id, item.stored, item.value, item.reason
+    FROM metric_items(of_runs) AS item
+    JOIN query_table(of_runs) AS chosen ON chosen.run_id = item.run_id
+    JOIN open_unlearning_names() AS named ON named.task = item.task
+        AND named.metric = item.metric AND named.split = item.split
+        AND (named.benchmark = chosen.benchmark
+            OR starts_with(chosen.benchmark, named.benchmark || '-'))
+        AND CASE named.kind WHEN '' THEN true WHEN 'knowmem' THEN item.attribute <> 'verbmem'
+            ELSE item.attribute = named.kind END;
+
+-- Metrics of some runs under open-unlearning's names, one row per run and name: value, NULL where a
+-- row lacks one; n: examples, or parts; reason: why there is no value.
+CREATE OR REPLACE MACRO open_unlearning_values(of_runs) AS TABLE
+    WITH item AS (FROM open_unlearning_items(of_runs) WHERE is_mean)
+    SELECT run_id, name, if(count(*) = count(value), avg(value), NULL) AS value,
+        count(value) AS n, if(count(*) = count(value), NULL, mode(reason)) AS reason
+    FROM item GROUP BY run_id, name
+    UNION ALL
+    SELECT found.run_id, named.theirs, found.value, found.n, found.reason
+    FROM run_metric AS found
+    JOIN query_table(of_runs) AS chosen ON chosen.run_id = found.run_id
+    JOIN (VALUES
+        ('forget_quality', 'forget_quality_ou'), ('model_utility', 'model_utility_ou'),
+        ('privleak', 'privleak_min_k_ou'), ('mia_loss', 'auc_loss_ou'), ('mia_zlib', 'auc_zlib_ou'),
+        ('mia_min_k', 'auc_min_k_ou'), ('mia_min_k_plus_plus', 'auc_min_k_plus_plus_ou'),
+        ('mia_gradnorm', 'auc_gradnorm_ou'), ('mia_reference', 'auc_reference_ou')
+    ) AS named (theirs, ours) ON named.ours = found.name
+    WHERE starts_with(chosen.benchmark, 'muse-') AND named.theirs NOT IN ('forget_quality', 'model_utility')
+        OR chosen.benchmark = 'tofu';

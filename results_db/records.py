@@ -23,6 +23,9 @@ TemplatePart = Literal["system", "role", "generation"]  # of the text around a q
 Measure = Literal["completeness_gap", "rank_agreement", "replace_agreement", "deletion_gap"]
 AnswerClass = Literal["fact", "keyword", "content", "function", "punctuation", "template"]
 Arm = Literal["treatment", "placebo_same", "placebo_foreign", "placebo_format", "resample"]
+Project = Literal["open-unlearning"]
+OutsideBenchmark = Literal["tofu", "muse"]
+OutsideKind = Literal["EVAL", "SUMMARY"]
 
 MEASUREMENT = 4  # version by which runs are measured now; see docs/versions.md
 
@@ -534,6 +537,51 @@ class EmphasisedFocus:
         )
         for part, whole in pairs:
             _require(0 <= part <= whole < math.inf, row, f"{part} of {whole} nats on KeyTokens")
+
+
+@dataclass(frozen=True)
+class OutsideRun:
+    """An evaluation that another project made; it is in no verdict, interval or ranking."""
+
+    outside_id: str
+    name: str
+    project: Project  # whose definitions its metrics have
+    benchmark: OutsideBenchmark
+    kind: OutsideKind  # EVAL: values by row too; SUMMARY: aggregates alone
+    source: str  # the file that was read
+    sha256: str  # of that file
+    rows: int  # of outside_metric
+    imported_at: str  # UTC, ISO 8601
+
+    def __post_init__(self) -> None:
+        """Check project, benchmark, kind, and that it holds something."""
+        row = f"outside_run {self.name}"
+        _one_of(self.project, Project, row, "project")
+        _one_of(self.benchmark, OutsideBenchmark, row, "benchmark")
+        _one_of(self.kind, OutsideKind, row, "kind")
+        _require(self.rows > 0, row, "no value in it")
+
+
+@dataclass(frozen=True)
+class OutsideMetric:
+    """One value of an evaluation that was made elsewhere."""
+
+    outside_id: str
+    metric: str  # its name there
+    part: str  # forget or holdout, of a membership attack; else empty
+    key: str  # agg_value, or what a row holds
+    index: int | None  # row of its data table; None: the aggregate
+    place: int | None  # which of several answers; None where a row has one
+    value: float | None
+    text: str | None
+    reason: str | None  # why there is neither
+
+    def __post_init__(self) -> None:
+        """Check that it is one of number, text and a reason for neither."""
+        row = f"outside_metric {self.outside_id}/{self.metric}/{self.key}/{self.index}"
+        held = [one is not None for one in (self.value, self.text, self.reason)]
+        _require(sum(held) == 1, row, "not one of value, text and reason")
+        _finite(self.value, row, "value")
 
 
 @dataclass(frozen=True)

@@ -559,3 +559,50 @@ COMMENT ON COLUMN text_token_class.text IS 'The document, by its place among tho
 COMMENT ON COLUMN text_token_class.answer_class IS 'fact (a fact about whom the document is), keyword (a word that the questions about it ask with), content, function, punctuation, or template (the end of the document).';
 COMMENT ON COLUMN text_token_class.tokens IS 'Tokens of this class in the document, a count.';
 COMMENT ON COLUMN text_token_class.gradient IS 'Sum over them of the L2 norm of the gradient of the method''s loss by the logits that predict the token (by the steered activation, for RMU), 0 or more.';
+
+CREATE TABLE outside_run (
+    outside_id VARCHAR PRIMARY KEY,
+    name VARCHAR NOT NULL UNIQUE,
+    project VARCHAR NOT NULL CHECK (project IN ('open-unlearning')),
+    benchmark VARCHAR NOT NULL CHECK (benchmark IN ('tofu', 'muse')),
+    kind VARCHAR NOT NULL CHECK (kind IN ('EVAL', 'SUMMARY')),
+    source VARCHAR NOT NULL,
+    sha256 VARCHAR NOT NULL,
+    rows BIGINT NOT NULL CHECK (rows > 0),
+    imported_at VARCHAR NOT NULL
+);
+COMMENT ON TABLE outside_run IS 'An evaluation that another project made. It is laid beside runs, and is in no verdict, interval, ranking or base score: those read table run.';
+COMMENT ON COLUMN outside_run.outside_id IS 'First 12 hex digits of the hash of name, benchmark and file.';
+COMMENT ON COLUMN outside_run.name IS 'What it is called here.';
+COMMENT ON COLUMN outside_run.project IS 'The project whose definitions its metrics have.';
+COMMENT ON COLUMN outside_run.benchmark IS 'tofu or muse; a file does not say which part of it.';
+COMMENT ON COLUMN outside_run.kind IS 'EVAL: with values by row. SUMMARY: aggregates alone.';
+COMMENT ON COLUMN outside_run.source IS 'The file that was read, as it was named.';
+COMMENT ON COLUMN outside_run.sha256 IS 'SHA-256 of that file, 64 hex digits.';
+COMMENT ON COLUMN outside_run.rows IS 'Its rows of outside_metric, a count.';
+COMMENT ON COLUMN outside_run.imported_at IS 'When it was read: UTC, ISO 8601.';
+
+CREATE TABLE outside_metric (
+    outside_id VARCHAR NOT NULL,
+    metric VARCHAR NOT NULL,
+    part VARCHAR NOT NULL,
+    key VARCHAR NOT NULL,
+    "index" INTEGER CHECK ("index" >= 0),
+    place INTEGER CHECK (place >= 0),
+    value DOUBLE,
+    text VARCHAR,
+    reason VARCHAR,
+    CHECK ((value IS NULL AND text IS NULL AND reason IS NOT NULL)
+        OR (value IS NULL AND text IS NOT NULL AND reason IS NULL)
+        OR (value IS NOT NULL AND text IS NULL AND reason IS NULL))
+);
+COMMENT ON TABLE outside_metric IS 'One value of an evaluation that was made elsewhere, in the form of that project.';
+COMMENT ON COLUMN outside_metric.outside_id IS 'The evaluation.';
+COMMENT ON COLUMN outside_metric.metric IS 'Name of the metric there.';
+COMMENT ON COLUMN outside_metric.part IS 'forget or holdout, of a membership attack; else empty.';
+COMMENT ON COLUMN outside_metric.key IS 'agg_value (the metric), auc, or what a row holds: prob, avg_loss, score, rouge1_recall, rougeL_recall, rougeL_f1, input, ground_truth, generation.';
+COMMENT ON COLUMN outside_metric."index" IS 'Row of its data table, from 0; NULL for the aggregate.';
+COMMENT ON COLUMN outside_metric.place IS 'Which of several answers, from 0; NULL where a row has one.';
+COMMENT ON COLUMN outside_metric.value IS 'The number, in the unit of that project; NULL for a text, and where the file has none.';
+COMMENT ON COLUMN outside_metric.text IS 'A text; NULL for a number.';
+COMMENT ON COLUMN outside_metric.reason IS 'Why there is neither; NULL where there is one.';

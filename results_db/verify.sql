@@ -98,6 +98,15 @@ WITH finished AS (
     SELECT 'content', run_id, format('run {}: what it published is not noted', run_id)
     FROM run WHERE run_id NOT IN (SELECT run_id FROM content)
     UNION ALL
+    SELECT 'outside', any_value(outside.name), format('evaluation {}: {} values, read were {}',
+        any_value(outside.name), count(outside_metric.outside_id), any_value(outside.rows))
+    FROM outside_run AS outside LEFT JOIN outside_metric USING (outside_id)
+    GROUP BY outside_id HAVING count(outside_metric.outside_id) <> any_value(outside.rows)
+    UNION ALL
+    SELECT 'outside', outside_id, format('outside_metric: {} values of evaluation {}, which is not in'
+        ' the file', count(*), outside_id)
+    FROM outside_metric ANTI JOIN outside_run USING (outside_id) GROUP BY outside_id
+    UNION ALL
     SELECT 'failed', run_id, format('run {}: failed: {}', run_id, error)
     FROM run WHERE status = 'failed'
     UNION ALL

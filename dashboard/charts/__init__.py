@@ -4,6 +4,7 @@ from dashboard.charts.alpha import focus_over_alpha
 from dashboard.charts.comparison import differences
 from dashboard.charts.focus import focus_of_prompts, focus_shift
 from dashboard.charts.keywords import keyword_agreement
+from dashboard.charts.outside import beside
 from dashboard.charts.overlap import recovery_overlap
 from dashboard.charts.overview import after_step, knowledge_against_utility
 from dashboard.charts.penalty import penalty_shares
@@ -16,6 +17,7 @@ __all__ = [
     "MEASURES",
     "after_step",
     "axes_of",
+    "beside",
     "differences",
     "effect_forest",
     "focus_of_prompts",

@@ -27,6 +27,11 @@ class Side:
     label: str  # of run and step
     method: str
 
+    @property
+    def run_label(self) -> str:
+        """The label of the run alone."""
+        return self.label.rpartition(", ")[0] or self.label
+
 
 def named(metrics: pd.DataFrame) -> pd.DataFrame:
     """The rows with a column `label`: the measure in words.

@@ -2,7 +2,7 @@
 
 from dashboard import charts
 from dashboard.controls import filters, panels, sides
-from dashboard.markup import comparison
+from dashboard.markup import comparison, outside
 from dashboard.rows import data
 from dashboard.rows.drawn import draw, kept
 
@@ -34,6 +34,22 @@ if panels.found(steps, "No finished run matches these filters."):
         panels.chart(figure, key="differences")
         panels.markup(kept(comparison.table, named, first, second))
         panels.computed("compared_metrics", "measured_steps")
+
+    elsewhere = data.rows("outside_runs", benchmark=chosen.benchmark)
+    if len(elsewhere):
+        panels.heading(
+            "What do evaluations made elsewhere say?",
+            "Hollow: read from another project's file, by its own definitions; they are in no "
+            "verdict, interval or ranking here. Filled: the two runs above, on their final "
+            "weights, by the same definitions. No difference is taken, since rows, prompts and "
+            "versions may be others: compare the n, and how that file was made.",
+        )
+        beside = data.rows("outside_metrics", benchmark=chosen.benchmark, **pair)
+        labels = {"first": first.run_label, "second": second.run_label, "outside": "made elsewhere"}
+        panels.chart(draw(charts.beside, beside, labels), key="elsewhere")
+        panels.markup(kept(outside.table, beside, labels))
+        panels.markup(kept(outside.sources, elsewhere))
+        panels.computed("outside_metrics", "outside_runs")
 
     panels.heading("What were they made with?", "Bold: what differs between the two.")
     settings = data.rows("compared_settings", **pair)

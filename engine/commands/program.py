@@ -10,6 +10,7 @@ from engine.commands.bench import bench
 from engine.commands.check import check
 from engine.commands.dashboard import dashboard
 from engine.commands.doctor import doctor
+from engine.commands.evaluations import export_eval, import_eval
 from engine.commands.list_plugins import list_plugins
 from engine.commands.options import Version
 from engine.commands.plan import plan
@@ -34,6 +35,8 @@ app.command()(run)
 app.command()(plan)
 app.command()(select)
 app.command()(check)
+app.command("import-eval")(import_eval)
+app.command("export-eval")(export_eval)
 app.command("list")(list_plugins)
 app.command()(probe)
 app.command()(dashboard)

@@ -11,5 +11,18 @@ CREATE TEMP VIEW content AS
     SELECT * REPLACE (if(name = 'attribution', 'of schema 9', library) AS library)
     FROM before.content;
 
+-- schema 9 held no evaluations that were made elsewhere
+CREATE TEMP VIEW outside_run AS
+    SELECT NULL::VARCHAR AS outside_id, NULL::VARCHAR AS name, NULL::VARCHAR AS project,
+        NULL::VARCHAR AS benchmark, NULL::VARCHAR AS kind, NULL::VARCHAR AS source,
+        NULL::VARCHAR AS sha256, NULL::BIGINT AS rows, NULL::VARCHAR AS imported_at
+    WHERE false;
+
+CREATE TEMP VIEW outside_metric AS
+    SELECT NULL::VARCHAR AS outside_id, NULL::VARCHAR AS metric, NULL::VARCHAR AS part,
+        NULL::VARCHAR AS key, NULL::INTEGER AS "index", NULL::INTEGER AS place,
+        NULL::DOUBLE AS value, NULL::VARCHAR AS text, NULL::VARCHAR AS reason
+    WHERE false;
+
 CREATE TEMP VIEW meta AS
     SELECT 10::INTEGER AS schema_version, ''::VARCHAR AS macros;

@@ -12,9 +12,10 @@ import pytest
 from dashboard import charts
 from dashboard.markup import comparison
 from dashboard.markup.comparison import Side
-from results_db import read
+from engine.interchange import reading
+from results_db import outside, read
 from results_db.records import Utility
-from tests.support import results_rows
+from tests.support import field_files, results_rows
 from tests.support.pages import figures, html_of, messages, opened
 
 PAGE = "60_compare.py"
@@ -150,3 +151,29 @@ def test_labels_are_drawn_as_text(study: Path) -> None:
     rows = comparison.named(metrics(study, ("base", 0), ("ga", 10))).assign(label="<b>x</b>")
     assert "<b>x</b>" not in str(charts.differences(rows, "a", "b").to_plotly_json()["data"])
     assert "<b>x</b>" not in comparison.table(rows, *SIDES)
+
+
+def test_what_was_made_elsewhere_stands_hollow_beside_two_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = field_files.publish_run(tmp_path / "r.duckdb")
+    folder = field_files.write_evaluation(tmp_path / "npo <b>")
+    found = reading.read(folder)
+    outside.publish(path, found.run, found.metrics)
+    app = opened(path, PAGE, monkeypatch)
+    sent = html_of(app)
+    assert "○ npo &lt;b&gt;" in sent
+    assert found.run.sha256 in sent
+    assert "TOFU_EVAL.json" in sent
+    assert "○ 0.6287" in sent
+    assert "no number in the file" in sent
+    (figure,) = (one for one in figures(app) if "elsewhere" in str(one["layout"]))
+    hollow = [trace for trace in figure["data"] if "open" in trace["marker"]["symbol"]]  # type: ignore[attr-defined]
+    assert len(hollow) == 1
+    assert len(figure["data"]) == 3  # type: ignore[arg-type]
+
+
+def test_without_an_evaluation_made_elsewhere_the_page_says_nothing_of_one(
+    study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "elsewhere" not in html_of(opened(study, PAGE, monkeypatch))

@@ -241,6 +241,16 @@ COLUMNS: dict[str, tuple[dict[str, Parameter], str]] = {
         "setting first_value second_value differs",
     ),
     "compared_conditions": ({"first": "base", "second": "ga"}, "condition warning"),
+    "outside_runs": (
+        {"benchmark": "tofu"},
+        "outside_id name project benchmark kind source sha256 metrics imported_at",
+    ),
+    "outside_metrics": (
+        {"benchmark": "tofu", "first": "base", "second": "ga"},
+        "metric side owner value n reason",
+    ),
+    "open_unlearning_values": ({"run_id": "ga"}, "name value n reason"),
+    "open_unlearning_items": ({"run_id": "ga"}, "name part key example_id value reason"),
     "saved_models": ({}, "run_id benchmark model method step path measurement data_hash"),
     "measurements": ({}, "benchmark measurement runs newest"),
     "left_out": (RUNS, "run_id model method example_id split tokens context reason examples"),
@@ -282,6 +292,10 @@ def test_columns_are_the_ones_agreed(study: Path, name: str) -> None:
         "model_checks",  # the small study was examined by nobody and stored by nobody: rows of
         "checks_of_runs",  # these three have tests of their own
         "stored_effects",
+        "outside_runs",  # nothing was read from elsewhere, and the benchmark is no published one:
+        "outside_metrics",  # rows of these four have tests of their own
+        "open_unlearning_values",
+        "open_unlearning_items",
     }
 
 

@@ -27,6 +27,7 @@ TABLES = {
     "recovery_strategy": records.RecoveryStrategy,
     "model_source": records.ModelSource, "model_check": records.ModelCheck,
     "left_out": records.LeftOut,
+    "outside_run": records.OutsideRun, "outside_metric": records.OutsideMetric,
 }  # fmt: skip
 SQL_TYPES = {
     "str": ("VARCHAR",), "int": ("INTEGER", "BIGINT"), "float": ("DOUBLE",), "bool": ("BOOLEAN",),
@@ -38,7 +39,8 @@ LITERALS = {
     "Split": records.Split, "Form": records.Form, "Status": records.Status, "Axis": records.Axis,
     "Target": records.Target, "AnswerTokens": records.AnswerTokens, "Arm": records.Arm,
     "CorrectRule": records.CorrectRule, "Measure": records.Measure,
-    "AnswerClass": records.AnswerClass,
+    "AnswerClass": records.AnswerClass, "Project": records.Project,
+    "OutsideBenchmark": records.OutsideBenchmark, "OutsideKind": records.OutsideKind,
 }  # fmt: skip
 
 

@@ -27,7 +27,9 @@ def old(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def new(old: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     to = tmp_path_factory.mktemp("upgraded") / "new.duckdb"
     done = transfer.upgrade(old, to)
-    assert (done.version, done.runs, done.empty) == (7, 3, ("left_out", "model_check"))
+    assert (done.version, done.runs, done.empty) == (
+        7, 3, ("left_out", "model_check", "outside_metric", "outside_run"),
+    )  # fmt: skip
     assert set(done.unfilled) == {
         "attribution.steps", "attribution.reason", "model_source.asked",
         "model_source.stripped_prefix",
@@ -78,7 +80,14 @@ def test_an_upgraded_file_holds_the_same_rows(old: Path, new: Path) -> None:
     assert verify(new) == []
     with duckdb.connect(config={"threads": 1}) as connection:
         connection.execute(f"ATTACH '{old}' AS a (READ_ONLY); ATTACH '{new}' AS b (READ_ONLY)")
-        for table in set(tables.schemas()) - {"meta", "content", "model_check", "left_out"}:
+        for table in set(tables.schemas()) - {
+            "meta",
+            "content",
+            "model_check",
+            "left_out",
+            "outside_run",
+            "outside_metric",
+        }:
             names = connection.sql(f"FROM a.main.{table} LIMIT 0").columns
             listed = ", ".join(f'"{name}"' for name in names)
             for one, other in (("a", "b"), ("b", "a")):
@@ -157,5 +166,6 @@ def test_every_step_of_an_upgrade_is_there() -> None:
     first = older.first_version(read.SCHEMA_VERSION)
     assert first == 7
     assert older.changed_tables(first, read.SCHEMA_VERSION) == [
-        "attribution", "example", "left_out", "model_check", "model_source", "run",
+        "attribution", "example", "left_out", "model_check", "model_source", "outside_metric",
+        "outside_run", "run",
     ]  # fmt: skip
