@@ -19,6 +19,7 @@ PACKAGES = (
     "captum",
     "datasets",
     "duckdb",
+    "lm_eval",
     "numpy",
     "rouge_score",
     "scipy",
