@@ -113,6 +113,15 @@ def show_table(
     out.print(table)
 
 
+def n_of(n: int, every: int) -> str:
+    """How many examples a figure is over, and of how many where others are not in it.
+
+    >>> n_of(96, 400), n_of(40, 40)
+    ('96 of 400', '40')
+    """
+    return str(n) if n == every else f"{n} of {every}"
+
+
 def show_done(said: str, document: object, *, as_json: bool) -> None:
     """What a command did, as a line or as JSON."""
     if as_json:

@@ -115,7 +115,8 @@ def load(family: str, name: str) -> ModuleType:
     Raises:
         UnknownNameError: naming the family's members and the closest of them.
     """
-    check(name, names(family), f"engine.{family}")
+    known = name.partition(":")[0] if family == "tasks" else name
+    check(known, names(family), f"engine.{family}")
     path = _files(family)[module_name(family, name)]
     dotted = path.relative_to(Path(__file__).parent).with_suffix("").as_posix().replace("/", ".")
     return importlib.import_module(f"engine.{dotted}")
@@ -124,9 +125,11 @@ def load(family: str, name: str) -> ModuleType:
 def module_name(family: str, name: str) -> str:
     """The stem of a plugin's file.
 
-    >>> module_name("benchmarks", "bios-qa"), module_name("tasks", "plain_text")
-    ('bios_qa', 'plain_text')
+    >>> module_name("benchmarks", "bios-qa"), module_name("tasks", "lm_eval:arc_easy")
+    ('bios_qa', 'lm_eval')
     """
+    if family == "tasks":
+        return name.partition(":")[0]
     return name.replace("-", "_") if family == "benchmarks" else name
 
 

@@ -17,6 +17,7 @@ FORMS = {
     "world-facts": "Facts of the world that a model knew are unlearned, and asked.",
     "custom": "Questions of a user's own file are unlearned, and asked.",
 }
+SPLITS = ("forget", "retain", "general")
 RULES = {
     "contains_fact": "An answer is correct when it contains the fact.",
     "fact_words": "An answer is correct when it contains at least half of the words of the fact.",
@@ -37,8 +38,23 @@ def description(name: str, rules: pd.DataFrame) -> str:
 def _rule(row: dict[str, float]) -> str:
     rule = str(row["correct_rule"])
     if rule != "multiple_choice":
-        return RULES.get(rule, "")
+        return f"{RULES.get(rule, '')} {_judged(row)}".strip()
     return (
         f"An answer is correct when the model finds it the likeliest of {row['options']:.0f} "
         f"options: guessing is right in {formats.percent(row['guess_rate'])}."
+    )
+
+
+def _judged(row: dict[str, float]) -> str:
+    """Of how many questions of each split the rule can say so, where not of all."""
+    parts = [
+        f"{formats.count(row[f'{split}_judged'])} of {formats.count(row[split])} {split}"
+        for split in SPLITS
+        if row[split]
+    ]
+    if all(row[f"{split}_judged"] == row[split] for split in SPLITS):
+        return ""
+    return (
+        f"That can be said of {', '.join(parts)} questions; the others are in no figure of correct "
+        "answers or recovery, but in every metric of other papers."
     )

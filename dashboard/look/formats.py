@@ -136,6 +136,16 @@ def count(value: float | None, noun: str = "") -> str:
     return f"{int(value):,} {noun}{plural}".strip()
 
 
+def n_of(n: float | None, every: float | None) -> str:
+    """How many examples a figure is over, and of how many where others are not in it.
+
+    >>> n_of(368, 400), n_of(40, 40), n_of(1200, None), n_of(None, 40)
+    ('n = 368 of 400', 'n = 40', 'n = 1,200', 'n = –')
+    """
+    rest = f" of {count(every)}" if present(n) and present(every) and every != n else ""
+    return f"n = {count(n)}{rest}"
+
+
 def duration(seconds: float | None) -> str:
     """Wall time.
 

@@ -30,7 +30,7 @@ WHOLE_RUN = {  # of `run_metrics`: heading, digits after the point (None: a p va
 TWINS = {"auc_min_k": "auc_min_k_ou", "privleak_min_k": "privleak_min_k_ou"}  # the same number
 ATTACKS = {"loss": "loss", "zlib": "zlib", "min_k_plus_plus": "min-k++", "gradnorm": "gradients"}
 WHOLE_RUN |= {f"privleak_{k}_ou": (f"PrivLeak of\n{v}, %", 1) for k, v in ATTACKS.items()}
-SPLITS = ("forget", "retain", "general", "holdout")
+SPLITS = ("forget", "retain", "general", "holdout", "")  # "": of no question of the benchmark
 COMMON_WORDS = "common_words"
 
 
@@ -91,7 +91,8 @@ def tasks(rows: pd.DataFrame) -> dict[str, str]:
     Args:
         rows: of `metrics`.
     """
-    return {name: theme.readable(name) for name in sorted(set(rows["task"].astype(str)))}
+    names = sorted(set(rows["task"].astype(str)))
+    return {name: name if ":" in name else theme.readable(name) for name in names}
 
 
 def of_task(rows: pd.DataFrame) -> str:
@@ -120,7 +121,8 @@ def of_task(rows: pd.DataFrame) -> str:
 
 def _column(metric: str, split: str, unit: str) -> str:
     name = theme.METRICS.get(metric, theme.readable(metric))
-    return f"{name},\n{theme.SPLITS[split]}" + ("" if unit == "fraction" else f"\n{unit}")
+    of = f",\n{theme.SPLITS[split]}" if split else ""
+    return f"{name}{of}" + ("" if unit == "fraction" else f"\n{unit}")
 
 
 def _tight(headings: list[str], lines: list[list[str]]) -> str:

@@ -135,7 +135,7 @@ def _verdict(row: pd.Series) -> list[str]:
             f"{formats.ratio(row['utility'])} of base",
             formats.interval(row["utility_low"], row["utility_high"]),
         ),
-        figure(f"n = {formats.count(row['n'])}", formats.count(row["groups"], "group")),
+        figure(formats.n_of(row["n"], row["questions"]), formats.count(row["groups"], "group")),
     ]
 
 
@@ -177,7 +177,7 @@ def _measure(row: pd.Series | None) -> str:
     guessed = formats.present(row["guess_rate"])
     guess = f" · guess {formats.percent(row['guess_rate'], 1)}" if guessed else ""
     below = f"{reach} · {formats.ratio(row['ratio'])} of base".removeprefix(" · ")
-    return figure(value, f"{below}\nn = {formats.count(row['n'])}{guess}")
+    return figure(value, f"{below}\n{formats.n_of(row['n'], row['questions'])}{guess}")
 
 
 def penalised(rows: pd.DataFrame) -> str:

@@ -7,6 +7,7 @@ the hash of their files, so that a run's id says which weights it is about.
 
 from __future__ import annotations
 
+import copy
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from engine import plugins
+from engine.audit import field as of_the_field
 from engine.audit import names as naming
 from engine.models import checkpoint_files as files
 from engine.models import checkpoints, compatibility, gguf, hub
@@ -53,6 +55,7 @@ class Request:
     overrides: tuple[str, ...] = ()
     unit: Unit | None = None  # that has a contribution; None: as `like` says, else the token
     attribute: int | None = None  # questions of each split; None: as `like` or probe.toml says
+    field_metrics: bool | None = None  # whether they are measured; None: yes, or as `like` says
 
 
 @dataclass(frozen=True)
@@ -105,6 +108,8 @@ def prepare(request: Request) -> Audit:
     table = {**_table(request, base, others, retain, loading), "probe": probe}
     overrides = [_of_benchmark(one, request) for one in request.overrides]
     plan = contents.noted(reading.checked(table, "audit", overrides))
+    plan, by_token = _with_field_metrics(plan, table, request)
+    left_out = (*left_out, *by_token)
     if any(one.tokenizer != natures[0][1].tokenizer for _, one in natures):
         # tokenizers that differ in tokens which no fixed text holds: perhaps the questions do
         _compare(natures, request.loading, probe.get("unit", "token"), _texts(plan))
@@ -211,6 +216,32 @@ def _probe(request: Request) -> tuple[dict[str, Any], tuple[str, ...]]:
         probe[family] = {n: t for n, t in probe.get(family, {}).items() if n not in dropped}
         left_out += dropped
     return probe, tuple(left_out)
+
+
+def _with_field_metrics(
+    plan: Plan, table: dict[str, Any], request: Request
+) -> tuple[Plan, tuple[str, ...]]:
+    """The plan with, or without, the field's metrics; and what a reading by words leaves out.
+
+    Args:
+        plan: whose data are read.
+        table: of the plan, changed with it.
+        request: which says whether.
+    """
+    (spec,) = (planned.spec(name) for name, planned in plan.benchmarks.items())
+    own = of_the_field.tasks(cache.benchmark(spec))
+    given = table["probe"].get("tasks", {})
+    if request.field_metrics is False:
+        every = (*of_the_field.TASKS, of_the_field.CHOICES)
+        tasks = {name: each for name, each in given.items() if name not in every}
+    elif request.field_metrics is None and request.like is not None:
+        return plan, ()
+    else:
+        tasks = {**{name: {} for name in own}, **given}
+    by_token = [n for n in tasks if plan.probe.unit == "word" and reading.counts_tokens(n)]
+    table["probe"]["tasks"] = {n: each for n, each in tasks.items() if n not in by_token}
+    checked = reading.checked(copy.deepcopy(table), "audit")
+    return checked.model_copy(update={"benchmarks": plan.benchmarks}), tuple(by_token)
 
 
 def _resolved(every: Sequence[Candidate], loading: LoadingSpec, unit: Unit) -> LoadingSpec:

@@ -63,6 +63,7 @@ class Verdict:
     flag: str | None = None  # what is odd about the run, as query run_flags says it
     left_out: tuple[str, ...] = ()  # examples that its model cannot read; n is of the others
     examples: int = 0  # of its data, where some were left out
+    questions: int = 0  # of forget in its data, those too that the rule cannot judge
 
 
 @dataclass(frozen=True)
@@ -162,6 +163,7 @@ def _verdicts(
             flag=flags.get(str(row.run_id)),
             left_out=unread.get(str(row.run_id), ()),
             examples=total if str(row.run_id) in unread else 0,
+            questions=int(row.questions),
         )
         for row in rows.itertuples()
     ]  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -33,6 +33,7 @@ from engine.text.prompts import Bos, Unit
 if TYPE_CHECKING:
     import pandas as pd
 
+    from engine.audit.field import FieldMetrics
     from engine.audit.prepare import Audit
 
 MAX_EFFECT, MIN_UTILITY = 0.10, 0.90  # as the dashboard's sliders begin
@@ -74,6 +75,14 @@ def audit(  # noqa: PLR0917 - Typer reads its options from the signature
             min=1,
             help="Questions of each split, drawn by seed, that are attributed and tried by "
             "emphasis. Default: 120, or as --like says.",
+        ),
+    ] = None,
+    field_metrics: Annotated[
+        bool | None,
+        typer.Option(
+            "--field-metrics/--no-field-metrics",
+            help="Measure what other papers report, of every row: model utility, forget quality, "
+            "membership, letters. Default: yes, or as --like says.",
         ),
     ] = None,
     like: Annotated[
@@ -153,7 +162,7 @@ def audit(  # noqa: PLR0917 - Typer reads its options from the signature
     budget = None if disk_budget is None else bytes_of(disk_budget)
     request = auditing.Request(
         base, tuple(unlearned), retain, benchmark, limit, like, None, loading,
-        tuple(settings or ()), unit, attribute,
+        tuple(settings or ()), unit, attribute, field_metrics,
     )  # fmt: skip
     prepared = auditing.prepare(request)
     if save_plan is not None:
@@ -228,29 +237,24 @@ def _announce(prepared: Audit, finished: set[str], path: Path) -> None:
 
 def _show(prepared: Audit, path: Path, *, as_json: bool) -> None:
     """The verdict on each unlearned checkpoint, by the query of the dashboard's first page."""
+    from engine.audit import field
     from results_db import read
 
     (benchmark,) = prepared.plan.benchmarks
-    rows = read.query(
-        path,
-        "verdict",
-        benchmark=benchmark,
-        models=[prepared.model],
-        methods=[],
-        max_effect=MAX_EFFECT,
-        min_utility=MIN_UTILITY,
-    )
+    of: dict[str, Any] = {"benchmark": benchmark, "models": [prepared.model], "methods": []}
+    rows = read.query(path, "verdict", **of, max_effect=MAX_EFFECT, min_utility=MIN_UTILITY)
     rows = rows[rows["run_id"].isin(list(prepared.sources))]
-    checks = read.query(
-        path, "checks_of_runs", benchmark=benchmark, models=[prepared.model], methods=[]
-    )
+    checks = read.query(path, "checks_of_runs", **of)
     formats = {
         run_id: read.query(path, "model_loading", run_id=run_id)["prompt_format"].iloc[0]
         for run_id in rows["run_id"]
     }
     allowed = checks[checks["allowed"].astype(bool)]
     notes = _notes(checks, prepared.sources)
-    show_verdicts(rows, prepared.sources, formats, allowed, notes, as_json=as_json)
+    methods = {run.run_id: run.method for run in prepared.plan.runs()}
+    planned = list(prepared.plan.probe.tasks)
+    metrics = field.measured(path, benchmark, prepared.model, planned, methods)
+    show_verdicts(rows, prepared.sources, formats, allowed, notes, metrics, as_json=as_json)
 
 
 def _notes(checks: pd.DataFrame, sources: dict[str, str]) -> list[str]:
@@ -271,6 +275,7 @@ def show_verdicts(
     formats: dict[str, str],
     allowed: pd.DataFrame,
     notes: Sequence[str] = (),
+    metrics: FieldMetrics | None = None,
     *,
     as_json: bool,
 ) -> None:
@@ -282,6 +287,7 @@ def show_verdicts(
         formats: `prompt_format` of each run, by run id.
         allowed: of the query `checks_of_runs`: those that models failed and were allowed to.
         notes: what else a reader of the verdicts must know of the models.
+        metrics: the field's, of these runs and of their references.
         as_json: print the rows instead.
     """
     from results_db import asked
@@ -296,6 +302,9 @@ def show_verdicts(
         allowed_checks=[", ".join(by_run.get(run_id, [])) for run_id in rows["run_id"]],
     )
     if as_json:
+        beside = [] if metrics is None else [metrics.beside(run_id) for run_id in rows["run_id"]]
+        for name in beside[0] if beside else ():
+            rows[name] = [one[name] for one in beside]
         console.show_rows(rows, as_json=True)
         return
     columns = ("", "method", "asked", "net effect", "n", "groups", "utility", "verdict")
@@ -305,7 +314,7 @@ def show_verdicts(
             row.method,
             row.asked,
             _interval(row.effect, row.effect_low, row.effect_high),
-            row.n,
+            console.n_of(row.n, row.questions),
             row.groups,
             _interval(row.utility, row.utility_low, row.utility_high),
             row.verdict,
@@ -315,6 +324,8 @@ def show_verdicts(
     console.show_table(
         "Verdicts: emphasis net of its controls, utility against the base", columns, cells
     )
+    if metrics is not None:
+        _show_metrics(metrics, rows)
     for number, row in enumerate(rows.itertuples(), 1):
         console.say(f"{number}  {row.checkpoint}{f': {row.evidence}' if row.evidence else ''}")
         if row.doubt:
@@ -326,6 +337,17 @@ def show_verdicts(
         console.say(f"!  {line}")
     for name in sorted(sources[run_id] for run_id in sources.keys() - set(rows["run_id"])):
         console.say(f"-  {name}: no verdict: its run failed, or nothing of it can be judged")
+
+
+def _show_metrics(metrics: FieldMetrics, rows: pd.DataFrame) -> None:
+    """The field's metrics of references and checkpoints, the verdict under each checkpoint."""
+    verdicts = dict(zip(rows["run_id"], rows["verdict"], strict=True))
+    shown = {**metrics.references, **{run: str(n) for n, run in enumerate(verdicts, 1)}}
+    for number, (columns, cells) in enumerate(metrics.tables(shown, verdicts)):
+        title = "" if number else "Metrics of the field, of every row of a split"
+        console.show_table(title, columns, cells)
+    for line in metrics.lacking(shown):
+        console.say(line)
 
 
 def _interval(estimate: float | None, low: float | None, high: float | None) -> str:

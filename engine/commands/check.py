@@ -45,7 +45,8 @@ def _line(one: Verdict) -> tuple[object, ...]:
     effect = None if one.effect is None else f"{one.effect:.2f}{interval}"
     utility = None if one.utility is None else f"{one.utility:.2f}"
     place = (one.run_id, one.benchmark, one.model, one.method)
-    return (*place, effect, one.n, one.groups, utility, one.verdict)
+    n = console.n_of(one.n, one.questions)
+    return (*place, effect, n, one.groups, utility, one.verdict)
 
 
 def check(

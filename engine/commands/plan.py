@@ -42,7 +42,7 @@ def plan(
         for line in contents.changes(wanted, store.finished_specs(path)):
             console.say(line)
         rate = estimate.measured_rate(wanted, seconds) if tflops is None else 1e12 * tflops
-        show_needs(estimate.needs(wanted, set(seconds)), rate)
+        show_needs(estimate.needs(wanted, set(seconds)), rate, estimate.uncounted(wanted.probe))
 
 
 def show_plan(plan: Plan, finished: set[str], *, as_json: bool) -> None:
@@ -75,7 +75,7 @@ def _status(run: RunSpec, finished: set[str], before: dict[str, int]) -> str:
     return "to do again" if run.run_id in before else "to do"
 
 
-def show_needs(needs: Sequence[Needs], rate: float | None) -> None:
+def show_needs(needs: Sequence[Needs], rate: float | None, left_out: str = "") -> None:
     """What the runs that are to do ask for, a line a model; hours only where a rate is known."""
     for one in needs:
         if one.operations is None or one.parameters is None or one.weights is None:
@@ -86,7 +86,7 @@ def show_needs(needs: Sequence[Needs], rate: float | None) -> None:
         console.say(
             f"{one.model}: {one.runs} runs to do, {one.parameters / 1e6:,.1f} M parameters, at "
             f"most about {one.operations:.1e} floating-point operations, {one.weights / 1e9:.2f} "
-            f"GB of weights{fetched}; {hours}"
+            f"GB of weights{fetched}; {hours}{left_out}"
         )
     if rate is None:
         console.say(

@@ -189,6 +189,7 @@ def _complete_probe(plan: Plan) -> ProbeSpec:
     if "plain_text" in probe.tasks:
         raise PlanError(f"plan {plan.name}: probe.tasks.plain_text: it is always measured, drop it")
     tasks = {name: filled("tasks", name, "Task", table) for name, table in probe.tasks.items()}
+    _check_named(tasks, plan.name)
     if probe.unit == "word" and (of_tokens := [name for name in tasks if counts_tokens(name)]):
         raise PlanError(
             f"plan {plan.name}: probe.tasks.{of_tokens[0]}: is measured by token, which probe.unit "
@@ -196,6 +197,19 @@ def _complete_probe(plan: Plan) -> ProbeSpec:
         )
     completed = {"attribution": attribution, "recovery": recovery, "tasks": tasks}
     return probe.model_copy(update=completed)
+
+
+def _check_named(tasks: dict[str, dict[str, Any]], plan: str) -> None:
+    """Check names behind a colon, such as `lm_eval:NAME`: where they belong, and that they are."""
+    for name, settings in tasks.items():
+        where, of = f"plan {plan}: probe.tasks.{name}", name.partition(":")[2]
+        require = vars(plugins.load("tasks", name)).get("require")
+        if require is None and ":" in name:
+            raise PlanError(f"{where}: this task has no names behind a colon, drop {of!r}")
+        if require is not None:
+            if not of:
+                raise PlanError(f"{where}: write {name.rstrip(':')}:NAME, a task of the harness")
+            require(of, settings["folder"], where)
 
 
 def _filled_attribution(plan: Plan, name: str, settings: dict[str, Any]) -> dict[str, Any]:

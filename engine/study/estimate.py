@@ -20,6 +20,8 @@ from engine.benchmarks.benchmark import Benchmark
 from engine.plans.plan import Plan
 from engine.specs import ExistingModel, ModelSpec, ProbeSpec, RunSpec
 from engine.study import cache
+from engine.tasks import planned
+from engine.tasks.subject import Reading
 from results_db.records import EMPHASIS_ARMS, Example
 
 CHARACTERS_A_TOKEN = 4
@@ -82,6 +84,7 @@ def work(run: RunSpec, benchmark: Benchmark, count: Count = about) -> Work:
         plain
         + _attribution(benchmark, probe, count)
         + _recovery(forget[: probe.attribute], probe, count)
+        + _tasks(benchmark, probe, count)
     )
     if run.checkpoint is not None:
         return final
@@ -124,6 +127,27 @@ def _attribution(benchmark: Benchmark, probe: ProbeSpec, count: Count) -> Work:
     )
     some = benchmark.questions("forget")[: 2 * graded]
     return total + Work(read=_length(some, count) * (probe.graded.draws + 2))
+
+
+def _tasks(benchmark: Benchmark, probe: ProbeSpec, count: Count) -> Work:
+    """Every task, over all rows; passes that several share are made once."""
+    readings: dict[Reading, None] = {}
+    for name, settings in probe.tasks.items():
+        given = getattr(planned(name, settings), "readings", None)
+        readings |= dict.fromkeys(given(benchmark)) if given is not None else {}
+    return sum((_read(one, count) for one in readings), Work())
+
+
+def uncounted(probe: ProbeSpec) -> str:
+    """What is left out of the estimate, since nobody here knows what it asks; empty if nothing."""
+    names = [name for name in probe.tasks if ":" in name]
+    return f"; not counted: {', '.join(names)}, which the harness asks" if names else ""
+
+
+def _read(one: Reading, count: Count) -> Work:
+    answer = count(one.answer) if one.answer else 0
+    tokens = (count(one.prompt) if one.prompt else 0) + min(answer, one.most or answer)
+    return Work(0 if one.learned else tokens, one.generated, tokens if one.learned else 0)
 
 
 def _some(benchmark: Benchmark, split: Any, probe: ProbeSpec) -> Sequence[Example]:  # noqa: ANN401
@@ -290,6 +314,7 @@ def calibrated(plan: Plan, finished: set[str], folder: Path, device: str, worker
         f"about {duration(seconds / longest)} by a measurement of this device: "
         f"{total.read + 3 * total.learned:,} tokens to read at {1 / reading:,.0f} a second, at "
         f"most {total.generated:,} to generate at {1 / generating:,.0f} a second, {longest} at once"
+        f"{uncounted(run.probe)}"
     )
 
 

@@ -34,7 +34,7 @@ from engine.specs import AttributionSpec, ProbeSpec, RunSpec
 from engine.study import statistics
 from engine.study.jobs import Report
 from engine.study.saved_run import Stages
-from engine.tasks import Task, plain_text
+from engine.tasks import Task, plain_text, planned
 from engine.tasks.subject import Subject
 from engine.text.prompts import Prompt, by_words
 from engine.unlearning import gradient_shares
@@ -234,7 +234,7 @@ class Measurement:
             answer_classes=[row for row in self.rows.answer_classes if row.step == self.step],
         )
         for number, (name, settings) in enumerate(self.probe.tasks.items()):
-            task = plugins.settings(plugins.load("tasks", name).Task, settings, name)
+            task = planned(name, settings)
             measure = partial(_listed, task, subject)  # some yield their rows
             place = (number, len(self.probe.tasks))
             self.rows.utilities += self.saved("tasks", measure, *place, part=name)

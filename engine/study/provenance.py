@@ -20,6 +20,7 @@ PACKAGES = (
     "captum",
     "datasets",
     "duckdb",
+    "lm_eval",
     "numpy",
     "rouge_score",
     "scipy",

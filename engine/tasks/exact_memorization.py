@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from engine.tasks.subject import TOO_LONG, Metric, Subject
+from engine.benchmarks.benchmark import Benchmark
+from engine.tasks.subject import TOO_LONG, Metric, Reading, Subject, gold_readings
 from results_db.records import Utility
 
 NAME = "exact_memorization"
@@ -21,6 +22,10 @@ COUNTS_TOKENS = True  # another tokenizer would give another value
 @dataclass(frozen=True)
 class Task:
     """No settings."""
+
+    def readings(self, benchmark: Benchmark) -> Iterator[Reading]:
+        """Gold answers of forget and holdout."""
+        return gold_readings(benchmark)
 
     def measure(self, subject: Subject) -> Iterator[Utility]:
         """One row a forget question."""

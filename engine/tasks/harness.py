@@ -20,8 +20,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from engine.benchmarks.benchmark import Listed
-from engine.tasks.subject import TOO_LONG, Metric, Subject
+from engine.benchmarks.benchmark import Benchmark, Listed
+from engine.tasks.subject import TOO_LONG, Metric, Reading, Subject
 from results_db.records import Example, Utility
 
 if TYPE_CHECKING:
@@ -50,14 +50,25 @@ class Choice:
     answer: int
 
 
+Forms = tuple[Choice | None, Choice | None, Choice | None]  # whole options, letters, five shots
+
+
 @dataclass(frozen=True)
 class Task:
     """No settings."""
 
+    def readings(self, benchmark: Benchmark) -> Iterator[Reading]:
+        """Each question in each form, once, and all of its options."""
+        choices = (one for _, many in _asked(benchmark) for one in many if one is not None)
+        for number, choice in enumerate(dict.fromkeys(choices)):
+            for place, option in enumerate(choice.options):
+                yield Reading(
+                    NAME, f"{number} {place}", "" if place else choice.context, f" {option}"
+                )
+
     def measure(self, subject: Subject) -> Iterator[Utility]:
         """Four rows a question."""
-        listed = {one.example_id: one for one in subject.benchmark.listed}
-        wanted = [(e, _choices(subject, e, listed.get(e.example_id))) for e in subject.rows]
+        wanted = _asked(subject.benchmark)
         sums = _sums(subject, [one for _, many in wanted for one in many if one is not None])
         for example, (plain, letters, shots) in wanted:
             yield _row(subject, ACC, example, _right(plain, sums), NO_OPTIONS, plain)
@@ -81,9 +92,14 @@ def _row(
     return subject.row(metric, example.example_id, value, reason)
 
 
-def _choices(
-    subject: Subject, example: Example, listed: Listed | None
-) -> tuple[Choice | None, Choice | None, Choice | None]:
+def _asked(benchmark: Benchmark) -> list[tuple[Example, Forms]]:
+    """Every question in its three forms."""
+    listed = {one.example_id: one for one in benchmark.listed}
+    rows = benchmark.rows("forget", "retain", "general")
+    return [(e, _choices(benchmark, e, listed.get(e.example_id))) for e in rows]
+
+
+def _choices(benchmark: Benchmark, example: Example, listed: Listed | None) -> Forms:
     """A question with whole options, with letters, and with letters behind solved questions."""
     options = (example.answer, *(o for o in example.wrong_answers if o != example.answer))
     ordered = (
@@ -97,7 +113,7 @@ def _choices(
         return plain, None, None
     letters = tuple(ALPHABET[: len(listed.options)])
     head, asked = description(listed.subject), lettered(listed)
-    solved = [one for one in subject.benchmark.shots if one.subject == listed.subject][:SHOTS]
+    solved = [one for one in benchmark.shots if one.subject == listed.subject][:SHOTS]
     before = "".join(f"{lettered(one)} {ALPHABET[one.answer]}\n\n" for one in solved)
     zero = Choice(head + asked, letters, listed.answer)
     five = Choice(head + before + asked, letters, listed.answer)

@@ -26,8 +26,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from engine.benchmarks.benchmark import Benchmark
 from engine.tasks.min_k import NO_HOLDOUT, surprise
-from engine.tasks.subject import TOO_LONG, Metric, Subject
+from engine.tasks.subject import TOO_LONG, Metric, Reading, Subject
 from results_db.records import Example, Utility
 
 if TYPE_CHECKING:
@@ -57,9 +58,17 @@ class Task:
     max_tokens: int = 2048
     gradient_norm: bool = True
 
+    def readings(self, benchmark: Benchmark) -> Iterator[Reading]:
+        """Answers or texts of forget and holdout, and again with their gradient."""
+        for example in compared(benchmark):
+            of = (example.example_id, example.prompt, example.answer)
+            yield Reading(NAME, *of, most=self.max_tokens)
+            if self.gradient_norm:
+                yield Reading(f"{NAME} gradient", *of, most=self.max_tokens, learned=True)
+
     def measure(self, subject: Subject) -> Iterator[Utility]:
         """Five rows a question or text of forget and holdout, or five that say why not."""
-        examples = compared(subject)
+        examples = compared(subject.benchmark)
         if not examples:
             for metric in METRICS:
                 yield from subject.missing(metric, NO_HOLDOUT)
@@ -100,12 +109,12 @@ class Task:
         return subject.row(GRADIENT, name, value, QUANTIZED if value is None else None)
 
 
-def compared(subject: Subject) -> Sequence[Example]:
+def compared(benchmark: Benchmark) -> Sequence[Example]:
     """Forget and holdout questions, else texts; none where nothing is held out."""
-    if subject.benchmark.rows("holdout"):
-        return subject.benchmark.rows("forget", "holdout")
-    if subject.benchmark.texts("holdout"):
-        return subject.benchmark.texts("forget", "holdout")
+    if benchmark.rows("holdout"):
+        return benchmark.rows("forget", "holdout")
+    if benchmark.texts("holdout"):
+        return benchmark.texts("forget", "holdout")
     return ()
 
 

@@ -13,8 +13,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from engine.benchmarks.benchmark import Benchmark
 from engine.tasks.min_k import NO_HOLDOUT, surprise
-from engine.tasks.subject import TOO_LONG, Metric, Subject
+from engine.tasks.subject import TOO_LONG, Metric, Reading, Subject, gold_readings
 from results_db.records import Utility
 
 if TYPE_CHECKING:
@@ -31,6 +32,10 @@ class Task:
     """k: share of the tokens that counts."""
 
     k: float = 0.4
+
+    def readings(self, benchmark: Benchmark) -> Iterator[Reading]:
+        """Gold answers of forget and holdout."""
+        return gold_readings(benchmark)
 
     def measure(self, subject: Subject) -> Iterator[Utility]:
         """One row a question of forget and holdout."""

@@ -12,7 +12,8 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from engine.tasks.subject import TOO_LONG, Metric, Subject
+from engine.benchmarks.benchmark import Benchmark
+from engine.tasks.subject import TOO_LONG, Metric, Reading, Subject, ended_readings
 from results_db.records import Example, Utility
 
 NAME = "multiple_choice"
@@ -23,6 +24,10 @@ SHARE = Metric(NAME, "share", "fraction", higher_is_better=True)
 @dataclass(frozen=True)
 class Task:
     """No settings."""
+
+    def readings(self, benchmark: Benchmark) -> Iterator[Reading]:
+        """Gold, wrong and paraphrased answers."""
+        return ended_readings(benchmark)
 
     def measure(self, subject: Subject) -> Iterator[Utility]:
         """Two rows a question."""

@@ -27,9 +27,10 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from engine.benchmarks.benchmark import Benchmark
 from engine.benchmarks.correct import Rouge, rouge
 from engine.tasks.extraction_strength_from_zero import strength
-from engine.tasks.subject import TOO_LONG, Metric, Subject
+from engine.tasks.subject import TOO_LONG, Metric, Reading, Subject, ended_readings, gold_readings
 from engine.tasks.truth_ratio_without_end import missing, right_answer
 from results_db.records import Example, Utility
 
@@ -57,6 +58,15 @@ class Task:
     """max_new_tokens: at which an answer is cut."""
 
     max_new_tokens: int = 200
+
+    def readings(self, benchmark: Benchmark) -> Iterator[Reading]:
+        """Gold, wrong and paraphrased answers, and an answer of its own to each question."""
+        yield from ended_readings(benchmark)
+        yield from gold_readings(benchmark)
+        for e in benchmark.rows("forget", "retain", "general"):
+            if e.correct_rule != "multiple_choice":
+                most = _most(e, self.max_new_tokens)
+                yield Reading(NAME, e.example_id, e.prompt, generated=most)
 
     def measure(self, subject: Subject) -> Iterator[Utility]:
         """Rows of every metric for each question of the splits that it is about."""

@@ -31,6 +31,22 @@ class Metric:
 
 
 @dataclass(frozen=True)
+class Reading:
+    """A text that a task puts through the model, for an estimate of the time that it takes.
+
+    Equal readings of several tasks are one: of a pass that they share.
+    """
+
+    of: str  # the pass
+    key: str  # what is read, as example ids say
+    prompt: str  # empty where it was read for the answer before
+    answer: str = ""
+    most: int | None = None  # tokens of the answer that are read; None: all
+    generated: int = 0  # tokens behind the prompt, at most
+    learned: bool = False  # backward too
+
+
+@dataclass(frozen=True)
 class Subject:
     """One checkpoint: its weights, its rows so far, and passes that tasks share."""
 
@@ -120,3 +136,18 @@ class Subject:
     def missing(self, metric: Metric, reason: str) -> Iterator[Utility]:
         """The one row of a metric that this benchmark cannot have."""
         yield self.row(metric, None, None, reason)
+
+
+def gold_readings(benchmark: Benchmark) -> Iterator[Reading]:
+    """What `Subject.gold_tokens` puts through the model."""
+    for example in benchmark.rows("forget", "holdout"):
+        yield Reading("gold tokens", example.example_id, example.prompt, example.answer)
+
+
+def ended_readings(benchmark: Benchmark) -> Iterator[Reading]:
+    """What `Subject.ended_logprobs` puts through the model: a prompt once, each of its answers."""
+    for example in benchmark.rows("forget", "retain", "general"):
+        texts = (example.answer, *example.wrong_answers, *example.answer_paraphrases)
+        for number, text in enumerate(dict.fromkeys(texts)):
+            prompt = "" if number else example.prompt
+            yield Reading("ended logprobs", example.example_id, prompt, text)

@@ -16,7 +16,8 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from engine.tasks.subject import TOO_LONG, Metric, Subject
+from engine.benchmarks.benchmark import Benchmark
+from engine.tasks.subject import TOO_LONG, Metric, Reading, Subject, ended_readings
 from results_db.records import Example, Utility
 
 NAME = "truth_ratio_without_end"
@@ -28,6 +29,10 @@ MOST = 700.0  # nats: exp of more is not a number
 @dataclass(frozen=True)
 class Task:
     """No settings."""
+
+    def readings(self, benchmark: Benchmark) -> Iterator[Reading]:
+        """Gold, wrong and paraphrased answers."""
+        return ended_readings(benchmark)
 
     def measure(self, subject: Subject) -> Iterator[Utility]:
         """One row a question."""

@@ -1,7 +1,8 @@
 ---------- Metrics ----------
 
 -- What tasks and plain answers gave on the final weights of some runs, one row per run, metric and
--- example; split '' for a row that is about no example. value: what is averaged; stored: as the task
+-- example; split '' for a row that is about no example of the benchmark, such as a document of lm-eval
+-- (a group of its own). value: what is averaged; stored: as the task
 -- gave it. They differ for the truth ratio R: min(R, 1/R) of forget (of open-unlearning's, 1 /
 -- (R + 1e-10)), max(0, 1 - R) of retain and general. Plain answers give a row where no task
 -- open_unlearning does, which has every question. Older files call two tasks by names that are
@@ -27,7 +28,8 @@ CREATE OR REPLACE MACRO metric_items(of_runs) AS TABLE
             ) AS whole ON whole.run_id = answer.run_id AND whole.step = answer.step
         )
     )
-    SELECT chosen.run_id, task, metric, coalesce(split, '') AS split, "group", attribute,
+    SELECT chosen.run_id, task, metric, coalesce(split, '') AS split,
+        coalesce("group", given.example_id) AS "group", attribute,
         given.example_id, value AS stored, unit, higher_is_better, reason,
         CASE
             WHEN task <> 'truth_ratio_without_end' AND metric <> 'truth_ratio_ou' THEN stored

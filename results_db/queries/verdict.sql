@@ -6,7 +6,8 @@
 -- $min_utility  DOUBLE  threshold of utility, e.g. 0.90
 -- One row per complete run of an unlearning method (not none, retrain, sham). effect: of 'any'
 -- emphasis, see query effects; utility: least ratio to the base model; both with 95 % intervals
--- robust to groups. n, groups: examples and groups of the effect. never_knew: whether a retain run
+-- robust to groups. n, groups: examples and groups of the effect. questions: of forget in the data,
+-- those too that the rule of correctness cannot judge, a count. never_knew: whether a retain run
 -- was subtracted. measurement: version of the run; data_hash: of
 -- its data. prompt_format: JSON, the text around a question;
 -- prompt_style: JSON, the style that it was made by, NULL for a model that was trained here; asked:
@@ -60,6 +61,10 @@ WITH chosen AS MATERIALIZED (
                 coalesce(groups_needed(groups, half, distance, alike), 8))
         END, '; ' ORDER BY place) AS evidence
     FROM open_question GROUP BY run_id
+), counted AS (
+    SELECT count(*) AS questions FROM example
+    WHERE benchmark = $benchmark AND data_hash = shown_data($benchmark) AND form = 'question'
+        AND split = 'forget'
 ), stored AS (
     SELECT run_id, min(estimate) AS effect_left_stored
     FROM statistic WHERE name = 'effect_left_stored' GROUP BY run_id
@@ -78,8 +83,9 @@ SELECT judged.run_id, judged.model, judged.method, effect, effect_low, effect_hi
     END AS verdict,
     coalesce(evidence, '') AS evidence, judged.measurement, judged.data_hash, run.prompt_format,
     model_source.prompt_style, model_source.asked, stored.effect_left_stored,
-    coalesce(allowed.checks, '') AS allowed_checks
+    coalesce(allowed.checks, '') AS allowed_checks, counted.questions
 FROM judged
+CROSS JOIN counted
 JOIN run ON run.run_id = judged.run_id
 LEFT JOIN evidence ON evidence.run_id = judged.run_id
 LEFT JOIN model_source ON model_source.run_id = judged.run_id

@@ -6,7 +6,8 @@ import re
 
 import pandas as pd
 
-from dashboard.markup import metrics
+from dashboard.look import benchmarks
+from dashboard.markup import metrics, tables
 
 NAMED = {"model": "tiny", "method": "ga"}
 
@@ -102,3 +103,28 @@ def test_what_could_not_be_measured_says_why_as_text() -> None:
     assert metrics.tasks(pd.DataFrame([value(), value(task="min_k")])) == {
         "answer": "Answer", "min_k": "Min k",
     }  # fmt: skip
+
+
+def test_documents_of_the_harness_have_a_column_without_a_split() -> None:
+    rows = pd.DataFrame([value(task="lm_eval:arc_easy", metric="acc", split="", base_value=None)])
+    assert metrics.tasks(rows) == {"lm_eval:arc_easy": "lm_eval:arc_easy"}
+    assert texts(metrics.of_task(rows))[:2] == ["Run", "Acc"]
+
+
+def test_a_rule_that_cannot_judge_every_question_says_of_how_many() -> None:
+    counts = {"forget": 400, "retain": 400, "general": 217}
+    rule = {"correct_rule": "fact_words", "n": 1017, "options": None, "guess_rate": None, **counts}
+    judged = {"forget_judged": 368, "retain_judged": 360, "general_judged": 214}
+    said = benchmarks.description("tofu", pd.DataFrame([{**rule, **judged}]))
+    assert "of 368 of 400 forget, 360 of 400 retain, 214 of 217 general questions;" in said
+    whole_judged = {f"{split}_judged": n for split, n in counts.items()}
+    assert "of 400" not in benchmarks.description("tofu", pd.DataFrame([{**rule, **whole_judged}]))
+
+
+def test_figures_of_the_rule_say_n_of_all_questions() -> None:
+    row = {
+        "run_id": "ga", "label": "GA", **NAMED, "measure": "forget correct", "value": 0.5,
+        "low": None, "high": None, "n": 368, "ratio": 0.5, "guess_rate": None, "questions": 400,
+    }  # fmt: skip
+    assert "n = 368 of 400" in texts(tables.utility(pd.DataFrame([row])))[-1]
+    assert "n = 368 of" not in texts(tables.utility(pd.DataFrame([{**row, "questions": 368}])))[-1]

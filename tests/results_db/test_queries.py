@@ -46,7 +46,11 @@ ONE: dict[str, Parameter] = {"benchmark": "people", "models": [], "example_id": 
 RATES = ("plain", "any_emphasis", "any_placebo")
 COLUMNS: dict[str, tuple[dict[str, Parameter], str]] = {
     "choices": ({}, "kind name benchmark"),
-    "benchmark": ({"benchmark": "people"}, "correct_rule n options guess_rate"),
+    "benchmark": (
+        {"benchmark": "people"},
+        "correct_rule n options guess_rate forget forget_judged retain retain_judged general"
+        " general_judged",
+    ),
     "info": ({}, "benchmarks models methods complete failed pending examples token_scores"),
     "runs": (
         {},
@@ -102,7 +106,7 @@ COLUMNS: dict[str, tuple[dict[str, Parameter], str]] = {
         {**RUNS, "max_effect": 0.1, "min_utility": 0.9},
         "run_id model method effect effect_low effect_high n groups never_knew placebo_arm"
         " utility utility_low utility_high verdict evidence measurement data_hash prompt_format"
-        " prompt_style asked effect_left_stored allowed_checks",
+        " prompt_style asked effect_left_stored allowed_checks questions",
     ),
     "trajectory": (
         RUNS,
@@ -193,7 +197,8 @@ COLUMNS: dict[str, tuple[dict[str, Parameter], str]] = {
     ),
     "utility_values": (
         {**RUNS, "step": None},
-        "run_id model method step measure value low high n groups base_value ratio guess_rate",
+        "run_id model method step measure value low high n groups base_value ratio guess_rate"
+        " questions",
     ),
     "examples": (
         {"benchmark": "people", "model": "tiny", "split": "all", "search": "", "outcome": "all"},
@@ -682,6 +687,23 @@ def test_a_benchmark_tells_when_an_answer_is_right_and_how_often_guessing_is(
     assert rows.loc["multiple_choice", "options"] == 4
     assert rows.loc["multiple_choice", "guess_rate"] == pytest.approx(0.25)
     assert isnan(rows.loc["contains_fact", "guess_rate"])
+
+
+def test_a_figure_of_the_rule_is_of_n_of_all_questions(tmp_path: Path) -> None:
+    unjudged = [replace(make_example(f"f{i}"), facts=()) for i in range(2, 5)]
+    asked = [make_example("f0"), make_example("f1"), make_example("r0", "retain")]
+    right = {"f0": True, "f1": True, "r0": True}
+    results = [
+        make_result(make_run(name, method), [*asked, *unjudged], {step: right})
+        for name, method, step in (("base", "none", 0), ("ga", "ga", FINAL))
+    ]
+    path = publish_all(tmp_path / "n.duckdb", results)
+    (rule,) = read.query(path, "benchmark", benchmark="people").itertuples()
+    assert (rule.forget_judged, rule.forget, rule.retain_judged, rule.retain) == (2, 5, 1, 1)
+    values = read.query(path, "utility_values", **RUNS, step=None)
+    of_ga = values[values["run_id"] == "ga"].set_index("measure")
+    assert list(of_ga.loc["forget correct", ["n", "questions"]]) == [2, 5]
+    assert list(of_ga.loc["retain correct", ["n", "questions"]]) == [1, 1]
 
 
 # --- what runs were made under ---
