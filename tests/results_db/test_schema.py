@@ -32,7 +32,8 @@ TABLES = {
 SQL_TYPES = {
     "str": ("VARCHAR",), "int": ("INTEGER", "BIGINT"), "float": ("DOUBLE",), "bool": ("BOOLEAN",),
     "tuple[str, ...]": ("VARCHAR[]",), "tuple[int, ...]": ("INTEGER[]",),
-    "tuple[TokenClass, ...]": ("VARCHAR[]",), "tuple[float | None, ...]": ("FLOAT[]",),
+    "tuple[TokenClass, ...]": ("VARCHAR[]",),
+    "tuple[TemplatePart | None, ...]": ("VARCHAR[]",), "tuple[float | None, ...]": ("FLOAT[]",),
     "tuple[bool | None, ...]": ("BOOLEAN[]",),
 }  # fmt: skip
 LITERALS = {
@@ -85,7 +86,7 @@ def test_types_and_nulls_follow_the_fields(schema: duckdb.DuckDBPyConnection, ta
 def test_token_score_is_one_row_a_token(schema: duckdb.DuckDBPyConnection) -> None:
     key = ["run_id", "step", "example_id", "method", "target", "answer_tokens"]
     assert list(columns(schema, "token_score")) == [
-        *key, "position", "token_id", "token", "token_class", "score", "is_key",
+        *key, "position", "token_id", "token", "token_class", "score", "is_key", "token_part",
     ]  # fmt: skip
 
 

@@ -31,7 +31,7 @@ def new(old: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         7, 3, ("left_out", "model_check", "outside_metric", "outside_run"),
     )  # fmt: skip
     assert set(done.unfilled) == {
-        "attribution.steps", "attribution.reason", "model_source.asked",
+        "attribution.steps", "attribution.reason", "attribution.token_parts", "model_source.asked",
         "model_source.stripped_prefix",
     }  # fmt: skip
     return to
