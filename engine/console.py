@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 WRONG_INPUT = 2
 FAILED_INSIDE = 4
+WIDEST = 1000  # characters of a table that is shown whole
 out = Console(soft_wrap=True, highlight=False)
 err = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
 
@@ -94,7 +96,12 @@ def show_json(document: object) -> None:
 
 
 def show_table(
-    title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], keep: str = ""
+    title: str,
+    columns: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    keep: str = "",
+    *,
+    whole: bool = False,
 ) -> None:
     """Print a table; every cell is plain text.
 
@@ -103,6 +110,7 @@ def show_table(
         columns: Their names.
         rows: Their cells; None is an empty one.
         keep: Characters of cells that are not shown by their escapes, like a line's end.
+        whole: Shorten no cell, however wide the table becomes.
     """
     heading = Text(escaped(title, keep="")) if title else None
     table = Table(title=heading, title_justify="left", box=None, pad_edge=False)
@@ -110,6 +118,8 @@ def show_table(
         table.add_column(Text(escaped(str(column), keep="")))
     for row in rows:
         table.add_row(*("" if cell is None else Text(escaped(str(cell), keep)) for cell in row))
+    if whole:
+        table.width = Measurement.get(out, out.options.update(max_width=WIDEST), table).maximum
     out.print(table)
 
 

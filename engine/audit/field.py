@@ -21,12 +21,13 @@ if TYPE_CHECKING:
 TASKS = ("open_unlearning", "membership", "exact_memorization")
 CHOICES = "harness"  # where a benchmark lists its options
 REFERENCES = {"none": "base", "retrain": "retain"}  # method of a run, and what it is called here
-A_TABLE = 5  # runs that stand beside each other
+A_TABLE = 4  # runs that stand beside each other
 LEAST_SHOWN = 1e-3  # below, a value is shown by its power of ten
 MISSING = "–"
 UNDEFINED = "it is not defined for this benchmark"
 Table = tuple[tuple[str, ...], list[tuple[str, ...]]]  # columns and cells
 OU, MUSE, HARNESS = "open-unlearning", "MUSE", "lm-evaluation-harness"
+SHORT = {OU: "OU", HARNESS: "lm-eval"}  # in a table
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,12 @@ class FieldMetrics:
             some = runs[first : first + A_TABLE]
             columns = ("metric", "defined by", "of", *(shown[run_id] for run_id in some))
             cells = [
-                (name.shown, name.whose, self._size(name, some), *self._values(name, some))
+                (
+                    name.shown,
+                    SHORT.get(name.whose, name.whose),
+                    self._size(name, some),
+                    *self._values(name, some),
+                )
                 for name in self.names
             ]
             judged = ("verdict", "unPact", "", *(verdicts.get(run_id, "") for run_id in some))

@@ -344,8 +344,10 @@ def _show_metrics(metrics: FieldMetrics, rows: pd.DataFrame) -> None:
     verdicts = dict(zip(rows["run_id"], rows["verdict"], strict=True))
     shown = {**metrics.references, **{run: str(n) for n, run in enumerate(verdicts, 1)}}
     for number, (columns, cells) in enumerate(metrics.tables(shown, verdicts)):
-        title = "" if number else "Metrics of the field, of every row of a split"
-        console.show_table(title, columns, cells)
+        title = (
+            "" if number else "Metrics of the field, of every row of a split; OU: open-unlearning"
+        )
+        console.show_table(title, columns, cells, whole=True)
     for line in metrics.lacking(shown):
         console.say(line)
 

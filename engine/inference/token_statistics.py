@@ -15,7 +15,7 @@ from engine.models.lm import LM
 
 @dataclass(frozen=True)
 class TokenMeasures:
-    """Of one answer of A tokens; each (A,), fp32 on the CPU."""
+    """Of one answer of A tokens; each (A,), on the CPU: fp32, fp64 of a model in fp64."""
 
     logprob: Tensor  # log p(y_t | x, y_<t), nats, at most 0
     is_greedy: Tensor  # bool: y_t is the likeliest token
@@ -48,7 +48,9 @@ def _of_batch(lm: LM, batch: Sequence[Pair]) -> list[TokenMeasures]:
     first = min(len(pair.prompt_ids) for pair in batch) - 1
     ids = padded_inputs(batch, lm.device)
     keep = torch.arange(first, ids.shape[1], device=lm.device)
-    logits = lm.model(input_ids=ids, logits_to_keep=keep, use_cache=False).logits.float()
+    logits = lm.model(input_ids=ids, logits_to_keep=keep, use_cache=False).logits
+    if logits.dtype != torch.float64:
+        logits = logits.float()
     return [_of_row(row, pair, first) for row, pair in zip(logits, batch, strict=True)]
 
 

@@ -127,6 +127,10 @@ def test_the_command_says_what_it_does_and_what_it_found(audited: tuple[Path, st
     assert "4 models to measure (0 are done)" in said
     assert "by a measurement of this device" in said
     assert "Verdicts: emphasis net of its controls" in said
+    assert "Metrics of the field, of every row of a split" in said
+    for name in ("model_utility_ou", "forget_quality_ou", "auc_min_k_ou", "probability_ou_forget"):
+        assert f"{name} OU" in said
+    assert "this is the retain model" in said
     assert verify(audited[0] / "a.duckdb") == []
 
 

@@ -69,11 +69,11 @@ def test_every_row_is_in_every_metric_and_equals_the_other_projects(name: str) -
         if metric == "mia_reference_ou":  # made of two runs; below
             continue
         assert ours[metric].keys() == by_example.keys()
-        loose = {"mia_min_k_plus_plus_ou": 3e-6}  # our deviation is a float32
         for example_id, value in by_example.items():
-            assert ours[metric][example_id] == pytest.approx(
-                value, rel=loose.get(metric, 1e-6), abs=1e-9
-            ), (metric, example_id)
+            assert ours[metric][example_id] == pytest.approx(value, rel=1e-6, abs=1e-9), (
+                metric,
+                example_id,
+            )
 
 
 def test_likelihoods_are_the_formulas_of_the_logprobs_in_double_precision() -> None:
