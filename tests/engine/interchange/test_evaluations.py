@@ -145,9 +145,7 @@ def test_one_name_is_one_file(tmp_path: Path) -> None:
     assert not outside.publish(database, found.run, found.metrics), "the same file is there already"
     other = field_files.write_evaluation(tmp_path / "y", {"model_utility": {"agg_value": 0.5}})
     changed = reading.read(other, "retain90")
-    with pytest.raises(
-        outside.OutsideNameError, match=r"named 'retain90'.*--as"
-    ):
+    with pytest.raises(outside.OutsideNameError, match=r"named 'retain90'.*--as"):
         outside.publish(database, changed.run, changed.metrics)
 
 
