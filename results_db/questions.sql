@@ -130,6 +130,10 @@ CREATE OR REPLACE MACRO open_unlearning_names() AS TABLE
         prefix || '_' || suffix), '', key, 'open_unlearning', metric, split, kind, true
     FROM tofu CROSS JOIN likely WHERE suffix <> 'Q_A_Prob_normalised' OR split = 'general'
     UNION ALL
+    SELECT 'tofu', prefix || '_Q_A_PARA_Prob', '', 'prob', 'paraphrases',
+        'probability_paraphrased_answer_ou', split, kind, true
+    FROM tofu WHERE split <> 'general'
+    UNION ALL
     SELECT 'tofu', prefix || '_Q_A_ROUGE', '', key, 'open_unlearning', metric, split, kind,
         key = 'rougeL_recall'
     FROM tofu CROSS JOIN worded

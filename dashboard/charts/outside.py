@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -12,7 +12,8 @@ from dashboard.look import formats, theme
 
 ROW_HEIGHT = 24  # pixels a metric
 NO_SHARE = ("forget_quality", "privleak")  # a p value over many powers of ten, and a percentage
-MARKS = {"first": "circle", "second": "diamond", "outside": "circle-open"}
+FILLED = {"first": "circle", "second": "diamond"}
+HOLLOW = ("circle-open", "square-open", "triangle-up-open", "pentagon-open", "star-open")
 
 
 def beside(rows: pd.DataFrame, labels: Mapping[str, str]) -> go.Figure:
@@ -26,17 +27,11 @@ def beside(rows: pd.DataFrame, labels: Mapping[str, str]) -> go.Figure:
     metrics = list(dict.fromkeys(part["metric"]))
     figure = frame.single(110 + ROW_HEIGHT * len(metrics), _alt(part, labels))
     frame.legend_above(figure, titles=False)
-    for side, symbol in MARKS.items():
-        own = part[part["side"] == side]
+    for label, own, marker in _traces(part, labels):
         figure.add_scatter(
             x=own["value"].astype(float), y=[metrics.index(m) for m in own["metric"]],
-            mode="markers", name=formats.chart_text(labels[side]), hoverinfo="text",
-            hovertext=[_hover(row, labels[side]) for row in own.to_dict("records")],
-            marker={
-                "symbol": symbol, "size": 13 if side == "outside" else 9,
-                "color": theme.WARNING if side == "outside" else theme.ACCENT,
-                "line": {"width": 2.2 if side == "outside" else 0},
-            },
+            mode="markers", name=formats.chart_text(label), hoverinfo="text", marker=marker,
+            hovertext=[_hover(row, label) for row in own.to_dict("records")],
         )  # fmt: skip
     figure.update_xaxes(title="open-unlearning's metric", range=[-0.03, 1.03])
     figure.update_yaxes(
@@ -46,11 +41,26 @@ def beside(rows: pd.DataFrame, labels: Mapping[str, str]) -> go.Figure:
     return figure
 
 
+def _traces(
+    rows: pd.DataFrame, labels: Mapping[str, str]
+) -> Iterator[tuple[str, pd.DataFrame, dict[str, object]]]:
+    """Label, rows and marker of each side, the evaluations made elsewhere one by one."""
+    for side, symbol in FILLED.items():
+        marker = {"symbol": symbol, "size": 9, "color": theme.ACCENT}
+        yield labels[side], rows[rows["side"] == side], marker
+    elsewhere = rows[rows["side"] == "outside"]
+    for number, owner in enumerate(dict.fromkeys(elsewhere["owner"])):
+        symbol = HOLLOW[number % len(HOLLOW)]
+        marker = {
+            "symbol": symbol, "size": 13, "color": theme.WARNING, "line": {"width": 2.2}
+        }  # fmt: skip
+        yield f"{owner}, {labels['outside']}", elsewhere[elsewhere["owner"] == owner], marker
+
+
 def _hover(row: dict[str, object], label: str) -> str:
-    owner = f"{row['owner']}, made elsewhere" if row["side"] == "outside" else label
     size = frame.sample(float(str(row["n"]))) if formats.present(row["n"]) else ""
     value = formats.number(float(str(row["value"])), 4)
-    return frame.hover(row["metric"], formats.chart_text(owner), value, size)
+    return frame.hover(row["metric"], formats.chart_text(label), value, size)
 
 
 def _alt(rows: pd.DataFrame, labels: Mapping[str, str]) -> str:

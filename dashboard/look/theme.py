@@ -145,6 +145,8 @@ METRICS = {  # whose names are not words
     "acc_harness": "acc (harness)", "acc_norm_harness": "acc_norm (harness)",
     "letters_harness": "Letters (harness)",
     "letters_five_shot_harness": "Letters, 5-shot (harness)",
+    "probability_paraphrased_answer_ou": "Probability, answer in other words (OU)",
+    "fluency_own": "Fluency (ours)", "clean_probability_ou": "Clean by a classifier (OU)",
     "mia_loss_ou": "Loss (OU)", "mia_zlib_ou": "Loss by zlib (OU)", "mia_min_k_ou": "Min-k (OU)",
     "mia_min_k_plus_plus_ou": "Min-k++ (OU)", "mia_gradnorm_ou": "Gradient norm (OU)",
 }  # fmt: skip

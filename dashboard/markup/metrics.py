@@ -17,6 +17,14 @@ WHOLE_RUN = {  # of `run_metrics`: heading, digits after the point (None: a p va
     "auc_min_k_plus_plus_ou": ("OU AUC\nof min-k++", 2),
     "auc_gradnorm_ou": ("OU AUC of\ngradient norm", 2),
     "auc_reference_ou": ("OU AUC of\nreference", 2),
+    "score_ou_paper": ("OU paper's\nscore", 2),
+    "memorization_ou_paper": ("OU paper's\nmemorization", 2),
+    "privacy_ou_paper": ("OU paper's\nprivacy", 2),
+    "utility_ou_paper": ("OU paper's\nutility", 2),
+    "memorization_ou_paper_paraphrased_question": ("OU paper's memorization,\nasked otherwise", 2),
+    "score_ou_paper_paraphrased_question": ("OU paper's score,\nasked otherwise", 2),
+    "score_own_fluency": ("OU paper's score,\nour fluency", 2),
+    "utility_own_fluency": ("OU paper's utility,\nour fluency", 2),
     "knowmem_forget": ("KnowMem,\nforget", 3),
     "knowmem_retain": ("KnowMem,\nretain", 3),
     "verbmem_forget": ("VerbMem,\nforget", 3),
@@ -30,6 +38,7 @@ WHOLE_RUN = {  # of `run_metrics`: heading, digits after the point (None: a p va
 TWINS = {"auc_min_k": "auc_min_k_ou", "privleak_min_k": "privleak_min_k_ou"}  # the same number
 ATTACKS = {"loss": "loss", "zlib": "zlib", "min_k_plus_plus": "min-k++", "gradnorm": "gradients"}
 WHOLE_RUN |= {f"privleak_{k}_ou": (f"PrivLeak of\n{v}, %", 1) for k, v in ATTACKS.items()}
+OF_PARTS = ("model_utility", "memorization", "privacy_ou", "utility", "score")  # harmonic means
 SPLITS = ("forget", "retain", "general", "holdout", "")  # "": of no question of the benchmark
 COMMON_WORDS = "common_words"
 
@@ -82,7 +91,7 @@ def _common(rows: pd.DataFrame) -> str:
 
 
 def _size(name: str, n: float) -> str:
-    return formats.count(n, "part" if name.startswith("model_utility") else "example")
+    return formats.count(n, "part" if name.startswith(OF_PARTS) else "example")
 
 
 def tasks(rows: pd.DataFrame) -> dict[str, str]:

@@ -76,6 +76,12 @@ DEFINITIONS: dict[OutsideBenchmark, dict[str, Definition]] = {
     },
 }  # fmt: skip
 
+INNER = frozenset(  # what others are made of: in its EVAL files, and not in its summaries
+    name
+    for name in DEFINITIONS["tofu"]
+    if name.startswith(("retain_", "ra_", "wf_")) or "_PARA_" in name or "_PERT_" in name
+)
+
 
 def closest(benchmark: OutsideBenchmark, name: str) -> str:
     """Say which known metric a name comes nearest to.

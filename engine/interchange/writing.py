@@ -1,7 +1,7 @@
 """Writes a run's metrics as open-unlearning's evaluation files, or gives back one that was read.
 
 Rows have the numbers of the published data table. What is not stored by example is not written:
-paraphrased and wrong answers' likelihoods, and texts. What open-unlearning would have and a run
+likelihoods of wrong answers, and texts. What open-unlearning would have and a run
 lacks is absent; a metric that lacks a row has a null aggregate.
 """
 
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engine.interchange.names import AGGREGATE, BY_INDEX
+from engine.interchange.names import AGGREGATE, BY_INDEX, INNER
 from engine.interchange.reading import InterchangeError
 from results_db import outside, read
 from results_db.records import OutsideMetric
@@ -25,7 +25,7 @@ Documents = dict[str, Any]
 AUTHOR_ROW = re.compile(r"(?:forget|retain|holdout)\d*-a(?P<author>\d+)-q(?P<row>\d+)")
 PLAIN_ROW = re.compile(r"[a-z_]+-q?(?P<row>\d+)(?:-\d+-shot)?|privleak-\w+-(?P<text>\d+)")
 ROWS_PER_AUTHOR = 20  # of TOFU
-LIKELIHOODS = "_Q_A_Prob"  # end of the names of metrics whose rows have the mean loss too
+LIKELIHOODS = ("_Q_A_Prob", "_Q_A_PARA_Prob")  # ends of names whose rows have the mean loss too
 
 
 @dataclass(frozen=True)
@@ -56,16 +56,20 @@ def write(path: Path, name: str, folder: Path) -> Written:
         benchmark, document = of_run(path, name)
     else:
         benchmark, document = found[0].benchmark, of_outside(found[1])
-    summary = _summary(document)
-    files = {f"{benchmark.upper()}_SUMMARY.json": summary}
-    if found is None or found[0].kind == "EVAL":
-        files[f"{benchmark.upper()}_EVAL.json"] = document
+    if found is not None and found[0].kind == "SUMMARY":
+        files = {f"{benchmark.upper()}_SUMMARY.json": _aggregates(document)}
+    else:
+        listed = {name: held for name, held in document.items() if name not in INNER}
+        files = {
+            f"{benchmark.upper()}_EVAL.json": document,
+            f"{benchmark.upper()}_SUMMARY.json": _aggregates(listed),
+        }
     with staged(folder) as target:
         target.mkdir()
         for file, held in files.items():
             text = json.dumps(dict(sorted(held.items())), indent=4, allow_nan=False)
             (target / file).write_text(f"{text}\n", encoding="utf-8")
-    null = tuple(sorted(set(document) - set(summary)))
+    null = tuple(sorted(name for name, held in document.items() if held[AGGREGATE] is None))
     return Written(folder, tuple(sorted(files)), len(document), null)
 
 
@@ -158,8 +162,6 @@ def of_outside(metrics: Iterable[OutsideMetric]) -> Documents:
     return document
 
 
-def _summary(document: Mapping[str, Any]) -> Documents:
-    """Aggregates that there are, as that project's summary has them."""
-    return {
-        name: held[AGGREGATE] for name, held in document.items() if held.get(AGGREGATE) is not None
-    }
+def _aggregates(document: Mapping[str, Any]) -> Documents:
+    """The aggregates that there are."""
+    return {name: held[AGGREGATE] for name, held in document.items() if held[AGGREGATE] is not None}

@@ -149,8 +149,14 @@ def answers(subject: Subject, max_new_tokens: int) -> dict[str, str]:
     """The greedy answer to every question that is answered in words, by example id.
 
     A plain answer that has ended already is taken; a question without room in the context for one
-    new token has no answer.
+    new token has no answer. They are generated once a subject.
     """
+    if max_new_tokens not in subject.worded:
+        subject.worded[max_new_tokens] = _answers(subject, max_new_tokens)
+    return subject.worded[max_new_tokens]
+
+
+def _answers(subject: Subject, max_new_tokens: int) -> dict[str, str]:
     found: dict[str, str] = {}
     open_ended: dict[int, list[Example]] = {}  # by how many tokens their answers may have
     for example in subject.rows:

@@ -59,6 +59,8 @@ class Subject:
     ended: Mapping[str, int] = field(default_factory=dict)  # tokens of those that were not cut
     attributions: Sequence[Attribution] = ()
     answer_classes: Sequence[AnswerTokenClass] = ()
+    worded: dict[int, dict[str, str]] = field(default_factory=dict)
+    # by how many tokens an answer may have: the answers by example id, kept for several tasks
 
     @cached_property
     def gold_tokens(self) -> dict[str, TokenMeasures]:

@@ -32,9 +32,11 @@ CREATE OR REPLACE MACRO metric_items(of_runs) AS TABLE
         coalesce("group", given.example_id) AS "group", attribute,
         given.example_id, value AS stored, unit, higher_is_better, reason,
         CASE
-            WHEN task <> 'truth_ratio_without_end' AND metric <> 'truth_ratio_ou' THEN stored
+            WHEN task <> 'truth_ratio_without_end'
+                AND metric NOT IN ('truth_ratio_ou', 'truth_ratio_ou_paraphrased_question')
+                THEN stored
             WHEN split = 'forget'
-                THEN least(stored, 1 / (stored + if(metric = 'truth_ratio_ou', 1e-10, 0)))
+                THEN least(stored, 1 / (stored + if(task = 'truth_ratio_without_end', 0, 1e-10)))
             ELSE greatest(0, 1 - stored)
         END AS value
     FROM query_table(of_runs) AS chosen

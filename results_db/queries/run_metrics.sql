@@ -8,7 +8,8 @@
 -- model), percent, 0 as the retain model, below 0 under-unlearned. forget_quality_*: p of a
 -- Kolmogorov-Smirnov test of truth ratios against the retain model. model_utility_*: harmonic mean
 -- of probability, ROUGE-L recall and truth ratio of retain and of each kind of general question,
--- nine parts on TOFU. knowmem_*, verbmem_*: mean ROUGE-L F1, of MUSE. n: examples, or parts. reason:
+-- nine parts on TOFU. memorization_, privacy_, utility_, score_: the ranking of open-unlearning's
+-- paper, and with our fluency (own_fluency); 1 best. knowmem_*, verbmem_*: mean ROUGE-L F1, of MUSE. n: examples, or parts. reason:
 -- why there is no value.
 SELECT chosen.run_id, chosen.model, chosen.method, name, value, n, reason
 FROM chosen_runs($benchmark, $models::VARCHAR[], $methods::VARCHAR[]) AS chosen

@@ -1,6 +1,6 @@
 -- A metric that is not a mean over examples, on the final weights of a run.
 -- run_id: The run.
--- name: auc_ or privleak_ and an attack, forget_quality_ or model_utility_ and whose definition (ou, without_end), or knowmem_forget, knowmem_retain, verbmem_forget of MUSE; see docs/metrics.md.
+-- name: auc_ or privleak_ and an attack, forget_quality_ or model_utility_ and whose definition (ou, without_end), knowmem_forget, knowmem_retain, verbmem_forget of MUSE, or memorization_, privacy_, utility_, score_ of open-unlearning's ranking; see docs/metrics.md.
 -- value: AUC in [0, 1], PrivLeak in percent, p in [0, 1], a harmonic mean in [0, 1], or a mean of ROUGE-L F1 in [0, 1]; NULL without one.
 -- n: Examples, or parts of model utility, that it is over, a count.
 -- reason: Why there is no value; NULL where there is one.
@@ -64,6 +64,78 @@ WITH membership AS (
         count(value) AS n, count(*) - count(value) AS missing, mode(reason) AS reason
     FROM affected_item WHERE metric = 'rouge_l_f1' AND split IN ('forget', 'retain')
     GROUP BY ALL
+), known AS (
+    SELECT run_id, task, metric, if(count(*) = count(value), avg(value), NULL) AS value
+    FROM affected_item WHERE split = 'forget' GROUP BY run_id, task, metric
+), memorized AS (
+    SELECT unnest(['', '_paraphrased_question']) AS variant, unnest([
+        [
+            {'task': 'open_unlearning', 'metric': 'extraction_strength_ou'},
+            {'task': 'exact_memorization', 'metric': 'fraction'},
+            {'task': 'paraphrases', 'metric': 'probability_paraphrased_answer_ou'},
+            {'task': 'open_unlearning', 'metric': 'truth_ratio_ou_prob_mean'}
+        ],
+        [{'task': 'paraphrases', 'metric': metric || '_paraphrased_question'} FOR metric IN [
+            'extraction_strength_ou', 'exact_memorization', 'probability_paraphrased_answer_ou',
+            'truth_ratio_ou_prob_mean']]
+    ]) AS measures
+), ranked AS MATERIALIZED (
+    SELECT affected.run_id, base_run_id, never_run_id, never_knew
+    FROM affected JOIN measured ON measured.run_id = affected.run_id
+    WHERE measured.task = 'open_unlearning' AND affected.benchmark = 'tofu'
+), score_part AS MATERIALIZED (
+    SELECT ranked.run_id, 'memorization_ou_paper' || variant AS name,
+        wanted.task || ' ' || wanted.metric AS part, 1 - known.value AS value
+    FROM ranked
+    CROSS JOIN (SELECT variant, unnest(measures) AS wanted FROM memorized) AS memorized
+    LEFT JOIN known ON known.run_id = ranked.run_id AND known.task = wanted.task
+        AND known.metric = wanted.metric
+    UNION ALL
+    SELECT ranked.run_id, 'privacy_ou_paper', 'auc_' || attacks.attack,
+        CASE WHEN never_knew = 'itself' THEN if(own.auc IS NULL, NULL, 1)
+            WHEN own.auc IS NULL OR never.auc IS NULL OR never.auc = 0 THEN NULL
+            ELSE greatest(0, 1 - abs(own.auc - never.auc) / never.auc) END
+    FROM ranked JOIN attacks
+        ON attacks.attack IN ('loss_ou', 'zlib_ou', 'min_k_ou', 'min_k_plus_plus_ou')
+    LEFT JOIN membership AS own
+        ON own.run_id = ranked.run_id AND own.attack = attacks.attack
+    LEFT JOIN membership AS never
+        ON never.run_id = ranked.never_run_id AND never.attack = attacks.attack
+    UNION ALL
+    SELECT ranked.run_id, utility.name, 'model_utility_ou',
+        if(own.n = own.wanted AND base.n = base.wanted AND base.value > 0,
+            least(1, own.value / base.value), NULL)
+    FROM ranked
+    CROSS JOIN (VALUES ('utility_ou_paper'), ('utility_own_fluency')) AS utility (name)
+    LEFT JOIN parts AS own ON own.run_id = ranked.run_id AND own.whose = 'ou'
+    LEFT JOIN parts AS base ON base.run_id = ranked.base_run_id AND base.whose = 'ou'
+    UNION ALL
+    SELECT ranked.run_id, utility.name, utility.metric,
+        if(own.value IS NOT NULL AND base.value > 0, least(1, own.value / base.value), NULL)
+    FROM ranked
+    CROSS JOIN (VALUES ('utility_ou_paper', 'clean_probability_ou'),
+        ('utility_own_fluency', 'fluency_own')) AS utility (name, metric)
+    LEFT JOIN known AS own ON own.run_id = ranked.run_id AND own.metric = utility.metric
+    LEFT JOIN known AS base ON base.run_id = ranked.base_run_id AND base.metric = utility.metric
+), score AS MATERIALIZED (
+    SELECT run_id, name, count(value) AS n,
+        CASE WHEN count(value) < count(*) THEN NULL WHEN min(value) <= 0 THEN 0
+            ELSE count(value) / sum(1 / value) FILTER (value > 0) END AS value,
+        string_agg(part, ', ' ORDER BY part) FILTER (value IS NULL) AS missing
+    FROM score_part GROUP BY run_id, name
+), whole_score AS (
+    SELECT run_id, whole.name, count(value) AS n,
+        CASE WHEN count(value) < 3 THEN NULL WHEN min(value) <= 0 THEN 0
+            ELSE 3 / sum(1 / value) FILTER (value > 0) END AS value,
+        string_agg(score.name, ', ' ORDER BY score.name) FILTER (value IS NULL) AS missing
+    FROM score JOIN (VALUES
+        ('score_ou_paper', 'memorization_ou_paper', 'utility_ou_paper'),
+        ('score_ou_paper_paraphrased_question', 'memorization_ou_paper_paraphrased_question',
+            'utility_ou_paper'),
+        ('score_own_fluency', 'memorization_ou_paper', 'utility_own_fluency')
+    ) AS whole (name, memorization, utility)
+        ON score.name IN (whole.memorization, whole.utility, 'privacy_ou_paper')
+    GROUP BY run_id, whole.name
 )
 SELECT affected.run_id, 'auc_' || attacks.attack AS name, auc AS value, coalesce(n, 0) AS n,
     CASE
@@ -108,3 +180,6 @@ SELECT affected.run_id, muse.name, if(missing = 0, value, NULL), n,
     if(missing = 0, NULL, format('{} of {} answers have none: {}', missing, n + missing, reason))
 FROM affected JOIN muse ON muse.run_id = affected.run_id
 WHERE affected.benchmark LIKE 'muse-%'
+UNION ALL
+SELECT run_id, name, value, n, 'without a value: ' || missing
+FROM (FROM score UNION ALL FROM whole_score)

@@ -21,6 +21,9 @@ NAMED = {  # task, metric -> value of each example
         "forget01-a00-q00": 0.5, "forget01-a00-q01": 4.0, "forget01-a00-q02": 1.0,
         "retain-a01-q02": 0.25, "real_authors-q007": 3.0,
     },
+    ("paraphrases", "probability_paraphrased_answer_ou"): {
+        "forget01-a00-q00": 0.3, "retain-a01-q02": 0.2,
+    },
     ("open_unlearning", "probability_w_options_ou"): {"real_authors-q007": 0.9},
     ("open_unlearning", "rouge_l_recall"): {"forget01-a00-q00": 0.3, "forget01-a00-q01": 0.5},
     ("open_unlearning", "rouge_1_recall"): {"forget01-a00-q00": 0.4, "forget01-a00-q01": 0.6},
@@ -103,7 +106,11 @@ def _likely(values: Mapping[int, float]) -> dict[str, Any]:
 
 def summary(document: Mapping[str, Any]) -> dict[str, float]:
     """The summary that open-unlearning writes beside an evaluation."""
-    found = {name: held["agg_value"] for name, held in document.items()}
+    found = {
+        name: held["agg_value"]
+        for name, held in document.items()
+        if not name.startswith(("retain_", "ra_", "wf_", "forget_Q_A_PARA", "forget_Q_A_PERT"))
+    }
     return {name: value for name, value in found.items() if value is not None}
 
 

@@ -2,7 +2,8 @@
 
 Loss: −(2/β) log σ(β [(S_θ − S_θ₀)_f − (S_θ − S_θ₀)_alt]) + α ℓ_r; S summed over answer tokens, in
 nats, ℓ averaged, both terms averaged over sequences; alt: the forget questions with other answers,
-several for each, sampled from the start model, which is asked to invent them. Frozen model: θ₀,
+several for each, sampled from the start model, which is asked to invent them, or read from a file
+(`alternates`, with `alternates_sha256`; docs/methods.md has its form). Frozen model: θ₀,
 whose S on both answers is computed once.
 Source: Mekala et al. 2024, arXiv:2409.13474, section 3 (AltPO).
 Differs: the request is our own wording, without examples; an empty answer, and one that is the
@@ -16,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from engine import plugins
 from engine.models.lm import LM
 from engine.unlearning.optimizer import Optimizer, Penalise
 from results_db.records import Axis
@@ -42,19 +44,33 @@ class Method:
     max_new_tokens: int = 200  # at which they are cut
     impl_variant: Literal["sequence_mean", "open_unlearning"] = "sequence_mean"
     penalise: Penalise = "all"  # which tokens of the forget answers carry the loss
+    alternates: str = plugins.later("")  # JSONL file with the other answers; empty: sampled
+    alternates_sha256: str = plugins.later("")  # of that file, at least 12 hex digits
+
+    def __post_init__(self) -> None:
+        """Check that a file is named with its hash, so that a run's id follows its content."""
+        if bool(self.alternates) != bool(self.alternates_sha256):
+            raise ValueError("alternates and alternates_sha256 are given together or not at all")
 
     def length(self) -> int:
         """Optimizer steps."""
         return self.optimizer.max_steps
 
     def steps(self, policy: LM, context: Context) -> Iterator[Outcome]:
-        """Draw other answers from the start model, then minimise DPO + α ℓ_r."""
-        from engine.unlearning.alternate_targets import Draws, alternates
+        """Draw other answers from the start model, or read them, then minimise DPO + α ℓ_r."""
+        from engine.unlearning import alternate_targets
         from engine.unlearning.loop import begin
 
         context = begin(policy, context, self.optimizer, self.penalise)
-        draws = Draws(self.draws, self.temperature, self.max_new_tokens, context.seed)
-        return self.preferring(policy, context, alternates(policy, context.answers, draws))
+        draws = alternate_targets.Draws(
+            self.draws, self.temperature, self.max_new_tokens, context.seed
+        )
+        pairs = (
+            alternate_targets.read(policy, context.answers, self.alternates, self.alternates_sha256)
+            if self.alternates
+            else alternate_targets.alternates(policy, context.answers, draws)
+        )
+        return self.preferring(policy, context, pairs)
 
     def preferring(
         self, policy: LM, context: Context, pairs: Sequence[tuple[int, TrainingSequence]]

@@ -46,6 +46,17 @@ def test_an_evaluation_that_is_read_and_written_is_equal(tmp_path: Path) -> None
     assert verify(database) == []
 
 
+def test_what_open_unlearning_itself_wrote_is_read_and_written_equal(tmp_path: Path) -> None:
+    """Every TOFU metric of its evaluator at d3d7cf9, two rows each; texts are placeholders."""
+    folder = FIXTURES / "open_unlearning_eval"
+    found = imported(tmp_path / "r.duckdb", folder)
+    metrics = {row.metric for row in found.metrics}
+    assert len(metrics) == 31
+    assert found.run.name == "open_unlearning_eval"
+    writing.write(tmp_path / "r.duckdb", found.run.outside_id, tmp_path / "out")
+    assert documents(tmp_path / "out") == documents(folder)
+
+
 def test_a_summary_alone_has_aggregates_and_no_n(tmp_path: Path) -> None:
     whole = {"forget_quality": 1.9e-10, "privleak": -99.5}
     folder = field_files.write_evaluation(tmp_path / "x", whole, name="TOFU_SUMMARY.json")
@@ -74,6 +85,10 @@ def test_a_run_is_written_by_open_unlearnings_names(tmp_path: Path) -> None:
     assert whole["ra_Q_A_Prob"] == {
         "agg_value": 0.6, "value_by_index": {"7": {"prob": 0.6, "avg_loss": -math.log(0.6)}}
     }  # fmt: skip
+    assert whole["forget_Q_A_PARA_Prob"]["value_by_index"]["0"] == {
+        "prob": 0.3, "avg_loss": -math.log(0.3)
+    }  # fmt: skip
+    assert whole["retain_Q_A_PARA_Prob"]["agg_value"] == 0.2
     ratio = whole["forget_truth_ratio"]
     assert ratio["value_by_index"]["1"] == {"score": 4.0}, "as it is, not as it is averaged"
     assert ratio["agg_value"] == pytest.approx((0.5 + 0.25 + 1) / 3, rel=1e-9)
@@ -145,9 +160,7 @@ def test_one_name_is_one_file(tmp_path: Path) -> None:
     assert not outside.publish(database, found.run, found.metrics), "the same file is there already"
     other = field_files.write_evaluation(tmp_path / "y", {"model_utility": {"agg_value": 0.5}})
     changed = reading.read(other, "retain90")
-    with pytest.raises(
-        outside.OutsideNameError, match=r"named 'retain90'.*--as"
-    ):
+    with pytest.raises(outside.OutsideNameError, match=r"named 'retain90'.*--as"):
         outside.publish(database, changed.run, changed.metrics)
 
 

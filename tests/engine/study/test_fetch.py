@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from engine.audit import names
 from engine.models import checkpoints, lm, loading
 from engine.plans import reading
 from engine.specs import CheckpointSpec, LoadingSpec
@@ -130,18 +131,23 @@ def test_a_budget_that_is_no_size_is_refused(text: str) -> None:
         bytes_of(text)
 
 
+def chat_model(folder: Path) -> Path:
+    """A tiny model with a chat template and room for questions of TOFU."""
+    folder.mkdir()
+    lm.save(tiny_lm("llama"), folder)
+    (folder / lm.FORMAT_FILE).unlink()
+    (folder / "chat_template.jinja").write_text(CHAT)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "max_position_embeddings": 2048}))
+    return folder
+
+
 @pytest.mark.slow
 def test_the_plan_at_published_scale_runs_to_its_end_at_a_tiny_shape(tmp_path: Path) -> None:
     """Same plan, same names, same methods, full and low-rank; models and counts are small."""
     if not TOFU.is_dir():
         pytest.skip(f"TOFU is not at {TOFU}")
-    model = tmp_path / "model"
-    model.mkdir()
-    lm.save(tiny_lm("llama"), model)
-    (model / lm.FORMAT_FILE).unlink()
-    (model / "chat_template.jinja").write_text(CHAT)
-    config = json.loads((model / "config.json").read_text())
-    (model / "config.json").write_text(json.dumps({**config, "max_position_embeddings": 2048}))
+    model = chat_model(tmp_path / "model")
     hub = LocalHub()
     for name in ("full", "retain90"):
         hub.add(f"open-unlearning/tofu_Llama-3.2-1B-Instruct_{name}", model)
@@ -179,3 +185,61 @@ def test_the_plan_at_published_scale_runs_to_its_end_at_a_tiny_shape(tmp_path: P
     row = read.query(database, "model_loading", run_id=runs["run_id"].iloc[-1]).iloc[0]
     assert "10 Apr 2025<assistant>" in row["prompt_format"]
     assert row["dtype"] == "bfloat16"
+
+
+def published(folder: Path) -> LocalHub:
+    """A hub with a repository of each name in the plan `ou-tofu-1b`; their models are tiny."""
+    hub = LocalHub()
+    (model,) = reading.table_of("ou-tofu-1b")["models"].values()
+    checkpoints = [one["checkpoint"] for one in model["unlearned"]]
+    for number, checkpoint in enumerate([model["base"], model["retain"], *checkpoints]):
+        hub.add(checkpoint["source"], chat_model(folder / str(number)))
+    return hub
+
+
+def asked(hub: LocalHub, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """A command on that hub, with caches in a folder."""
+    return subprocess.run(
+        [sys.executable, "-m", "engine", *arguments, "--set", f"benchmark.path={TOFU}"],
+        cwd=ROOT,
+        env=environment(hub, folder / "hf", UNPACT_CACHE=str(folder / "cache")),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_names_of_published_checkpoints_say_what_their_plan_says_of_them() -> None:
+    (model,) = reading.table_of("ou-tofu-1b")["models"].values()
+    assert names.parse(model["base"]["source"]).method == "none"
+    assert names.parse(model["retain"]["source"]).part == "retain90"
+    for one in model["unlearned"]:
+        found = names.parse(one["checkpoint"]["source"])
+        assert (found.method, found.settings) == (one["method"], one["settings"])
+    assert len({one["method"] for one in model["unlearned"]}) == 8
+
+
+@pytest.mark.slow
+def test_the_plan_of_published_checkpoints_is_shown_and_run_at_a_tiny_shape(tmp_path: Path) -> None:
+    if not TOFU.is_dir():
+        pytest.skip(f"TOFU is not at {TOFU}")
+    database = tmp_path / "a.duckdb"
+    with serving(published(tmp_path)) as hub:
+        shown = asked(hub, tmp_path, "plan", "ou-tofu-1b", "--db", str(database), "--json")
+        assert shown.returncode == 0, shown.stderr
+        assert [row["status"] for row in json.loads(shown.stdout)] == ["to do"] * 10
+        small = (
+            "benchmark.limit=1", "probe.max_new_tokens=2", "probe.graded.prompts=0",
+            "probe.attribution.integrated_gradients.settings.steps=1",
+            *(f"probe.tasks.{name}.max_new_tokens=2"
+              for name in ("open_unlearning", "paraphrases", "fluency")),
+        )  # fmt: skip
+        settings = [part for setting in small for part in ("--set", setting)]
+        command = ("run", "ou-tofu-1b", "--db", str(database), "--workers", "1", *settings)
+        done = asked(hub, tmp_path, *command)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr
+    runs = read.query(database, "runs")
+    assert (runs["status"] == "complete").tolist() == [True] * 10
+    values = read.query(database, "run_metrics", benchmark="tofu", models=[], methods=[])
+    measured = values[(values["name"] == "model_utility_ou") & (values["method"] == "npo_gdr")]
+    assert measured["n"].item() == 9

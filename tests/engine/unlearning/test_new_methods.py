@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -170,6 +174,60 @@ def test_alternates_answer_the_question_and_follow_the_seed() -> None:
         assert alternate.labels != forget[row].labels
         assert alternate.ids[-1] == of.end_id
     assert len({alternate.labels for _, alternate in drawn[0]}) > len(forget)
+
+
+def written(path: Path, lines: list[object]) -> tuple[str, str]:
+    """A file of alternates, and its hash."""
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    return str(path), hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_alternates_from_a_file_are_those_that_it_has(tmp_path: Path) -> None:
+    policy, other = start(), start()
+    context = make_context(policy)
+    asked = [str(sequence.question) for sequence in context.forget]
+    said = {question: ["A rose."] for question in asked} | {
+        asked[0]: ["In Quillport.", "Plum dumplings."]
+    }
+    lines: list[object] = [{"question": question, "alternate": said[question]} for question in said]
+    lines.append({"question": "Of another set?", "alternate": "No."})
+    path, digest = written(tmp_path / "alternates.jsonl", lines)
+    found = alternate_targets.read(policy, context.forget, path, digest)
+    rows = [row for row, question in enumerate(asked) for _ in said[question]]
+    assert [row for row, _ in found] == rows
+    kept = [policy.tokenizer.decode([i for i in one.labels if i != IGNORE]) for _, one in found]
+    assert "In Quillport." in kept[0]
+    assert "Plum dumplings." in kept[1]
+    method = alt_po.Method(optimizer=QUICK, alternates=path, alternates_sha256=digest[:12])
+    steps = list(method.steps(policy, context))
+    pairs = alternate_targets.read(other, context.forget, path, digest)
+    direct = alt_po.Method(optimizer=QUICK).preferring(other, make_context(other), pairs)
+    assert trajectory(steps) == trajectory(list(direct))
+
+
+def test_a_file_of_alternates_of_another_content_or_form_is_one_line(tmp_path: Path) -> None:
+    of = start()
+    forget = make_context(of).forget
+    path, digest = written(tmp_path / "a.jsonl", [{"question": "Who?", "alternate": "Ann."}])
+    for given, said in (
+        ((path, digest), "has no other answer to"),
+        ((path, "0" * 12), f"has the SHA-256 {digest}, the plan says '000000000000'"),
+        ((path, digest[:4]), "the plan says"),
+        ((str(tmp_path / "b"), digest), "No such file"),
+        (written(tmp_path / "c", [["Who?", "Ann."]]), "line 1: wanted are a question"),
+        (written(tmp_path / "d", [{"question": "Who?", "alternate": 7}]), "line 1: wanted are"),
+    ):
+        with pytest.raises(UnlearningError, match=re.escape(said)):
+            alternate_targets.read(of, forget, *given)
+    with pytest.raises(plugins.SettingsError, match="given together or not at all"):
+        plugins.settings(alt_po.Method, {"alternates": path}, "methods.alt_po")
+
+
+def test_a_run_s_id_follows_the_content_of_its_alternates_and_stays_without() -> None:
+    plain = plugins.spelled_out(alt_po.Method())
+    assert not {"alternates", "alternates_sha256"} & plain.keys()
+    given = alt_po.Method(alternates="a.jsonl", alternates_sha256="0" * 12)
+    assert plugins.spelled_out(given)["alternates_sha256"] == "0" * 12
 
 
 def test_running_text_has_no_alternate() -> None:
