@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -12,7 +12,8 @@ import torch
 from engine import console
 from engine.attribution.attribute import AttributedAnswer
 from engine.attribution.methods.leave_one_out import Method
-from engine.bench import meters, rivals, shapes
+from engine.bench import integrated, meters, rivals, shapes
+from engine.bench.integrated import Reached
 from engine.inference.token_budget import default_tokens
 from engine.models.lm import LM
 from engine.text.prompts import Prompt
@@ -20,9 +21,10 @@ from engine.text.prompts import Prompt
 ROUNDS = 5
 ENOUGH_SECONDS = 40.0  # no way is run again after it has taken that long in all
 LONGEST_SECONDS = 60.0  # nothing that will take longer is begun
-WAYS = ("ours", "plain_batch", "loop", "captum", "captum_fastest", "inseq")
+WAYS = ("ours", "plain_batch", "loop", "kept_prefix", "captum", "captum_fastest", "inseq")
 BY_TOKEN = ("captum", "inseq")  # about one loop an answer token
-EXACT = ("plain_batch", "loop", "captum_fastest")  # captum's default is wrong, inseq replaces
+# exact: captum's default is wrong, inseq replaces
+EXACT = ("plain_batch", "loop", "kept_prefix", "captum_fastest")
 TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-4}  # nats per answer token
 HALF_PRECISION_TOLERANCE = 0.1
 GPU_PROMPTS = (32, 128, 512)
@@ -55,6 +57,7 @@ class Measured:
     matmul_fraction: float  # achieved rate of matrix products / measured rate of one alone
     three_answers: float  # time of three answers to the prompt / time of one
     tokens_per_batch: int
+    integrated: Sequence[Reached]  # integrated gradients, by way
 
     def as_document(self) -> dict[str, object]:
         """As JSON-ready values."""
@@ -68,6 +71,7 @@ class Measured:
             "max_difference": self.max_difference,
             "peak_bytes": self.peak_bytes,
             "matmul_fraction": self.matmul_fraction,
+            "integrated_gradients": integrated.documents(self.integrated),
         }
 
 
@@ -106,6 +110,7 @@ def measured(case: Case, device: str, tokens_per_batch: int | None = None) -> Me
         matmul_fraction=_matmul_fraction(lm, ways["ours"], device),
         three_answers=_three_answers(lm, prompt, case, budget, device),
         tokens_per_batch=budget,
+        integrated=integrated.measured(lm, prompt, answer, budget, device),
     )
 
 
@@ -117,6 +122,7 @@ def _ways(lm: LM, prompt: Prompt, answer: AttributedAnswer, budget: int) -> dict
         "ours": partial(rivals.ours, lm, prompt, answer, budget),
         "plain_batch": partial(rivals.plain_batch, lm, prompt, answer),
         "loop": partial(rivals.loop, lm, prompt, answer),
+        "kept_prefix": partial(rivals.kept_prefix, lm, prompt, answer),
         "captum": partial(rivals.captum, lm, prompt, answer),
         "captum_fastest": partial(rivals.captum_fastest, lm, prompt, answer),
     }
@@ -224,3 +230,4 @@ def show(found: Measured) -> None:
         f"{found.matmul_fraction:.0%} of the matrix rate; three answers take "
         f"{found.three_answers:.2f} times one\n"
     )
+    integrated.show(found.integrated)

@@ -25,7 +25,7 @@ Way = Callable[[LM, Prompt, AttributedAnswer], list[float]]
 
 def ours(lm: LM, prompt: Prompt, answer: AttributedAnswer, tokens_per_batch: int) -> list[float]:
     """What the product does."""
-    [[[scores]]] = Method().attribute(lm, [prompt], [[answer]], tokens_per_batch)
+    [[[scores]]] = Method(template="tokens").attribute(lm, [prompt], [[answer]], tokens_per_batch)
     return [score for score in scores.scores if score is not None]
 
 
@@ -62,6 +62,33 @@ def loop(lm: LM, prompt: Prompt, answer: AttributedAnswer) -> list[float]:
         at = torch.arange(len(answer.ids), device=lm.device) + len(ids) - 1
         means.append(logprobs[at, row[0, len(ids) :]].double().mean().item())
     return _losses(means)
+
+
+@torch.no_grad()
+def kept_prefix(lm: LM, prompt: Prompt, answer: AttributedAnswer) -> list[float]:
+    """One deletion at a time, keys and values of what stands before it kept: the fair rival.
+
+    It reads as many tokens as ours but for the batch, and its logits are the answer's alone.
+    Source: Liu et al. 2025, AttriBoT, arXiv:2411.15102 (key-value caching of leave-one-out).
+    """
+    whole, said = [*prompt.ids], list(answer.ids[:-1])
+    wanted = torch.tensor(answer.ids, device=lm.device)
+    cache, means = None, []
+    for deleted in (None, *range(len(whole) - 1, 0, -1)):
+        kept = 0 if deleted is None else min(deleted, len(whole) - 2)
+        ids = [token for i, token in enumerate(whole) if i >= kept and i != deleted] + said
+        if cache is not None:
+            cache.crop(kept - cache.get_seq_length())
+        found = lm.model(
+            torch.tensor([ids], device=lm.device),
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=len(answer.ids),
+        )
+        cache = found.past_key_values
+        logprobs = found.logits[0].float().log_softmax(-1).gather(1, wanted[:, None])
+        means.append(logprobs.double().mean().item())
+    return _losses([means[0], *reversed(means[1:])])
 
 
 def captum(lm: LM, prompt: Prompt, answer: AttributedAnswer) -> list[float]:

@@ -27,14 +27,27 @@ def attribution(
     tokens_per_batch: Annotated[
         int | None, typer.Option("--tokens-per-batch", min=1, help="Default: by free memory.")
     ] = None,
+    growth: Annotated[
+        bool,
+        typer.Option("--growth", help="Instead: 10 to 1000 chat prompts a call, 32 to 256 tokens."),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document only.")] = False,
 ) -> None:
-    """Leave-one-out: ours, a plain batch, a loop, captum, inseq; seconds, agreement, memory."""
+    """Leave-one-out and integrated gradients: ours, loops, captum, inseq; seconds and agreement."""
     from engine import console
     from engine.bench import attribution as measuring
+    from engine.bench import growth as growing
     from engine.models import devices
 
     where = devices.resolve(device)
+    if growth:
+        name = model or "1m"
+        grown = growing.measured(name, where, quick=quick, tokens_per_batch=tokens_per_batch)
+        if as_json:
+            console.show_json(growing.documents(grown))
+        else:
+            growing.show(name, grown)
+        return
     say = console.warn
     found = []
     for case in measuring.cases(where, model, quick=quick):

@@ -72,7 +72,7 @@ class Method:
         """
         from engine.attribution.gradients import by_parts
 
-        baseline_id = _default_baseline(lm) if self.baseline is None else lm.token_id(self.baseline)
+        baseline_id = default_baseline(lm) if self.baseline is None else lm.token_id(self.baseline)
 
         def compute(parts: Sequence[Part], budget: int) -> list[PartScores]:
             return self._converged(lm, parts, baseline_id, budget)
@@ -135,7 +135,12 @@ def _question(prompt: Prompt) -> tuple[bool, ...]:
     return tuple(map(all, zip(prompt.in_question, prompt.deletable, strict=True)))
 
 
-def _default_baseline(lm: LM) -> int:
+def default_baseline(lm: LM) -> int:
+    """The token that the path starts from where no other is set: BOS, else EOS.
+
+    Raises:
+        BaselineError: without either.
+    """
     for token_id in (lm.tokenizer.bos_token_id, lm.tokenizer.eos_token_id):
         if token_id is not None:
             return int(token_id)

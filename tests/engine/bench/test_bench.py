@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 
-from engine.bench import attribution, meters, rivals, shapes, synthetic_study, unlearning
+from engine.attribution.methods import leave_one_out
+from engine.attribution.methods.integrated_gradients import Method
+from engine.bench import (
+    attribution,
+    growth,
+    integrated,
+    meters,
+    rivals,
+    shapes,
+    synthetic_study,
+    unlearning,
+)
 from engine.bench.attribution import WAYS, Case, DisagreementError
 from engine.bench.shapes import Shape, ShapeError
-from engine.models.lm import save
+from engine.models.lm import LM, save
 from results_db.tables import OWN_TABLES
 from tests.support.program import unpact
 from tests.support.tiny_models import tiny_lm
@@ -19,11 +31,46 @@ from tests.support.tiny_models import tiny_lm
 TINY = Shape(32, 64, 2, 4, 100)
 
 
-@pytest.mark.parametrize("way", [rivals.plain_batch, rivals.loop, rivals.captum_fastest])
+@pytest.mark.parametrize(
+    "way", [rivals.plain_batch, rivals.loop, rivals.kept_prefix, rivals.captum_fastest]
+)
 def test_every_exact_way_agrees_with_ours(way: rivals.Way) -> None:
     lm = shapes.random_model(TINY, "cpu")
     prompt, answer = shapes.question(lm, 9), shapes.answer(lm, 4)
     assert way(lm, prompt, answer) == pytest.approx(rivals.ours(lm, prompt, answer, 50), abs=1e-5)
+
+
+def test_captum_integrates_the_same_path_to_the_same_contributions() -> None:
+    lm = shapes.random_model(TINY, "cpu")
+    prompt, answer = shapes.question(lm, 9), shapes.answer(lm, 4)
+    [[[ours]]] = Method(steps=64).attribute(lm, [prompt], [[answer]], 500)
+    path = integrated.path(lm, prompt, answer, 100)
+    assert sum(s or 0.0 for s in ours.scores) - (ours.completeness_gap or 0.0) == pytest.approx(
+        path.difference, abs=1e-5
+    )
+    few, lots = (abs(path.captum("riemann_trapezoid", steps)) for steps in (4, 64))
+    assert lots < few
+    assert lots <= 0.01
+    for one in integrated.measured(lm, prompt, answer, 500, "cpu"):
+        assert one.steps is not None
+        assert one.gap <= one.allowed
+        assert one.searched >= one.seconds > 0
+
+
+def test_chat_prompts_of_one_call_share_what_they_begin_with() -> None:
+    lm = shapes.random_model(TINY, "cpu")
+    one, other = (growth._read(lm, partial(read_all, lm, count)) / count for count in (2, 12))
+    head = 1 + 20 + 3  # read once a call, whatever the prompts
+    assert one - other >= head / 2 - head / 12
+    prompts, answers = growth.asked(lm, 3, 5)
+    found = leave_one_out.Method().attribute(lm, prompts, answers, 500)
+    for prompt, [[scores]] in zip(prompts, found, strict=True):
+        assert scores.parts == prompt.parts
+        assert len(prompt.ids) == len(scores.scores) == 1 + 20 + 3 + 5 + 6
+
+
+def read_all(lm: LM, count: int) -> object:
+    return leave_one_out.Method().attribute(lm, *growth.asked(lm, count, 5), 500)
 
 
 def test_text_and_ids_of_a_random_question_are_the_same_thing() -> None:
@@ -92,8 +139,11 @@ def test_the_command_prints_the_agreed_document(tmp_path: Path) -> None:
     [found] = json.loads(done.stdout)
     assert list(found) == [
         *("model", "parameters", "device", "prompt_tokens", "answer_tokens", "seconds"),
-        *("max_difference", "peak_bytes", "matmul_fraction"),
+        *("max_difference", "peak_bytes", "matmul_fraction", "integrated_gradients"),
     ]
+    ours, captum, *_ = found["integrated_gradients"]
+    assert (ours["way"], captum["way"]) == ("ours", "captum")
+    assert all(one["gap"] <= one["allowed"] for one in (ours, captum))
     assert tuple(found["seconds"]) == WAYS
     assert found["seconds"]["ours"] > 0
     assert found["max_difference"] < 1e-4
