@@ -11,7 +11,7 @@ from pathlib import Path
 from torch import Tensor
 
 from engine import plugins
-from engine.attribution.base_scores import base_scores_of
+from engine.attribution.base_scores import base_answers_of, base_scores_of
 from engine.doctor.loading import load_examined
 from engine.errors import one_line
 from engine.inference.logprobs import NonFiniteLogitsError
@@ -85,13 +85,14 @@ def finish(job: RunJob, device: str, report: Report) -> Finished:
         result = _executed(execution)
         fault.point("measured")
         scores = base_scores_of(result) if _is_base(result) else None
+        said = base_answers_of(result) if _is_base(result) else {}
         try:
             spool.put(job.results, of_result(result))
         except OSError as error:
-            return Finished(result.run, one_line(error), scores, _not_asked(result))
+            return Finished(result.run, one_line(error), scores, _not_asked(result), said)
         fault.point("spooled")
         execution.clear(failed=result.run.error is not None)
-    return Finished(result.run, None, scores, _not_asked(result))
+    return Finished(result.run, None, scores, _not_asked(result), said)
 
 
 def execute(job: RunJob, device: str, report: Report) -> RunResult:
@@ -152,7 +153,8 @@ class _Execution:
         self.start = saved_run.made_by(weight_hash(self.lm.model))
         self.stages = saved_run.stages(job.cache, self.spec.run_id, self.start)
         self.measurement = Measurement(
-            self.spec, self.lm, self.benchmark, known, report, self.stages
+            *(self.spec, self.lm, self.benchmark, known, report, self.stages),
+            base_answers=job.base_answers,
         )
         self.training = self.saved_training(())
         self.measured: dict[int, str] = {}  # step -> hash of the weights that were measured there

@@ -43,6 +43,7 @@ class Subject:
     ended: Mapping[str, int] = field(default_factory=dict)  # tokens of those that were not cut
     attributions: Sequence[Attribution] = ()
     answer_classes: Sequence[AnswerTokenClass] = ()
+    said: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # ids of the plain answers
 
     @cached_property
     def gold_tokens(self) -> dict[str, TokenMeasures]:
