@@ -30,6 +30,21 @@ def base_scores(path: Path, base_run_id: str) -> BaseScores:
     }
 
 
+def base_answers(path: Path, base_run_id: str) -> dict[str, str]:
+    """What a published base run answered to the plain questions, by example id.
+
+    Raises:
+        GuardTimeoutError: The file stayed in use.
+    """
+    rows = read.query(path, "base_answers", run_id=base_run_id)
+    return dict(zip(rows["example_id"], rows["text"], strict=True))
+
+
+def base_answers_of(result: RunResult) -> dict[str, str]:
+    """The same of a base run that may not be in the file yet."""
+    return {answer.example_id: answer.text for answer in result.answers}
+
+
 def base_scores_of(result: RunResult) -> BaseScores:
     """The same of a base run that may not be in the file yet, rounded as the file rounds."""
     return {

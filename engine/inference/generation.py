@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from engine.inference import known_answers
+from engine.inference.known_answers import Drafted
+from engine.inference.prefix_tree import Tokens, shared_prefix
 from engine.inference.processors import Processors
 
 if TYPE_CHECKING:
@@ -23,7 +26,9 @@ if TYPE_CHECKING:
     from engine.models.lm import LM
 
 DROPPED_AT = 0.25  # share of the rows that have ended: copying the others' keys costs time too
+NOTHING = -1  # no id: no token leads clearly
 PADDING = 0  # any id: what stands after the end of an answer is never read
+LEAST_HEAD = 8  # tokens that all rows begin with: fewer are not worth a pass of their own
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,9 @@ class Job:
     steering: Steering = PLAIN
     sampling: Sampling | None = None  # None: greedy
     scored: Job | None = None
+    drafts: tuple[Tokens, ...] = field(default=(), compare=False)
+    # what the greedy answer may be, checked before anything is generated; changes no answer
+    begun: int = 0  # tokens at the end of the prompt that are answered already
 
     @property
     def kind(self) -> tuple[object, ...]:
@@ -98,8 +106,9 @@ def complete(
         max_new_tokens: at which an answer is cut; 0: score the gold answers alone.
         tokens_per_batch: bound on rows times (prompt + longest answer); a longer row goes alone.
     """
-    found: dict[Job, Completion] = {}
-    for batch in _batches(list(dict.fromkeys(jobs)), max_new_tokens, tokens_per_batch):
+    found = _checked(lm, jobs, max_new_tokens, tokens_per_batch) if max_new_tokens else {}
+    left = [job for job in dict.fromkeys(jobs) if job not in found]
+    for batch in _batches(left, max_new_tokens, tokens_per_batch):
         found.update(zip(batch, _complete(lm, batch, max_new_tokens), strict=True))
     apart = [job.scored for job in jobs if job.scored is not None]
     if not apart:
@@ -111,6 +120,35 @@ def complete(
         else Completion(found[job].ids, scored[job.scored].logprobs)
         for job in jobs
     ]
+
+
+def _checked(
+    lm: LM, jobs: Sequence[Job], most: int, tokens_per_batch: int
+) -> dict[Job, Completion]:
+    """The answers that have drafts: as far as these are right, and generated from there."""
+    drafts: dict[Job, list[Tokens]] = {}
+    for job in jobs:
+        if job.drafts and job.steering == PLAIN and job.sampling is None:
+            drafts.setdefault(job, []).extend(job.drafts)
+    if not drafts:
+        return {}
+    drafted = [
+        Drafted(job.prompt_ids, job.gold_ids, tuple(dict.fromkeys(of)))
+        for job, of in drafts.items()
+    ]
+    begun = dict(
+        zip(drafts, known_answers.checked(lm, drafted, most, tokens_per_batch), strict=True)
+    )
+    rest = {
+        job: Job((*job.prompt_ids, *one.ids), begun=len(one.ids))
+        for job, one in begun.items()
+        if not one.is_whole
+    }
+    after = dict(zip(rest, complete(lm, list(rest.values()), most, tokens_per_batch), strict=True))
+    return {
+        job: Completion((*one.ids, *(after[job].ids if job in after else ())), one.logprobs)
+        for job, one in begun.items()
+    }
 
 
 def _batches(
@@ -156,7 +194,7 @@ class _Reader:
         device, steerings = lm.device, [job.steering for job in batch]
         bias = torch.tensor([s.bias for s in steerings], device=device)  # (B, P), or (B, 0)
         self.plain = _Stream(lm.model, bias if bias.shape[1] else None)
-        self.first = self.plain.read(torch.tensor([job.prompt_ids for job in batch], device=device))
+        self.first = self.plain.begin([job.prompt_ids for job in batch], device)
         self.contrast: _Stream | None = None
         self.guidance = torch.tensor([s.guidance for s in steerings], device=device)[:, None, None]
         if steerings[0].contrast:
@@ -220,6 +258,16 @@ class _Stream:
         self.model, self.bias = model, bias
         self.cache = DynamicCache()
 
+    def begin(self, prompts: Sequence[Tokens], device: torch.device) -> Tensor:
+        """Read prompts of equal length, what all of them begin with once; logits (B, 1, V)."""
+        head = min(shared_prefix(prompts[0], one) for one in prompts)
+        head = min(head, len(prompts[0]) - 1)
+        if self.bias is None and len(prompts) > 1 and head >= LEAST_HEAD:
+            self.read(torch.tensor([prompts[0][:head]], device=device))
+            self.cache.batch_repeat_interleave(len(prompts))
+            prompts = [one[head:] for one in prompts]
+        return self.read(torch.tensor(prompts, device=device))
+
     def read(self, ids: Tensor, kept: int = 1) -> Tensor:
         """Logits after the last `kept` of these tokens, (B, kept, V), fp32.
 
@@ -263,8 +311,12 @@ class _Said:
 
     def __init__(self, lm: LM, batch: Sequence[Job], most: int) -> None:
         """Nothing is said yet."""
-        self.ends, self.batch, self.most = lm.end_ids, batch, most
-        self.processors = Processors.of(lm, len(batch[0].prompt_ids)) if most else Processors(())
+        self.ends, self.batch = lm.end_ids, batch
+        self.most = [most - job.begun for job in batch]
+        self.least_lead = known_answers.lead(lm.model.dtype)
+        length = len(batch[0].prompt_ids)
+        made = {b: Processors.of(lm, length - b) for b in {job.begun for job in batch} if most}
+        self.processors = [made.get(job.begun, Processors(())) for job in batch]
         self.ids: list[list[int]] = [[] for _ in batch]
         self.done = [most == 0] * len(batch)
         self.draws = [random.Random(job.sampling.seed) if job.sampling else None for job in batch]
@@ -272,18 +324,21 @@ class _Said:
     def follow_gold(self, logits: Tensor) -> None:
         """Settle the rows whose greedy answer is the gold one, from logits (B, A + 1, V) along it.
 
-        Each of these tokens is the likeliest one after those before it, so generating says the
-        same, unless logits are processed or the gold answer holds an end.
+        Each of these tokens is the likeliest one after those before it, and clearly so, whence
+        generating says the same, unless logits are processed or the gold answer holds an end.
         """
-        if self.processors:
+        if any(self.processors):
             return
-        greedy = logits.argmax(-1).tolist()
+        greatest, likeliest = logits.topk(2)
+        is_clear = greatest[..., 0] - greatest[..., 1] > self.least_lead  # (B, A + 1)
+        greedy = likeliest[..., 0].masked_fill(~is_clear, NOTHING).tolist()
         for row, job in enumerate(self.batch):
+            most = self.most[row]
             said, after = greedy[row][: len(job.gold_ids)], greedy[row][len(job.gold_ids) :][:1]
-            ended = len(job.gold_ids) >= self.most or self.ends.issuperset(after)
-            wanted = list(job.gold_ids[: self.most])
+            ended = len(job.gold_ids) >= most or self.ends.issuperset(after)
+            wanted = list(job.gold_ids[:most])
             plain = job.gold_ids and job.sampling is None and self.ends.isdisjoint(wanted)
-            if plain and ended and said[: self.most] == wanted:
+            if plain and ended and said[:most] == wanted:
                 self.ids[row], self.done[row] = wanted, True
 
     def waiting(self) -> list[int]:
@@ -303,23 +358,23 @@ class _Said:
                 continue
             if token not in self.ends:
                 self.ids[row].append(token)
-            self.done[row] = token in self.ends or len(self.ids[row]) == self.most
+            self.done[row] = token in self.ends or len(self.ids[row]) == self.most[row]
         return [row for row in rows if not self.done[row]]
 
     def last(self, rows: Sequence[int], device: torch.device) -> Tensor:
         """(R, 1), the last token of each row."""
         return torch.tensor([[(self.ids[row] or [PADDING])[-1]] for row in rows], device=device)
 
-    def _read(self, rows: Sequence[int], device: torch.device) -> Tensor:
-        """(R, T), prompt and answer so far; a row that has ended is filled up with PADDING."""
-        read = [[*self.batch[row].prompt_ids, *self.ids[row]] for row in rows]
-        width = max(map(len, read))
-        return torch.tensor([[*ids, *[PADDING] * (width - len(ids))] for ids in read]).to(device)
+    def _processed(self, row: int, logits: Tensor) -> Tensor:
+        """Logits (1, V) as the model's settings change them behind what a row has said."""
+        read = [[*self.batch[row].prompt_ids, *self.ids[row]]]
+        return self.processors[row].on(torch.tensor(read, device=logits.device), logits)
 
     def _chosen(self, rows: Sequence[int], logits: Tensor) -> list[int]:
         """The likeliest token of each row, or (sampling) the one under its uniform number."""
-        if self.processors:
-            logits = self.processors.on(self._read(rows, logits.device), logits)
+        if any(self.processors):
+            each = zip(rows, logits[:, None], strict=True)
+            logits = torch.cat([self._processed(row, one) for row, one in each])
         sampling = self.batch[rows[0]].sampling
         if sampling is None:
             likeliest: list[int] = logits.argmax(-1).tolist()
@@ -356,17 +411,27 @@ class Generation:
 
 
 def generate(
-    lm: LM, prompt_ids: Sequence[Sequence[int]], max_new_tokens: int, tokens_per_batch: int
+    lm: LM,
+    prompt_ids: Sequence[Sequence[int]],
+    max_new_tokens: int,
+    tokens_per_batch: int,
+    drafts: Sequence[Tokens] = (),
 ) -> list[Generation]:
-    """Greedy answers, in the order of the prompts; see `decoding.complete`.
+    """Greedy answers, in the order of the prompts; see `complete`.
 
     Args:
         lm: the model to ask.
         prompt_ids: encoded prompts, BOS and template included.
         max_new_tokens: at which an answer is cut.
         tokens_per_batch: bound on rows times (prompt + new tokens).
+        drafts: what each answer may be, () where nothing is known; (): of none. They change no
+            answer.
     """
-    jobs = [Job(tuple(ids)) for ids in prompt_ids]
+    known = drafts or [()] * len(prompt_ids)
+    jobs = [
+        Job(tuple(ids), drafts=(draft,) if draft else ())
+        for ids, draft in zip(prompt_ids, known, strict=True)
+    ]
     found = complete(lm, jobs, max_new_tokens, tokens_per_batch)
     return [Generation(decode(lm, one.ids), one.ids) for one in found]
 

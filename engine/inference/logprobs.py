@@ -9,7 +9,7 @@ architectures whose attention we cannot replace.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Literal
@@ -44,6 +44,7 @@ __all__ = [
     "ScoringPath",
     "answer_logprobs",
     "batches",
+    "read_as_tree",
     "scoring_path",
     "token_logprobs",
 ]
@@ -107,26 +108,46 @@ def _shared_logprobs(lm: LM, distinct: Sequence[Pair], tokens_per_batch: int) ->
     by_inputs: dict[Tokens, list[Pair]] = {}
     for pair in distinct:
         by_inputs.setdefault(pair.inputs, []).append(pair)
-    sequences = sorted(by_inputs)
     found: dict[Pair, Tensor] = {}
+
+    def take(part: Pass, sequences: Sequence[Tokens], states: Tensor) -> None:
+        asked = [
+            (pair, branch.path[len(pair.prompt_ids) - 1 :])
+            for branch, tokens in zip(part.branches, sequences, strict=True)
+            for pair in by_inputs[tokens]
+        ]
+        found.update(_looked_up(lm, states, asked))
+
+    read_as_tree(lm, sorted(by_inputs), tokens_per_batch, take)
+    return found
+
+
+Take = Callable[[Pass, Sequence[Tokens], Tensor], None]
+
+
+@torch.no_grad()
+def read_as_tree(lm: LM, sequences: Sequence[Tokens], tokens_per_batch: int, take: Take) -> None:
+    """Read sequences pass by pass, what two of them begin with once.
+
+    Args:
+        lm: a model whose `scoring_path` is shared.
+        sequences: distinct and sorted.
+        tokens_per_batch: bound on the new tokens of a pass; a longer sequence goes alone.
+        take: is given each pass, the sequences that end in it (one a branch), and the hidden states
+            of all its nodes, (nodes, D).
+    """
     memory = _Memory({}, None)
 
     def step(first: int, budget: int) -> int:
         nonlocal memory
         part = next_pass(sequences, first, len(memory), budget)
         states, left = _read(lm, part, memory, budget)
-        asked = [
-            (pair, branch.path[len(pair.prompt_ids) - 1 :])
-            for branch, tokens in zip(part.branches, sequences[first:], strict=False)
-            for pair in by_inputs[tokens]
-        ]
-        found.update(_looked_up(lm, states, asked))
+        take(part, sequences[first : first + len(part.branches)], states)
         memory = left
         return len(part.branches)
 
     with sharing(lm.model):
         spend(len(sequences), tokens_per_batch, step)
-    return found
 
 
 def _read(lm: LM, part: Pass, memory: _Memory, budget: int) -> tuple[Tensor, _Memory]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -16,10 +16,12 @@ from engine.inference import steering
 from engine.inference.generation import PLAIN, Generation, Job, Sampling, Steering, complete, decode
 from engine.inference.logprobs import NonFiniteLogitsError, Pair, answer_logprobs
 from engine.inference.pairs import check_context
+from engine.inference.prefix_tree import Tokens
 from engine.inference.steering import ModifiedPrompt
 from engine.models.lm import LM
 from engine.specs import ProbeSpec
 from engine.text.answers import EncodedPair
+from engine.text.prompts import PromptError
 from results_db.records import Answer, CorrectRule, Example
 
 
@@ -61,9 +63,16 @@ class Outcome:
 
 def encode(
     lm: LM, example: Example, modified: ModifiedPrompt | None = None,
-    sampling: Sampling | None = None,
+    sampling: Sampling | None = None, drafts: Sequence[Tokens] = (),
 ) -> Asked:  # fmt: skip
     """The example's gold answer to a modified prompt (None: the plain one), as ids.
+
+    Args:
+        lm: the model.
+        example: that is asked.
+        modified: the prompt, and what is done while the model reads it.
+        sampling: of the answer; None: greedy.
+        drafts: what the greedy answer may be, beside the gold answer; they change no answer.
 
     Raises:
         EmphasisError: if the model cannot be steered so.
@@ -73,7 +82,17 @@ def encode(
     encoded = lm.encode_pair(modified.question, example.answer, modified.answer_start)
     choices = tuple((option, _scored_option(lm, modified, option)) for option in options)
     pair = Pair(encoded.prompt_ids, encoded.answer_ids)
-    return Asked(example, pair, job(lm, modified, encoded, sampling), choices)
+    wanted = job(lm, modified, encoded, sampling)
+    wanted = replace(wanted, drafts=(encoded.answer_ids, *filter(None, drafts)))
+    return Asked(example, pair, wanted, choices)
+
+
+def draft(lm: LM, question: str, text: str) -> Tokens:
+    """An answer that was given to a question, as ids that a model may give; () of an empty one."""
+    try:
+        return lm.encode_pair(question, text).answer_ids
+    except PromptError:  # a text that comes out as no token
+        return ()
 
 
 def _scored_option(lm: LM, modified: ModifiedPrompt, option: str) -> Scored:
@@ -244,6 +263,7 @@ def answers(
     examples: Sequence[Example],
     place: tuple[str, int],
     probe: ProbeSpec,
+    drafts: Mapping[str, Sequence[Tokens]] | None = None,
 ) -> Said:
     """Ask every plain question, and score the gold answer to it.
 
@@ -253,8 +273,10 @@ def answers(
         examples: questions.
         place: run id and step of every row.
         probe: length of answers and size of batches.
+        drafts: what an answer may be, by example id: see `encode`.
     """
-    asked = [encode(lm, example) for example in examples]
+    known = drafts or {}
+    asked = [encode(lm, each, drafts=known.get(each.example_id, ())) for each in examples]
     found = list(zip(examples, outcomes(lm, benchmark, asked, probe), strict=True))
     rows = [
         Answer(

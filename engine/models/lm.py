@@ -136,7 +136,8 @@ def weight_hash(model: PreTrainedModel, weights: dict[str, Tensor] | None = None
     digest = hashlib.sha256()
     for name, weight in sorted((model.state_dict() if weights is None else weights).items()):
         digest.update(f"{name}{tuple(weight.shape)}{weight.dtype}".encode())
-        digest.update(weight.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+        whole = weight.detach().cpu().contiguous().view(torch.uint8)
+        digest.update(whole.numpy().data)  # no copy of it
     return digest.hexdigest()[:16]
 
 

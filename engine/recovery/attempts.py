@@ -33,6 +33,7 @@ from results_db.records import ARMS, Arm, Example, Recovery, RecoveryStrategy
 FAMILY = "recovery_strategies"
 RESAMPLE: Literal["resample"] = "resample"
 Place = tuple[str, int]
+Drafts = Mapping[str, Sequence[tuple[int, ...]]]
 
 
 @dataclass(frozen=True)
@@ -220,6 +221,7 @@ def run_attempts(
     wanted: Sequence[Attempt],
     place: Place,
     probe: ProbeSpec,
+    drafts: Drafts | None = None,
 ) -> list[Recovery]:
     """Ask every prompt that could be built: one row an attempt, in their order.
 
@@ -229,12 +231,13 @@ def run_attempts(
         wanted: equal prompts of one example share an outcome.
         place: run id and step of every row.
         probe: length of answers and size of batches.
+        drafts: what the greedy answers may be, by example id: see `questions.encode`.
 
     Raises:
         NonFiniteLogitsError: if the weights have diverged.
     """
     start = time.perf_counter()
-    found = _ask(lm, benchmark, wanted, probe)
+    found = _ask(lm, benchmark, wanted, probe, drafts or {})
     answered = sum(isinstance(outcome, Outcome) for outcome in found)
     share = (time.perf_counter() - start) / max(1, answered)
     return [
@@ -246,7 +249,7 @@ def run_attempts(
 
 
 def _ask(
-    lm: LM, benchmark: Benchmark, wanted: Sequence[Attempt], probe: ProbeSpec
+    lm: LM, benchmark: Benchmark, wanted: Sequence[Attempt], probe: ProbeSpec, drafts: Drafts
 ) -> list[Outcome | str]:
     """The outcome of each attempt, or why there is none."""
     found: dict[int, Outcome | str] = {}
@@ -256,7 +259,8 @@ def _ask(
             found[place] = a.reason or "no prompt"
             continue
         try:
-            item = questions.encode(lm, a.example, a.modified, a.sampling)
+            known = drafts.get(a.example.example_id, ())
+            item = questions.encode(lm, a.example, a.modified, a.sampling, known)
         except EmphasisError as error:
             found[place] = str(error)
             continue
@@ -276,6 +280,7 @@ def run_on_changed_weights(
     source: Source,
     place: Place,
     probe: ProbeSpec,
+    drafts: Drafts | None = None,
 ) -> tuple[list[Recovery], dict[str, dict[str, object]]]:
     """The plain questions to every variant of the weights: rung 4.
 
@@ -287,7 +292,8 @@ def run_on_changed_weights(
         asked: questions.
         source: benchmark and seed.
         place: run id and step of every row.
-        probe: see `run_attempts`.
+        probe: see `run_attempts`; so are drafts.
+        drafts: see probe.
 
     Returns:
         Rows, and by strategy what is to be recorded: groups and examples that were trained on.
@@ -302,7 +308,7 @@ def run_on_changed_weights(
                 for example in asked
                 if variant.groups is None or example.group in variant.groups
             ]
-            rows += run_attempts(variant.lm, source.benchmark, wanted, place, probe)
+            rows += run_attempts(variant.lm, source.benchmark, wanted, place, probe, drafts)
             if variant.trained_groups:
                 folds.append({"trained_groups": variant.trained_groups,
                               "trained_examples": variant.trained_examples})  # fmt: skip

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -56,6 +56,7 @@ class RunJob:
     base_scores: BaseScores | None  # None for the base run itself
     results: Path  # file that the finished run is for: the worker puts it into the spool beside it
     save_every: int = 100  # steps between two savings of the training state
+    base_answers: Mapping[str, str] = field(default_factory=dict)  # of the base run, by example id
 
     @property
     def cache(self) -> Path:
@@ -71,6 +72,7 @@ class Finished:
     unkept: str | None = None  # why its rows are not in the spool; None: they are there
     base_scores: BaseScores | None = None  # of a complete base run
     left_out: str | None = None  # which examples it could not ask and why; None: it asked all
+    base_answers: Mapping[str, str] = field(default_factory=dict)  # of a complete base run
 
 
 def now() -> str:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from engine.attribution.base_scores import BaseScores, base_scores
+from engine.attribution.base_scores import BaseScores, base_answers, base_scores
 from engine.errors import one_line
 from engine.plans.plan import Plan
 from engine.specs import CheckpointSpec, ExistingModel, ModelSpec, RunSpec
@@ -208,6 +208,7 @@ class _Loop:
     unkept: list[str] = field(default_factory=list)  # ids of runs whose rows are in the cache alone
     reason: str = ""  # why some run is not in the results file
     scores: dict[str, BaseScores] = field(default_factory=dict)
+    base_answers: dict[str, Mapping[str, str]] = field(default_factory=dict)
     full: bool = False  # the next model does not fit into the disk budget until a run ends
     complete: int = 0
     failed: list[tuple[str, str, str]] = field(default_factory=list)
@@ -233,6 +234,9 @@ class _Loop:
         if base not in self.scores:
             self.scores[base] = patiently(
                 lambda: base_scores(self.path, base), self.listener.waiting
+            )
+            self.base_answers[base] = patiently(
+                lambda: base_answers(self.path, base), self.listener.waiting
             )
 
     def _needs_of(self, run: RunSpec) -> _Needs:
@@ -312,6 +316,7 @@ class _Loop:
             base_scores=self.scores.get(base) if run.run_id != base else None,
             results=self.path,
             save_every=self.plan.save_every,
+            base_answers=self.base_answers.get(base, {}) if run.run_id != base else {},
         )
 
     def _take(self, future: Future[Any], job: Job) -> None:
@@ -350,6 +355,7 @@ class _Loop:
                 ended = replace(ended, run=replace(run, status="failed", error=refused[run.run_id]))
             if ended.base_scores is not None:
                 self.scores[run.run_id] = ended.base_scores
+                self.base_answers[run.run_id] = ended.base_answers
             if ended.unkept is not None and run.error is None:
                 self.reason = f"run {run.run_id} is not kept: {ended.unkept}"
                 self.unkept.append(run.run_id)

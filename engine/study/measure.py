@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
@@ -126,6 +126,7 @@ class Measurement:
         base: tuple[str, BaseScores | None],
         report: Report,
         stages: Stages | None = None,
+        base_answers: Mapping[str, str] | None = None,
     ) -> None:
         """Nothing is measured yet.
 
@@ -136,12 +137,15 @@ class Measurement:
             base: id of the base run and its contributions; None for the base run itself.
             report: is told of every stage.
             stages: what was measured before, and is not measured again; None: nothing is saved.
+            base_answers: of the base run to the plain questions, by example id: drafts of these.
         """
         self.stages, self.weights = stages, ""
         self.spec, self.probe, self.lm, self.benchmark = spec, spec.probe, lm, benchmark
         self.base_run_id, self.base_scores = base
         self.report, self.rows, self.step = report, Rows(), 0
         self.said = Said([], {})  # at this step
+        self.base_answers = base_answers or {}
+        self.drafts: dict[str, tuple[int, ...]] = {}  # of the base run's answers
         known = self.base_scores or {}
         self.keys: Keys = {key: mask for key, (_, mask) in known.items() if mask is not None}
 
@@ -204,15 +208,44 @@ class Measurement:
     def evaluate(self) -> None:
         """Plain answers to every question, and every task."""
         questions = self.benchmark.questions("forget", "retain", "general")
+        last = self.last_answers(questions)
 
         def evaluated() -> tuple[Said, list[Utility]]:
-            said = evaluate.answers(self.lm, self.benchmark, questions, self.place, self.probe)
+            of_plain = (self.lm, self.benchmark, questions, self.place, self.probe)
+            said = evaluate.answers(*of_plain, self.likely_answers(questions, last))
             texts, of = self.benchmark.texts("general"), (self.place, self.probe.tokens_per_batch)
             return said, plain_text.score(self.lm, texts, *of, self.probe.unit)
 
         self.said, utilities = self.saved("evaluate", evaluated)
         self.rows.answers += self.said.rows
         self.rows.utilities += utilities
+
+    def likely_answers(
+        self, questions: Sequence[Example], said: Mapping[str, tuple[int, ...]]
+    ) -> dict[str, list[tuple[int, ...]]]:
+        """What greedy answers may be, by example id: plain answers of this run, the base run's."""
+        for one in questions:
+            if one.example_id in self.base_answers and one.example_id not in self.drafts:
+                text = self.base_answers[one.example_id]
+                self.drafts[one.example_id] = evaluate.draft(self.lm, one.prompt, text)
+        known = (said, self.drafts)
+        return {
+            one.example_id: [ids[one.example_id] for ids in known if one.example_id in ids]
+            for one in questions
+        }
+
+    def last_answers(self, questions: Sequence[Example]) -> dict[str, tuple[int, ...]]:
+        """The plain answers of the last step that has any, as ids, by example id.
+
+        Read from the rows, which a run that goes on has too: it does the same arithmetic.
+        """
+        last = max((answer.step for answer in self.rows.answers), default=-1)
+        texts = {a.example_id: a.text for a in self.rows.answers if a.step == last}
+        return {
+            one.example_id: evaluate.draft(self.lm, one.prompt, texts[one.example_id])
+            for one in questions
+            if one.example_id in texts
+        }
 
     def score_tasks(self) -> None:
         """Every planned task, on what was measured at this step and on passes that they share."""
@@ -232,6 +265,7 @@ class Measurement:
             },
             attributions=[row for row in self.rows.attributions if row.step == self.step],
             answer_classes=[row for row in self.rows.answer_classes if row.step == self.step],
+            said=self.said.ids,
         )
         for number, (name, settings) in enumerate(self.probe.tasks.items()):
             task = planned(name, settings)
@@ -402,9 +436,16 @@ class Measurement:
         notes: dict[str, dict[str, object]] = {}
         for name, strategy in strategies.weights.items():
             one = {name: strategy}
-            changed = partial(
-                recover.run_on_changed_weights, self.lm, one, asked, source, self.place, probe
+            of = (
+                self.lm,
+                one,
+                asked,
+                source,
+                self.place,
+                probe,
+                self.likely_answers(asked, self.said.ids),
             )
+            changed = partial(recover.run_on_changed_weights, *of)
             rows, of_one = self.saved("recover", changed, part=name)
             self.rows.recoveries += rows
             notes |= of_one
@@ -412,7 +453,9 @@ class Measurement:
 
     def try_all(self, wanted: list[Attempt]) -> None:
         """Ask every prompt that could be built."""
-        of = (self.lm, self.benchmark, wanted, self.place, self.probe)
+        asked = list(dict.fromkeys(a.example for a in wanted))
+        drafts = self.likely_answers(asked, self.said.ids)
+        of = (self.lm, self.benchmark, wanted, self.place, self.probe, drafts)
         self.rows.recoveries += self.saved("recover", partial(recover.run_attempts, *of))
 
     def key_words(self) -> dict[str, tuple[str, ...]]:

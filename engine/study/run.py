@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import astuple, replace
 from pathlib import Path
 
 from torch import Tensor
 
 from engine import plugins
-from engine.attribution.base_scores import base_scores_of
+from engine.attribution.base_scores import base_answers_of, base_scores_of
 from engine.doctor.loading import load_examined
 from engine.errors import one_line
 from engine.inference.logprobs import NonFiniteLogitsError
@@ -19,6 +19,7 @@ from engine.inference.room import room
 from engine.models import adapters, checkpoints
 from engine.models.lm import publish, weight_hash
 from engine.models.loading import load
+from engine.models.weights_on_disk import WeightsOnDisk, in_pieces, shapes_of
 from engine.specs import ExistingModel, ModelSpec, RunSpec
 from engine.study import base_models as training
 from engine.study import cache, provenance, saved_run, statistics, storing
@@ -85,13 +86,14 @@ def finish(job: RunJob, device: str, report: Report) -> Finished:
         result = _executed(execution)
         fault.point("measured")
         scores = base_scores_of(result) if _is_base(result) else None
+        said = base_answers_of(result) if _is_base(result) else {}
         try:
             spool.put(job.results, of_result(result))
         except OSError as error:
-            return Finished(result.run, one_line(error), scores, _not_asked(result))
+            return Finished(result.run, one_line(error), scores, _not_asked(result), said)
         fault.point("spooled")
         execution.clear(failed=result.run.error is not None)
-    return Finished(result.run, None, scores, _not_asked(result))
+    return Finished(result.run, None, scores, _not_asked(result), said)
 
 
 def execute(job: RunJob, device: str, report: Report) -> RunResult:
@@ -152,7 +154,8 @@ class _Execution:
         self.start = saved_run.made_by(weight_hash(self.lm.model))
         self.stages = saved_run.stages(job.cache, self.spec.run_id, self.start)
         self.measurement = Measurement(
-            self.spec, self.lm, self.benchmark, known, report, self.stages
+            *(self.spec, self.lm, self.benchmark, known, report, self.stages),
+            base_answers=job.base_answers,
         )
         self.training = self.saved_training(())
         self.measured: dict[int, str] = {}  # step -> hash of the weights that were measured there
@@ -171,14 +174,21 @@ class _Execution:
         else:
             self.training.settle()
 
-    def weights_before(self) -> dict[str, Tensor]:
-        """The base model's; none of a quantized model, whose weights are no numbers to subtract."""
+    def weights_before(self) -> Mapping[str, Tensor]:
+        """The base model's, in a file; none of a quantized one, whose weights are not subtracted.
+
+        Where the disk is full or cannot be written, they stay in memory, which is logged.
+        """
         if self.is_quantized:
             return {}
-        if self.job.folder == self.job.base_folder:
-            return {n: w.clone() for n, w in self.lm.model.state_dict().items()}
-        weights: dict[str, Tensor] = load(self.job.base_folder).model.state_dict()
-        return weights
+        is_base = self.job.folder == self.job.base_folder
+        base = self.lm if is_base else load(self.job.base_folder)
+        weights: dict[str, Tensor] = base.model.state_dict()
+        try:
+            return WeightsOnDisk.written(weights, self.job.cache)
+        except OSError as error:
+            durable.LOG.warning("%s; the start weights are kept in memory", one_line(error))
+            return {name: weight.clone() for name, weight in weights.items()}
 
     @property
     def is_quantized(self) -> bool:
@@ -357,7 +367,7 @@ class _Execution:
         if outcome.state is None or outcome.step in self.resumed:
             return
         with self.measurement.timed("save the training state", self.step, self.step):
-            state = outcome.state()
+            state = outcome.state()  # shared with the training: saved before its next step
             taken = [saved_run.StepTaken(*astuple(row)[1:]) for row in self.rows.steps]
             seconds = self.rows.seconds.get("unlearn", 0.0)
             kept = saved_run.Kept(state, tuple(taken), dict(self.measured), seconds)
@@ -489,18 +499,23 @@ class _Execution:
         )
 
 
-def have_same_shapes(before: dict[str, Tensor], after: dict[str, Tensor]) -> bool:
+def have_same_shapes(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> bool:
     """Whether both have the same weights by name and shape: another vocabulary has not."""
     return before.keys() <= after.keys() and all(
-        weight.shape == after[name].shape for name, weight in before.items()
+        shape == tuple(after[name].shape) for name, shape in shapes_of(before).items()
     )
 
 
-def relative_change(before: dict[str, Tensor], after: dict[str, Tensor]) -> float:
-    """‖after − before‖ / ‖before‖ over all weights, L2; 0 for equal ones."""
-    pairs = [(after[name].to(weight.device), weight) for name, weight in before.items()]
-    difference = sum(float((new.double() - old.double()).square().sum()) for new, old in pairs)
-    size = sum(float(w.double().square().sum()) for w in before.values())
+def relative_change(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> float:
+    """‖after − before‖ / ‖before‖ over all weights, L2; 0 for equal ones.
+
+    Tensor by tensor, piece by piece: what is read or widened is never a second model.
+    """
+    difference = size = 0.0
+    for name, old in before.items():
+        for one, other in in_pieces(old.to(after[name].device), after[name]):
+            difference += float((other.double() - one.double()).square().sum())
+            size += float(one.double().square().sum())
     return math.sqrt(difference / size)
 
 

@@ -9,6 +9,7 @@ read, and set aside where it is not as it was written; then it is made again.
 
 from __future__ import annotations
 
+import copyreg
 import fcntl
 import pickle
 import re
@@ -19,6 +20,10 @@ from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
 
 from engine.errors import one_line
 from engine.study import cache
@@ -55,6 +60,17 @@ def made_by(start_hash: str) -> tuple[str, ...]:
     return (start_hash, *packages, str(RECIPE))
 
 
+def _reduced(tensor: Tensor) -> tuple[Any, ...]:
+    """Have a tensor's own bytes written: torch would hold a copy of every one to the end."""
+    whole = tensor.detach().cpu().contiguous()
+    flat = whole.reshape(-1).view(torch.uint8).numpy()
+    return _rebuilt, (flat, whole.dtype, tuple(whole.shape))
+
+
+def _rebuilt(flat: np.ndarray, dtype: torch.dtype, shape: tuple[int, ...]) -> Tensor:
+    return torch.from_numpy(flat).view(dtype).reshape(shape)
+
+
 @dataclass(frozen=True)
 class Shelf:
     """A folder of pickled things, each with the mark of what made it.
@@ -71,7 +87,9 @@ class Shelf:
 
         def fill(file: Any) -> None:  # noqa: ANN401 - a file open for writing bytes
             file.write(len(mark).to_bytes(4) + mark)
-            pickle.dump(thing, file, protocol=5)
+            pickler = pickle.Pickler(file, protocol=5)
+            pickler.dispatch_table = {**copyreg.dispatch_table, Tensor: _reduced}
+            pickler.dump(thing)
 
         try:
             durable.write_checked(self.folder / name, fill)

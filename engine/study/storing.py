@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from engine.models import formats
 from engine.models.formats import DTYPES, Stored
+from engine.models.weights_on_disk import in_pieces
 from engine.study.statistics import Interval, cluster_mean
 from engine.unlearning.optimizer import Optimizer, Rounding
 from results_db.records import Answer, Example, Split, Statistic
@@ -83,17 +84,19 @@ class WeightChange:
         What is stored is held against the start in the same number type: a start that is not on its
         grid would differ everywhere, though nothing moved.
         """
-        start, trained, stored = (each.detach().float() for each in (start, trained, stored))
         self.tensors += 1
         self.weights += trained.numel()
-        self.changed_stored += int((stored != formats.as_stored(start, self.stored)).sum())
-        changed = int((trained != start).sum())
+        changed, exponents = 0, torch.zeros(256, dtype=torch.int64)
+        for pieces in in_pieces(start, trained, stored):
+            before, after, kept = (piece.float() for piece in pieces)
+            self.changed_stored += int((kept != formats.as_stored(before, self.stored)).sum())
+            changed += int((after != before).sum())
+            self.squares += float((after - before).double().square().sum())
+            exponents += torch.bincount((formats.exponents(before) + 127).cpu(), minlength=256)
         if changed:
             self.changed += changed
             self.moving += trained.numel()
-            self.squares += float((trained - start).double().square().sum())
-            found = (formats.exponents(start).flatten() + 127).cpu()
-            self.exponents += torch.bincount(found, minlength=256)
+            self.exponents += exponents
 
     @property
     def over_half_step(self) -> float:

@@ -179,7 +179,9 @@ def _generated(subject: Subject, examples: Sequence[Example], most: int) -> list
     from engine.inference.generation import generate
 
     prompts = [subject.lm.encode_prompt(example.prompt).ids for example in examples]
-    return [one.text for one in generate(subject.lm, prompts, most, subject.tokens_per_batch)]
+    drafts = [subject.said.get(example.example_id, ()) for example in examples]
+    said = generate(subject.lm, prompts, most, subject.tokens_per_batch, drafts)
+    return [one.text for one in said]
 
 
 def _room(subject: Subject, example: Example) -> int:

@@ -61,6 +61,7 @@ class Subject:
     answer_classes: Sequence[AnswerTokenClass] = ()
     worded: dict[int, dict[str, str]] = field(default_factory=dict)
     # by how many tokens an answer may have: the answers by example id, kept for several tasks
+    said: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # ids of the plain answers
 
     @cached_property
     def gold_tokens(self) -> dict[str, TokenMeasures]:

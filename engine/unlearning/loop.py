@@ -100,7 +100,7 @@ class Outcome:
     learning_rate: float | None
     stopped: str | None = None  # why this is the last step, where a rule made it so
     state: Callable[[], TrainingState] | None = field(default=None, compare=False, repr=False)
-    # a copy of what is needed to go on after this step; None where a method cannot
+    # what is needed to go on after this step, as it stands until the next; None: a method cannot
     objective: Objective | None = field(default=None, compare=False, repr=False)
 
 
@@ -203,6 +203,7 @@ def gradient_steps(
             with _memory_watched(step):
                 value = _backward(loss, pairs, adam, optimizer, policy.device.type, step)
                 norm = _update(parameters, adam, optimizer, step)
+            adam.zero_grad(set_to_none=True)  # whoever measures now has that memory
             policy.model.eval()
             stopped = _stop_reason(policy, context, optimizer, step)
             yield outcome(TrainingState(step, (), None, value, norm, stopped))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -30,15 +29,17 @@ class TrainingState:
 def state_of(
     taken: TrainingState, parameters: Sequence[Tensor], adam: torch.optim.Optimizer | None
 ) -> TrainingState:
-    """A copy of what is there after a step.
+    """What is there after a step, shared with the training: it holds until the next one.
+
+    Whoever keeps it longer copies it. To save it takes no second copy of weights and moments.
 
     Args:
         taken: what the step was, without weights.
         parameters: that were trained.
         adam: None where the training cannot go on from a state.
     """
-    weights = tuple(parameter.detach().clone() for parameter in parameters)
-    optimizer = None if adam is None else copy.deepcopy(adam.state_dict())
+    weights = tuple(parameter.detach() for parameter in parameters)
+    optimizer = None if adam is None else adam.state_dict()
     return replace(taken, weights=weights, optimizer=optimizer)
 
 

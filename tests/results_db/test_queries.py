@@ -221,6 +221,7 @@ COLUMNS: dict[str, tuple[dict[str, Parameter], str]] = {
         ONE,
         "run_id model method strategy arm draw words prompt text correct logprob reason",
     ),
+    "base_answers": ({"run_id": "base"}, "example_id text"),
     "base_scores": ({"run_id": "base"}, "method answer_tokens example_id scores is_key has_keys"),
     "differences": (RUNS, "condition found warning"),
     "measured_steps": (
@@ -636,6 +637,13 @@ def test_one_example_with_its_answers_and_attempts(study: Path) -> None:
 
 
 # --- asked by the engine ---
+
+
+def test_base_answers_are_the_plain_answers_of_the_final_step(study: Path) -> None:
+    rows = read.query(study, "base_answers", run_id="base")
+    expected = read.query(study, "example_answers", **ONE, step=None)
+    text = expected[expected["run_id"] == "base"]["text"].item()
+    assert dict(zip(rows["example_id"], rows["text"], strict=True))["f0a"] == text
 
 
 def test_base_scores_are_lists_by_position(study: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import re
 import resource
@@ -53,14 +54,35 @@ def test_a_run_that_goes_on_ends_with_the_same_weights(
     assert weight_hash(policy.model) == weight_hash(undisturbed.model)
 
 
-def test_a_state_is_not_changed_by_the_steps_after_it() -> None:
+def test_a_state_is_saved_without_a_copy_and_as_it_was(tmp_path: Path) -> None:
     policy = tiny_lm().clone()
     steps = method_of("ga", QUICK).steps(policy, make_context(policy))
     state = next(steps).state()
+    weights = [weight.data_ptr() for weight in policy.model.parameters()]
+    assert [weight.data_ptr() for weight in state.weights] == weights
     before = [weight.clone() for weight in state.weights]
+    training_in(tmp_path).keep(saved_run.Kept(state, (), {}, 0.0))
     list(steps)
-    assert all(torch.equal(a, b) for a, b in zip(before, state.weights, strict=True))
-    assert {int(each["step"]) for each in state.optimizer["state"].values()} == {1}
+    kept = training_in(tmp_path).last()
+    assert kept is not None
+    assert all(torch.equal(a, b) for a, b in zip(before, kept.training.weights, strict=True))
+    assert {int(each["step"]) for each in kept.training.optimizer["state"].values()} == {1}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16, torch.int64])
+def test_tensors_come_back_from_a_shelf_as_they_were(dtype: torch.dtype, tmp_path: Path) -> None:
+    shelf = saved_run.Shelf(tmp_path, ("me",))
+    thing = {
+        "part": torch.arange(12).reshape(3, 4).to(dtype).T,
+        "scalar": torch.tensor(3).to(dtype),
+        "none": torch.zeros(0, 5, dtype=dtype),
+    }
+    assert shelf.put("thing", thing)
+    found = shelf.get("thing")
+    for name, tensor in thing.items():
+        assert found[name].dtype == dtype
+        assert torch.equal(found[name], tensor)
+    found["part"].add_(1)  # it can be trained on
 
 
 def training_in(folder: Path, *planned: int, by: str = "me") -> saved_run.Training:
@@ -364,7 +386,9 @@ def test_another_error_in_a_step_is_not_taken_for_memory() -> None:
 def test_a_walk_along_a_vector_is_not_walked_again() -> None:
     policy, again = tiny_lm().clone(), tiny_lm().clone()
     walk = method_of("task_vector", QUICK)
-    states = [outcome.state() for outcome in walk.steps(policy, make_context(policy))]
+    states = [
+        copy.deepcopy(outcome.state()) for outcome in walk.steps(policy, make_context(policy))
+    ]
     before = weight_hash(again.model)
     taken = walk.steps(again, replace(make_context(again), resume=tuple(states)))
     found = [(outcome.step, outcome.axis_value, weight_hash(again.model)) for outcome in taken]
@@ -376,7 +400,9 @@ def test_a_walk_along_a_vector_is_not_walked_again() -> None:
 def test_a_walk_that_was_cut_off_is_walked_on_from_the_start_model() -> None:
     policy, again = tiny_lm().clone(), tiny_lm().clone()
     walk = method_of("task_vector", QUICK)
-    states = [outcome.state() for outcome in walk.steps(policy, make_context(policy))]
+    states = [
+        copy.deepcopy(outcome.state()) for outcome in walk.steps(policy, make_context(policy))
+    ]
     context = replace(make_context(again), resume=tuple(states[:2]))
     assert [outcome.step for outcome in walk.steps(again, context)] == [1, 2, 3, 4, 5]
     assert weight_hash(again.model) == weight_hash(policy.model)
