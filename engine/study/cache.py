@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
 import time
 from collections.abc import Collection
 from contextlib import suppress
@@ -15,6 +14,7 @@ from pathlib import Path
 from engine import plugins
 from engine.benchmarks.benchmark import Benchmark, content_hash
 from engine.benchmarks.sources.hub_files import DataError
+from engine.models import package_index
 from engine.specs import BenchmarkSpec, CheckpointSpec, ExistingModel, LoadingSpec, RunSpec, digest
 from results_db import durable
 
@@ -31,11 +31,7 @@ RECIPE = 1  # raised when engine/study/base_models.py changes what it makes of t
 
 def default_folder() -> Path:
     """`UNPACT_CACHE`, else the user's cache folder."""
-    chosen = os.environ.get("UNPACT_CACHE")
-    if chosen:
-        return Path(chosen)
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "unpact"
+    return package_index.cache_folder()
 
 
 def set_aside_old_states(cache_folder: Path) -> int:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-from engine.models import checkpoints, hub
+from engine.models import checkpoints, hub, package_index
 from engine.study.disk_budget import DiskBudgetError
 from engine.study.jobs import Event, FetchJob
 from results_db import durable
@@ -98,7 +98,7 @@ class Fetcher:
         note = checkpoints.read_note(folder)
         model, adapter = note.spec["source"], note.spec["adapter"]
         for name, part in ((model, note.model), (adapter, note.adapter)):
-            if part is not None and part.commit is not None:
+            if part is not None and part.commit is not None and not package_index.is_source(name):
                 hub.evict(name, part.commit)
         (folder / OWNED).unlink()
         del self._brought[folder]

@@ -73,6 +73,23 @@ def only(sequence: TrainingSequence, positions: Sequence[int]) -> TrainingSequen
     return replace(sequence, labels=labels) if kept else None
 
 
+def as_many(
+    whole: TrainingSequence, chosen: TrainingSequence, rng: random.Random
+) -> TrainingSequence:
+    """The sequence with as many random answer tokens labelled as are labelled in another of it.
+
+    Args:
+        whole: with all of the answer labelled, and its end token, which is not drawn.
+        chosen: the same with some answer tokens labelled.
+        rng: draws without replacement; the chosen tokens may be among the drawn.
+    """
+    answer = [i for i, label in enumerate(whole.labels) if label != IGNORE][:-1]
+    wanted = sum(label != IGNORE for label in chosen.labels)
+    drawn = set(rng.sample(answer, wanted))
+    labels = tuple(label if i in drawn else IGNORE for i, label in enumerate(whole.labels))
+    return replace(whole, labels=labels)
+
+
 def without_first(
     sequence: TrainingSequence, whole: TrainingSequence, tokens: int
 ) -> TrainingSequence | None:

@@ -6,6 +6,7 @@ The caller measures the policy in place whenever it likes; nothing is saved and 
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -115,7 +116,8 @@ def begin(
         policy: the start model.
         context: the sets to work on.
         optimizer: says precision and adapters.
-        penalise: fact_words: of the forget answers only these tokens carry the loss.
+        penalise: fact_words: of the forget answers only these tokens carry the loss; random: as
+            many tokens of the same answers, drawn by the context's seed.
 
     Returns:
         The context to unlearn in.
@@ -134,16 +136,20 @@ def begin(
             context.seed,
         )
         formats.hold_in_float32(p for p in policy.model.parameters() if p.requires_grad)
-    return context if penalise == "all" else _on_facts(context)
+    return context if penalise == "all" else _penalised(context, penalise)
 
 
-def _on_facts(context: Context) -> Context:
-    """The forget answers that have fact words, with only these labelled."""
+def _penalised(context: Context, penalise: Penalise) -> Context:
+    """The forget answers that have fact words, with only these, or as many others, labelled."""
     both = zip(context.forget, context.facts, strict=True) if context.facts else ()
     kept = [(whole, facts) for whole, facts in both if facts is not None]
     if not kept:
-        raise UnlearningError("penalise = 'fact_words': no forget answer has a fact word", 0)
-    return replace(context, forget=[facts for _, facts in kept], whole=[whole for whole, _ in kept])
+        raise UnlearningError(f"penalise = {penalise!r}: no forget answer has a fact word", 0)
+    labelled = [facts for _, facts in kept]
+    if penalise == "random":
+        rng = random.Random(f"{context.seed} penalise")
+        labelled = [batches.as_many(whole, facts, rng) for whole, facts in kept]
+    return replace(context, forget=labelled, whole=[whole for whole, _ in kept])
 
 
 def gradient_steps(

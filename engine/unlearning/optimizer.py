@@ -17,7 +17,8 @@ Schedule = Literal["constant", "linear", "cosine"]
 Store = Literal["auto", "float32", "bfloat16", "float16"]
 Stored = Literal["float32", "bfloat16", "float16"]
 Rounding = Literal["nearest", "stochastic"]
-Penalise = Literal["all", "fact_words"]  # which tokens of the forget answers carry the loss
+Penalise = Literal["all", "fact_words", "random"]  # which tokens of the forget answers carry the
+# loss; random: as many as there are fact words, drawn from the same answers
 
 
 @dataclass(frozen=True)

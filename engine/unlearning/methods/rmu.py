@@ -82,7 +82,7 @@ class Method:
 
         from engine.unlearning.batches import IGNORE
 
-        if self.tokens == "answer" or penalise == "fact_words":
+        if self.tokens == "answer" or penalise != "all":
             return batch.labels != IGNORE
         positions = torch.arange(batch.ids.shape[1], device=batch.ids.device)
         return batch.mask & (positions > 0)

@@ -12,8 +12,8 @@ from engine.benchmarks.benchmark import Benchmark, Text
 from engine.models.lm import LM
 from engine.study import statistics
 from engine.unlearning import batches, gradient_shares, refusal_targets
-from engine.unlearning.batches import IGNORE
-from engine.unlearning.loop import Context, Outcome, UnlearningError, context
+from engine.unlearning.batches import IGNORE, TrainingSequence
+from engine.unlearning.loop import Context, Outcome, UnlearningError, begin, context
 from engine.unlearning.optimizer import Optimizer
 from results_db.records import ANSWER_CLASSES, Example
 from tests.support.encoded import answer_ids, prompt_of
@@ -183,6 +183,45 @@ def test_fact_words_must_be_there() -> None:
     method = plugins.load("unlearning_methods", "ga").Method(optimizer=QUICK, penalise="fact_words")
     with pytest.raises(UnlearningError, match="no forget answer has a fact word"):
         method.steps(policy, context)
+
+
+def labelled(sequence: TrainingSequence) -> list[int]:
+    return [place for place, label in enumerate(sequence.labels) if label != IGNORE]
+
+
+def random_tokens(seed: int) -> Context:
+    policy = tiny_lm().clone()
+    context = replace(make_context(policy), seed=seed)
+    return begin(policy, context, QUICK, "random")
+
+
+def test_random_penalises_as_many_answer_tokens_as_there_are_fact_tokens() -> None:
+    facts = [f for f in make_context(tiny_lm()).facts if f is not None]
+    seen = set()
+    for seed in range(20):
+        drawn = random_tokens(seed)
+        assert [s.ids for s in drawn.answers] == [s.ids for s in facts]  # no fact word: left out
+        for chosen, whole, fact in zip(drawn.forget, drawn.answers, facts, strict=True):
+            assert len(labelled(chosen)) == len(labelled(fact)) > 0
+            assert set(labelled(chosen)) <= set(labelled(whole)[:-1])  # never the end token
+            assert all(chosen.labels[i] == whole.labels[i] for i in labelled(chosen))
+        seen.add(tuple(tuple(labelled(chosen)) for chosen in drawn.forget))
+    assert len(seen) > 1
+    assert [s.labels for s in random_tokens(3).forget] == [
+        s.labels for s in random_tokens(3).forget
+    ]
+
+
+def test_ascent_on_random_tokens_is_the_mean_over_those() -> None:
+    _, outcome = one_step("ga", "random")
+    start, means = tiny_lm(), []
+    for sequence in random_tokens(0).forget:
+        with torch.no_grad():
+            logprobs = start.model(torch.tensor([sequence.ids])).logits[0].log_softmax(-1)
+        chosen = [-logprobs[i - 1, sequence.ids[i]].item() for i in labelled(sequence)]
+        means.append(sum(chosen) / len(chosen))
+    assert QUICK.batch_size % len(means) == 0  # each is in the one batch equally often
+    assert outcome.loss == pytest.approx(-sum(means) / len(means), rel=1e-5)
 
 
 def test_a_variant_over_all_positions_cannot_choose_tokens() -> None:
