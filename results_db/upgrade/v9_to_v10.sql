@@ -4,7 +4,7 @@
 
 -- rowid: questions find rows first and read their lists after
 CREATE TEMP VIEW attribution AS
-    SELECT COLUMNS(name -> name <> 'rowid'), NULL::VARCHAR[] AS token_parts, rowid
+    SELECT COLUMNS(lambda name: name <> 'rowid'), NULL::VARCHAR[] AS token_parts, rowid
     FROM before.attribution;
 
 CREATE TEMP VIEW content AS

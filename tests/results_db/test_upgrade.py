@@ -29,7 +29,7 @@ def new(old: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = transfer.upgrade(old, to)
     assert (done.version, done.runs, done.empty) == (7, 3, ("left_out", "model_check"))
     assert set(done.unfilled) == {
-        "attribution.steps", "attribution.reason", "model_source.asked",
+        "attribution.steps", "attribution.reason", "attribution.token_parts", "model_source.asked",
         "model_source.stripped_prefix",
     }  # fmt: skip
     return to
