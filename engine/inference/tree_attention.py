@@ -36,18 +36,19 @@ class Group:
     queries: Tensor  # (R, Q), among the new nodes; a short branch repeats its last
     keys: Tensor  # (R, K), nodes; a short branch repeats its first
     depths: Tensor  # (R, Q), position of each query
-    masks: dict[Window, Tensor] = field(default_factory=dict)
+    masks: dict[tuple[Window, int], Tensor] = field(default_factory=dict)
 
-    def mask(self, window: Window, dtype: torch.dtype) -> Tensor:
-        """(R, 1, Q, K), 0 where a query may look, −inf after it and outside its window."""
-        if window not in self.masks:
+    def mask(self, window: Window, dtype: torch.dtype, times: int) -> Tensor:
+        """(R, 1, times · Q, K), 0 where a query may look, −inf after it and outside its window."""
+        if (window, times) not in self.masks:
             ahead = (
                 torch.arange(self.keys.shape[1], device=self.keys.device) - self.depths[..., None]
             )
             hidden = ahead > 0 if window is None else (ahead > 0) | (ahead <= -window)
             blank = torch.zeros(hidden.shape, dtype=dtype, device=hidden.device)
-            self.masks[window] = blank.masked_fill_(hidden, float("-inf"))[:, None]
-        return self.masks[window]
+            whole = blank.masked_fill_(hidden, float("-inf"))[:, None]
+            self.masks[window, times] = whole.repeat(1, 1, times, 1)
+        return self.masks[window, times]
 
 
 @dataclass
@@ -150,20 +151,18 @@ def attend(
     Returns:
         (1, N, H, D), and no weights.
     """
-    heads, repeats = query.shape[1], query.shape[1] // key.shape[1]
+    heads, kept = query.shape[1], key.shape[1]
+    times = heads // kept  # heads that share keys are further queries of one head: no copies
     queries = _flat(query)
     keys, values = layout.remember(layer, _flat(key), _flat(value))
     outputs = []
     for group in layout.groups:
-        q = _gathered(queries, group.queries, heads)
-        k, v = (
-            _gathered(nodes, group.keys, heads // repeats).repeat_interleave(repeats, 1)
-            if repeats > 1
-            else _gathered(nodes, group.keys, heads)
-            for nodes in (keys, values)
-        )
-        mask = group.mask(sliding_window, q.dtype)
-        found = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scaling)
+        q = _gathered(queries, group.queries, heads)  # (R, H, Q, D)
+        k, v = (_gathered(nodes, group.keys, kept) for nodes in (keys, values))
+        mask = group.mask(sliding_window, q.dtype, times)
+        grouped = q.reshape(len(q), kept, -1, q.shape[-1])  # (R, G, times · Q, D)
+        found = F.scaled_dot_product_attention(grouped, k, v, attn_mask=mask, scale=scaling)
+        found = found.reshape(q.shape[:3] + v.shape[-1:])
         outputs.append(found.transpose(1, 2).flatten(2).flatten(0, 1))  # (R * Q, H * D)
     found = torch.cat(outputs).index_select(0, layout.places)  # (N, H * D)
     return found.view(1, len(found), heads, -1), None

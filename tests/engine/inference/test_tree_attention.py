@@ -139,22 +139,9 @@ def test_any_tree_of_prompts_equals_single_passes(
 def test_any_tree_of_prompts_equals_single_passes_where_attention_is_refused(
     pairs: list[Pair], tokens_per_batch: int
 ) -> None:
-    lm = bloom()
+    lm = model_of("olmo")
     assert scoring_path(lm) == "plain"
     assert greatest_difference(lm, pairs, tokens_per_batch) <= 1e-4
-
-
-@cache
-def bloom() -> LM:
-    """Its attention adds positions by itself, so it cannot be replaced."""
-    config = AutoConfig.for_model(
-        "bloom", vocab_size=VOCABULARY, hidden_size=32, n_head=4, n_layer=2, pad_token_id=None
-    )
-    config.max_position_embeddings = CONTEXT
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        model = AutoModelForCausalLM.from_config(config)
-    return LM(model.eval(), tiny_tokenizer(), PromptFormat())
 
 
 def test_a_window_changes_the_numbers() -> None:
