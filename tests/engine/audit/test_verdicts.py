@@ -19,7 +19,7 @@ from tests.support.verdicts import study
 
 Check = Callable[..., tuple[int, str, str]]
 KEYS = "run_id model benchmark method effect low high n groups utility verdict".split()
-KEYS += ["allowed_checks", "flag", "left_out", "examples"]
+KEYS += ["allowed_checks", "flag", "left_out", "examples", "questions"]
 
 
 @pytest.fixture
