@@ -186,3 +186,29 @@ def storage(
         console.show_json(measuring.documents(found))
     else:
         measuring.show(found)
+
+
+@bench.command()
+def checkpoint(
+    model: Annotated[str, typer.Option("--model", help="A GGUF file, a folder or a shape.")],
+    plan: Annotated[
+        str | None, typer.Option("--plan", help="Take methods and probe of this plan.")
+    ] = None,
+    against: Annotated[
+        str | None, typer.Option("--against", help="The Python of another install.")
+    ] = None,
+    questions: Annotated[
+        int, typer.Option("--questions", min=3, help="Asked, a third of each split.")
+    ] = 60,
+    rounds: Annotated[int, typer.Option("--rounds", min=1, help="Of each install, in turn.")] = 3,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document only.")] = False,
+) -> None:
+    """Measure one checkpoint and unlearn once: seconds by stage, peak memory, beside an install."""
+    from engine import console
+    from engine.bench import checkpoint as measuring
+
+    found = measuring.measured(model, plan, against, questions, rounds)
+    if as_json:
+        console.show_json(found.as_document())
+    else:
+        measuring.show(found)
