@@ -15,8 +15,9 @@ from collections.abc import Iterator, Set
 from dataclasses import dataclass
 from itertools import pairwise
 
+from engine.benchmarks.benchmark import Benchmark
 from engine.tasks import open_unlearning
-from engine.tasks.subject import TOO_LONG, Metric, Subject
+from engine.tasks.subject import TOO_LONG, Metric, Reading, Subject
 from engine.text.words import bare_words, is_function_word
 from results_db.records import Utility
 
@@ -29,6 +30,10 @@ class Task:
     """max_new_tokens: at which an answer is cut."""
 
     max_new_tokens: int = 200
+
+    def readings(self, benchmark: Benchmark) -> Iterator[Reading]:
+        """Answers to all questions: those that the task open_unlearning asks for too."""
+        return open_unlearning.answer_readings(benchmark, self.max_new_tokens)
 
     def measure(self, subject: Subject) -> Iterator[Utility]:
         """One row a forget question that is answered in words."""

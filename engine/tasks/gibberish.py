@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from engine.benchmarks.benchmark import Benchmark
 from engine.tasks import open_unlearning
-from engine.tasks.subject import TOO_LONG, Metric, Subject
+from engine.tasks.subject import TOO_LONG, Metric, Reading, Subject
 from results_db.records import Utility
 
 NAME = "gibberish"
@@ -38,6 +39,11 @@ class Task:
     class_id: int = 0
     max_length: int = 32
     max_new_tokens: int = 200
+
+    def readings(self, benchmark: Benchmark) -> Iterator[Reading]:
+        """Answers to all questions; what the classifier reads is not counted."""
+        if self.classifier:
+            yield from open_unlearning.answer_readings(benchmark, self.max_new_tokens)
 
     def measure(self, subject: Subject) -> Iterator[Utility]:
         """One row a forget question that is answered in words."""

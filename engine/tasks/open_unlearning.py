@@ -63,10 +63,7 @@ class Task:
         """Gold, wrong and paraphrased answers, and an answer of its own to each question."""
         yield from ended_readings(benchmark)
         yield from gold_readings(benchmark)
-        for e in benchmark.rows("forget", "retain", "general"):
-            if e.correct_rule != "multiple_choice":
-                most = _most(e, self.max_new_tokens)
-                yield Reading(NAME, e.example_id, e.prompt, generated=most)
+        yield from answer_readings(benchmark, self.max_new_tokens)
 
     def measure(self, subject: Subject) -> Iterator[Utility]:
         """Rows of every metric for each question of the splits that it is about."""
@@ -143,6 +140,14 @@ def _worded(subject: Subject, example: Example, said: str | None) -> Iterator[Ut
     for metric, name in ROUGES.items():
         value = None if found is None else float(getattr(found, name))
         yield subject.row(metric, example.example_id, value, reason)
+
+
+def answer_readings(benchmark: Benchmark, max_new_tokens: int) -> Iterator[Reading]:
+    """What `answers` has the model read and generate."""
+    for example in benchmark.rows("forget", "retain", "general"):
+        if example.correct_rule != "multiple_choice":
+            most = _most(example, max_new_tokens)
+            yield Reading(NAME, example.example_id, example.prompt, generated=most)
 
 
 def answers(subject: Subject, max_new_tokens: int) -> dict[str, str]:

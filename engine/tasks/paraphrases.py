@@ -19,8 +19,9 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from engine.benchmarks.benchmark import Benchmark
 from engine.tasks import exact_memorization, open_unlearning
-from engine.tasks.subject import TOO_LONG, Metric, Subject
+from engine.tasks.subject import TOO_LONG, Metric, Reading, Subject, ended_readings
 from results_db.records import Example, Utility
 
 NAME = "paraphrases"
@@ -40,6 +41,13 @@ class Task:
 
     max_new_tokens: int = 200
 
+    def readings(self, benchmark: Benchmark) -> Iterator[Reading]:
+        """Paraphrased answers, and all that is read for questions in other words."""
+        yield from ended_readings(benchmark)
+        otherwise = in_other_words(benchmark)
+        for reading in open_unlearning.Task(self.max_new_tokens).readings(otherwise):
+            yield replace(reading, of=f"{reading.of}{SUFFIX}")
+
     def measure(self, subject: Subject) -> Iterator[Utility]:
         """Rows of each metric for each question that has the paraphrase that it needs."""
         if not any(example.answer_paraphrases for example in subject.rows):
@@ -58,13 +66,18 @@ class Task:
 
 def asked_otherwise(subject: Subject) -> Subject:
     """The same weights, asked each question that has a paraphrase by its first one."""
+    benchmark = in_other_words(subject.benchmark)
+    return Subject(subject.lm, benchmark, subject.place, subject.tokens_per_batch, ())
+
+
+def in_other_words(benchmark: Benchmark) -> Benchmark:
+    """Its questions that have a paraphrase, by their first one."""
     asked = tuple(
         replace(example, prompt=example.question_paraphrases[0], keywords=())
-        for example in subject.rows
+        for example in benchmark.rows("forget", "retain", "general")
         if example.question_paraphrases
     )
-    benchmark = replace(subject.benchmark, examples=asked)
-    return Subject(subject.lm, benchmark, subject.place, subject.tokens_per_batch, ())
+    return replace(benchmark, examples=asked)
 
 
 def _in_other_words(subject: Subject) -> Iterator[Utility]:

@@ -21,6 +21,7 @@ from results_db.records import (
     LeftOut,
     ModelCheck,
     ModelSource,
+    OutsideMetric,
     PlannedRun,
     Progress,
     RecoveryStrategy,
@@ -362,16 +363,20 @@ ROWS = {  # one row of each table that refers to others, of a run that is not in
     "answer_token_class": make_classes(GHOST, FINAL, "f0a")[0],
     "text_token_class": TextTokenClass(GHOST, FINAL, 0, "fact", 2, 1.0),
     "left_out": LeftOut(GHOST, "f0a", 9, 8, "too long"),
+    "outside_metric": OutsideMetric(
+        GHOST, "model_utility", "", "agg_value", None, None, 0.5, None, None
+    ),
     "model_check": ModelCheck(GHOST, "measured", "causal", True, False, 0.0, "nats"),
     "model_source": ModelSource(
         GHOST, "folder", None, None, None, None, "hash", "sdpa", None, None, False, "plain"
     ),
 }
 NAMED_OTHERWISE = {
+    "outside_metric": "outside_metric: 1 values of evaluation ghost, which is not in the file",
     "planned_run": "planned_run: 1 rows of study ghost, which is not in the file",
     "progress": "progress: run ghost, which no study asks for",
 }
-PARENTLESS = {"meta", "build", "study", "example"}  # they refer to nothing
+PARENTLESS = {"meta", "build", "study", "example", "outside_run"}  # they refer to nothing
 PUBLISHED = {"run", "content"}  # damaged in DAMAGE and below, not planted
 
 

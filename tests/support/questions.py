@@ -14,5 +14,9 @@ GIVEN: dict[str, Any] = {
     "minimum_nats": 0.05, "max_effect": 0.1, "min_utility": 0.9, "max_gap": 0.5, "limit": 1000,
     "offset": 0, "strategy": "quote", "only_recovered": True, "only_run": None,
 }  # fmt: skip
-SEVERAL = [name for name in read.names() if "benchmark" in read.parameters_of(name)]
+SEVERAL = [  # of those that name no run
+    name
+    for name in read.names()
+    if "benchmark" in read.parameters_of(name) and "first" not in read.parameters_of(name)
+]
 FILLED = {"verdict", "overview", "recovery_rates", "effects", "effect_tests", "focus", "examples"}
