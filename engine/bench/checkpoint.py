@@ -129,7 +129,7 @@ def measured(
         rounds: of each install.
 
     Raises:
-        CheckpointBenchError: if an install fails, or results hide too many rows.
+        CheckpointBenchError: if an install fails.
         ShapeError, ModelLoadError, PlanError: for what cannot be read.
     """
     with tempfile.TemporaryDirectory(prefix="unpact-bench-") as place:

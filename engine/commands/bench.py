@@ -212,3 +212,6 @@ def checkpoint(
         console.show_json(found.as_document())
     else:
         measuring.show(found)
+    if found.comparison is not None and found.comparison.hidden is not None:
+        console.warn(found.comparison.hidden)
+        raise typer.Exit(1)
