@@ -37,7 +37,7 @@ WHOLE_RUN = {  # of `run_metrics`: heading, digits after the point (None: a p va
 }
 TWINS = {"auc_min_k": "auc_min_k_ou", "privleak_min_k": "privleak_min_k_ou"}  # the same number
 ATTACKS = {"loss": "loss", "zlib": "zlib", "min_k_plus_plus": "min-k++", "gradnorm": "gradients"}
-WHOLE_RUN |= {f"privleak_{k}_ou": (f"PrivLeak of\n{v}, %", 1) for k, v in ATTACKS.items()}
+WHOLE_RUN |= {f"privleak_{k}_ou": (f"OU PrivLeak\nof {v}, %", 1) for k, v in ATTACKS.items()}
 OF_PARTS = ("model_utility", "memorization", "privacy_ou", "utility", "score")  # harmonic means
 SPLITS = ("forget", "retain", "general", "holdout", "")  # "": of no question of the benchmark
 COMMON_WORDS = "common_words"

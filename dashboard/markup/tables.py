@@ -46,17 +46,19 @@ def group(title: str, remark: str, columns: int) -> list[str]:
     return [f'<th scope="colgroup" class="u-group" colspan="{columns}">{safe(title)}{below}</th>']
 
 
-def table(headings: Sequence[str], lines: Iterable[Sequence[str]], numeric: int = 0) -> str:
+def table(headings: Sequence[str], lines: Iterable[Sequence[str]], numeric: int | range = 0) -> str:
     """A table of ready cells.
 
     Args:
         headings: plain text, one a column.
         lines: cells made by `head`, `cell`, `figure`, or a `group`.
-        numeric: how many columns at the end hold numbers, so that headings stand over them.
+        numeric: how many columns at the end, or which, hold numbers: headings stand over them.
     """
-    first = len(headings) - numeric
+    numbers = numeric
+    if isinstance(numbers, int):
+        numbers = range(len(headings) - numbers, len(headings))
     tops = "".join(
-        f'<th scope="col" class="{"u-num" if place >= first else ""}">{html.escape(text)}</th>'
+        f'<th scope="col" class="{"u-num" if place in numbers else ""}">{html.escape(text)}</th>'
         for place, text in enumerate(headings)
     )
     body = "".join(f"<tr>{''.join(cells)}</tr>" for cells in lines)
@@ -100,18 +102,18 @@ def verdicts(rows: pd.DataFrame) -> str:
     headings = [
         "Method",
         "Verdict",
-        "Evidence still missing",
-        "Asked as",
-        "Placebo",
         "Net effect",
         "Utility",
         "Examples",
+        "Evidence still missing",
+        "Asked as",
+        "Placebo",
     ]
     lines = []
     for model, part in theme.by_model(rows):
         lines += model_line(model, rows, len(headings))
         lines += [_verdict(row) for _, row in part.iterrows()]
-    return f'<div class="u-tight">{table(headings, lines, numeric=3)}</div>'
+    return f'<div class="u-tight">{table(headings, lines, numeric=range(2, 5))}</div>'
 
 
 def model_line(model: str, rows: pd.DataFrame, columns: int) -> list[list[str]]:
@@ -124,9 +126,6 @@ def _verdict(row: pd.Series) -> list[str]:
     return [
         head(row),
         chip(str(row["verdict"]), _reserve(row)),
-        cell(_text(row["evidence"]) or formats.MISSING, kind="u-wide"),
-        cell(*_asked(row), "u-lines"),
-        cell(arm(row["placebo_arm"]), absent, "u-lines"),
         figure(
             formats.points(row["effect"]),
             formats.interval(row["effect_low"], row["effect_high"], scale=100, digits=0),
@@ -136,6 +135,9 @@ def _verdict(row: pd.Series) -> list[str]:
             formats.interval(row["utility_low"], row["utility_high"]),
         ),
         figure(formats.n_of(row["n"], row["questions"]), formats.count(row["groups"], "group")),
+        cell(_text(row["evidence"]) or formats.MISSING, kind="u-wide"),
+        cell(*_asked(row)),
+        cell(arm(row["placebo_arm"]), absent, "u-lines"),
     ]
 
 
