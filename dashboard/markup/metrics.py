@@ -7,10 +7,12 @@ import pandas as pd
 from dashboard.look import formats, theme
 from dashboard.markup import evidence, tables
 
+ATTACKS = {"loss": "loss", "zlib": "zlib", "min_k_plus_plus": "min-k++", "gradnorm": "gradients"}
 WHOLE_RUN = {  # of `run_metrics`: heading, digits after the point (None: a p value)
     "forget_quality_ou": ("OU forget\nquality, p", None),
     "model_utility_ou": ("OU model\nutility", 4),
-    "privleak_min_k_ou": ("OU PrivLeak\n(min-k), %", 1),
+    "privleak_min_k_ou": ("OU PrivLeak\nof min-k, %", 1),
+    **{f"privleak_{k}_ou": (f"OU PrivLeak\nof {v}, %", 1) for k, v in ATTACKS.items()},
     "auc_loss_ou": ("OU AUC\nof loss", 2),
     "auc_zlib_ou": ("OU AUC\nof zlib", 2),
     "auc_min_k_ou": ("OU AUC\nof min-k", 2),
@@ -36,8 +38,6 @@ WHOLE_RUN = {  # of `run_metrics`: heading, digits after the point (None: a p va
     "privleak_min_k_plus_plus_sd_1e6": ("Our PrivLeak of min-k++,\nσ ≥ 1e-6, %", 0),
 }
 TWINS = {"auc_min_k": "auc_min_k_ou", "privleak_min_k": "privleak_min_k_ou"}  # the same number
-ATTACKS = {"loss": "loss", "zlib": "zlib", "min_k_plus_plus": "min-k++", "gradnorm": "gradients"}
-WHOLE_RUN |= {f"privleak_{k}_ou": (f"OU PrivLeak\nof {v}, %", 1) for k, v in ATTACKS.items()}
 OF_PARTS = ("model_utility", "memorization", "privacy_ou", "utility", "score")  # harmonic means
 SPLITS = ("forget", "retain", "general", "holdout", "")  # "": of no question of the benchmark
 COMMON_WORDS = "common_words"
@@ -78,6 +78,17 @@ def unmeasured(rows: pd.DataFrame) -> list[str]:
         for name, part in rows.groupby("name")
         if part["value"].isna().all() and part["reason"].notna().any()
     ]
+
+
+def of_muse(rows: pd.DataFrame) -> str:
+    """Words on the numbers of MUSE's table, where a run has them.
+
+    Args:
+        rows: of `run_metrics`.
+    """
+    measured = rows.loc[rows["value"].notna(), "name"].astype(str)
+    has_them = measured.str.startswith(("knowmem", "verbmem")).any()
+    return " KnowMem, VerbMem: mean ROUGE-L F1, as MUSE defines them." if has_them else ""
 
 
 def _heading(name: str) -> str:
@@ -153,9 +164,9 @@ def _whole(row: pd.Series | None, *, alone: bool) -> str:
 
 
 def _p_value(row: pd.Series) -> str:
-    """A p value; of open-unlearning's every power of ten is shown, by which models are ranked."""
+    """A p value; a small one by its power of ten, by which models are ranked."""
     shown = evidence.p_value(row["value"])
-    return f"{row['value']:.1e}" if str(row["name"]).endswith("_ou") and "<" in shown else shown
+    return f"{row['value']:.1e}" if "<" in shown else shown
 
 
 def _value(row: pd.Series | None) -> str:

@@ -41,17 +41,20 @@ if panels.found(values):
     panels.markup(kept(tables.utility, filters.only_run(values)))
     panels.computed("utility_values")
 
+whole = data.rows("run_metrics", **chosen.runs)
 panels.heading(
     "What do the metrics of other papers say?",
-    "On the last step of each run. OU: the number of open-unlearning's code, over every question "
-    "and with the end token, to be laid beside its leaderboard. Ours leave that token out or bound "
-    "a deviation otherwise, as the heading says, and are other numbers. AUC: how well a score "
-    "tells unseen from forget examples, 1 where they are still known, 0.5 without a trace. "
-    "PrivLeak: the same beside the retain model, 0 as if never learned, below 0 too little "
-    "unlearned. Forget quality: p of truth ratios being those of the retain model. Model utility: "
-    "harmonic mean of what must stay. KnowMem, VerbMem: mean ROUGE-L F1, of MUSE.",
+    "On the last step of each run. OU: computed here as open-unlearning's code does, over every "
+    "question and with the end token; its leaderboard has the same definition, and compares where "
+    "model and data are the same. Our: one thing is otherwise, as the heading says (no end token; "
+    "min-k++ divides by a deviation of at least 1e-6, OU by one of at least 1e-3), and compares "
+    "with nobody else's. AUC: how well a score tells unseen from forget examples, 1 where they are "
+    "still known; without a trace it is that of the retain model, 0.5 where the two kinds of "
+    "example are alike. PrivLeak: that AUC relative to the retain model's, 0 as if never learned, "
+    "below 0 too little unlearned. Forget quality: p that truth ratios are those of the retain "
+    "model, small where they are not. Model utility: harmonic mean of what must stay, 0 as soon as "
+    "one of its parts is." + metrics.of_muse(whole),
 )
-whole = data.rows("run_metrics", **chosen.runs)
 if panels.found(whole):
     panels.markup(kept(metrics.whole_run, whole) if whole["value"].notna().any() else "")
     for line in metrics.unmeasured(whole):
@@ -59,9 +62,10 @@ if panels.found(whole):
     panels.computed("run_metrics")
 per_example = data.rows("metrics", **chosen.runs)
 if len(per_example):
-    panels.note(
-        "Per example: mean with its 95% interval, then the change from the base model, paired by "
-        "example, then how many examples and groups."
+    panels.heading(
+        "What else was measured, example by example?",
+        "Tasks, each defined on page Methods: mean with its 95% interval, then the change from the "
+        "base model, paired by example, then how many examples and groups.",
     )
     task = filters.task(metrics.tasks(per_example))
     panels.markup(kept(metrics.of_task, per_example[per_example["task"] == task]))

@@ -73,10 +73,18 @@ def test_a_metric_without_a_value_anywhere_is_a_line_with_its_reason() -> None:
     assert metrics.unmeasured(rows) == ["OU forget quality, p: no truth ratio."]
 
 
-def test_a_p_value_is_never_nought_and_open_unlearnings_keeps_its_power_of_ten() -> None:
-    for name, shown in (("without_end", "&lt; 0.001"), ("ou", "1.9e-10")):
-        rows = pd.DataFrame([whole(name=f"forget_quality_{name}", value=1.9e-10)])
-        assert texts(metrics.whole_run(rows))[-1] == shown
+def test_a_p_value_is_never_nought_and_keeps_its_power_of_ten() -> None:
+    for name in ("without_end", "ou"):
+        for value, shown in ((1.9e-10, "1.9e-10"), (0.25, "0.250")):
+            rows = pd.DataFrame([whole(name=f"forget_quality_{name}", value=value)])
+            assert texts(metrics.whole_run(rows))[-1] == shown
+
+
+def test_words_on_muse_stand_where_its_numbers_do() -> None:
+    rows = pd.DataFrame([whole(name="knowmem_forget", value=None), whole(value=0.5)])
+    assert metrics.of_muse(rows) == ""
+    rows.loc[0, "value"] = 0.4
+    assert "KnowMem" in metrics.of_muse(rows)
 
 
 def test_a_task_has_a_column_for_each_metric_and_split_with_change_from_the_base_model() -> None:
