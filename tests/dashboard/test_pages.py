@@ -564,6 +564,7 @@ ANSWERED = {
     "result": {
         "prompt": "Where is Anna <b>x</b>?", "answer": "In Rome.", "positions": [0, 1, 2, 3],
         "tokens": [" Where", " Anna", "x", "?"], "token_classes": ["function", "content"] * 2,
+        "token_parts": [None] * 4,
         "is_key": [False, True, False, False],
         "models": [{"own_answer": "Rome", "logprob": -1.0, "scores": [0.1, 0.5, 0.0, None],
                     "grade": "B"}] * 2,
