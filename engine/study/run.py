@@ -19,7 +19,6 @@ from engine.inference.room import room
 from engine.models import adapters, checkpoints
 from engine.models.lm import publish, weight_hash
 from engine.models.loading import load
-from engine.models.weights_on_disk import WeightsOnDisk, in_pieces, shapes_of
 from engine.specs import ExistingModel, ModelSpec, RunSpec
 from engine.study import base_models as training
 from engine.study import cache, provenance, saved_run, statistics, storing
@@ -35,6 +34,7 @@ from engine.unlearning.loop import (
 )
 from engine.unlearning.optimizer import Optimizer
 from engine.unlearning.training_state import TrainingState
+from engine.unlearning.weights_on_disk import WeightsOnDisk, in_pieces, shapes_of
 from results_db import durable, fault, spool
 from results_db.records import (
     Axis,

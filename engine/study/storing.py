@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from engine.models import formats
 from engine.models.formats import DTYPES, Stored
-from engine.models.weights_on_disk import in_pieces
 from engine.study.statistics import Interval, cluster_mean
 from engine.unlearning.optimizer import Optimizer, Rounding
+from engine.unlearning.weights_on_disk import in_pieces
 from results_db.records import Answer, Example, Split, Statistic
 
 TINY_EFFECT = 0.05  # nats per token; less is no effect to have a share of

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
+from engine import plugins
 from engine.attribution.attribute import AttributedAnswer, TokenScores
 from engine.models.lm import LM
 from engine.text.prompts import Prompt, PromptError
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from engine.inference.logprobs import ScoringPath
 
+Template = Literal["parts", "tokens", "none"]
 Unit = tuple[int, ...]  # positions of prompt tokens that go together
 IDS_AT_ONCE = 2**21  # of deletions listed at once, some 50 MB on the host whatever the prompts
 
@@ -37,8 +39,8 @@ class Method:
     replace: str | None = None  # text of one token to put there; None: delete
     unit: Literal["token", "word", "span"] = "token"
     span: str | None = None  # words of the question, for unit = "span"
-    template: Literal["parts", "tokens", "none"] = "parts"  # what goes at once of the text around
-    # the question; none: it has no scores
+    template: Template = plugins.later("parts")  # what goes at once of the text around the
+    # question; none: it has no scores
 
     def __post_init__(self) -> None:
         """Check that a span is given if and only if it is used."""

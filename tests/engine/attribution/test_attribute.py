@@ -87,7 +87,7 @@ def test_leave_one_out_equals_a_float64_loop_of_single_forwards(architecture: st
     lm = tiny_lm(architecture)
     exact = lm.clone().model.double()
     prompts, answers = asked(lm)
-    scored = leave_one_out.Method().attribute(lm, prompts, answers, 300)
+    scored = leave_one_out.Method(template="tokens").attribute(lm, prompts, answers, 300)
     for prompt, answer, positions, result in every_result(prompts, answers, scored):
         whole = mean_logprob(exact, prompt.ids, answer)[positions].mean().item()
         assert result.logprob == pytest.approx(whole, abs=1e-4)

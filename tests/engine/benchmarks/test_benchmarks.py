@@ -34,7 +34,7 @@ def own_dataset_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def make(name: str, folder: Path, **settings: object) -> Benchmark:
     """A benchmark over its fixture folder."""
     load = plugins.load("benchmarks", name).load
-    if name.startswith("bios"):
+    if name.startswith(("bios", "world")):
         return load(**settings)
     if name == "tofu":
         return load(str(write_hub_folder(folder / "tofu")), **SMALL, **settings)

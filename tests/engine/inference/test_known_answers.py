@@ -13,7 +13,7 @@ from engine.inference import known_answers
 from engine.inference.generation import Completion, Job, complete, generate
 from engine.inference.known_answers import Drafted, checked
 from engine.models.lm import LM
-from tests.engine.inference.test_generation import MOST, golds, prompts, slow
+from tests.support.slow_generation import MOST, golds, prompts, slow
 from tests.support.tiny_models import ARCHITECTURES, tiny_lm
 
 SETTINGS: tuple[dict[str, object], ...] = (

@@ -147,7 +147,9 @@ def test_a_loss_that_does_not_read_the_answer_pushes_none(name: str) -> None:
 def test_looking_into_a_loss_changes_nothing() -> None:
     policy, outcome = one_step("npo_gdr")
     before = {name: weight.clone() for name, weight in policy.model.state_dict().items()}
-    gradients = [p.grad.clone() for p in policy.model.parameters()]
+    gradients = [torch.randn_like(p) for p in policy.model.parameters()]
+    for parameter, gradient in zip(policy.model.parameters(), gradients, strict=True):
+        parameter.grad = gradient.clone()
     gradient_shares.rows(
         policy, EXAMPLES, ("r", 1), 512, gradient_shares.gradients(policy, outcome.objective)
     )

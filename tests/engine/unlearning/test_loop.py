@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from engine import plugins
 from engine.models import adapters, lm, loading
@@ -51,13 +52,17 @@ def one_gradient(name: str, size: int, precision: torch.dtype) -> tuple[LM, torc
     policy = tiny_lm("gpt_neox").clone()
     policy.model.to(precision)
     settings = replace(QUICK, batch_size=size, accumulation=8 // size, max_gradient_norm=1e9)
-    steps = method_of(name, settings).steps(policy, make_context(policy))
-    next(steps)
-    slopes = [p.grad.flatten() for p in policy.model.parameters() if p.grad is not None]
-    gradient = torch.cat(slopes).double()
-    for _ in steps:
+    gradients: list[torch.Tensor] = []
+
+    def note(*_: object) -> None:
+        slopes = [p.grad.flatten() for p in policy.model.parameters() if p.grad is not None]
+        gradients.append(torch.cat(slopes).double())
+
+    hook = register_optimizer_step_pre_hook(note)
+    for _ in method_of(name, settings).steps(policy, make_context(policy)):
         pass
-    return policy, gradient
+    hook.remove()
+    return policy, gradients[0]
 
 
 @pytest.mark.parametrize("name", STEPPING)

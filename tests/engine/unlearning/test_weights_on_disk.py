@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from engine.models import formats
-from engine.models.weights_on_disk import PIECE, WeightsOnDisk, in_pieces
 from engine.study.run import have_same_shapes, relative_change
 from engine.study.storing import WeightChange
+from engine.unlearning.weights_on_disk import PIECE, WeightsOnDisk, in_pieces
 from tests.support.tiny_models import tiny_lm
 
 
