@@ -16,12 +16,21 @@ settings.register_profile("unpact", deadline=None, derandomize=True)
 settings.load_profile("unpact")
 
 
+COSTLY = ("test_faults", "test_damage", "test_prepare", "test_field_metrics", "test_families",
+          "test_workers", "test_bench_dashboard")  # fmt: skip
+# what they share within a module takes more than half a minute to make
+
+
+@pytest.hookimpl(tryfirst=True)  # xdist reads the marks in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep tests of the one study, and of the one browser, on one worker: each is made once."""
     for item in items:
         names = getattr(item, "fixturenames", ())
+        module = item.path.stem
         if {"tiny_study", "study_db", "browser"} & set(names):
             item.add_marker(pytest.mark.xdist_group("study"))
+        elif module in COSTLY:
+            item.add_marker(pytest.mark.xdist_group(module))
 
 
 @pytest.fixture(scope="session")
