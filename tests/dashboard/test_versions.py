@@ -154,7 +154,7 @@ def test_checks_prompt_and_what_storing_took_stand_beside_the_verdict(
     app = opened(path, "10_overview.py", monkeypatch)
     shown = html_of(app)
     assert "not passed, allowed: border; as stored: 7% of the effect as trained" in shown
-    assert '<td class="u-lines">chat<small>Q: QUESTION A:ANSWER; decoding: greedy</small>' in shown
+    assert '<td class="">chat<small>Q: QUESTION A:ANSWER; decoding: greedy</small>' in shown
     lost = "NPO: stored weights keep 7% of the effect that training had"
     assert any(lost in block.value for block in app.code)
     app = opened(path, "80_runs.py", monkeypatch, run_id="npo")
