@@ -149,6 +149,25 @@ class Benchmark:
         return tuple(sorted({e.facts for e in examples if e.attribute == attribute and e.facts}))
 
 
+def plain_text(
+    benchmark: str, example_id: str, group: str, text: str, rule: CorrectRule
+) -> Example:
+    """Running text of the general split: only its perplexity is measured.
+
+    Args:
+        benchmark: its name.
+        example_id: unique in the benchmark.
+        group: the unit of resampling that it belongs to.
+        text: what is read, whole.
+        rule: of the benchmark; a text is not judged by it.
+    """
+    return Example(
+        benchmark=benchmark, example_id=example_id, split="general", form="text", group=group,
+        attribute="plain text", prompt="", answer=text, facts=(), keywords=(), wrong_answers=(),
+        question_paraphrases=(), answer_paraphrases=(), correct_rule=rule,
+    )  # fmt: skip
+
+
 def content_hash(benchmark: Benchmark) -> str:
     """Hash of everything that a benchmark gives, in its order, 16 hex digits.
 

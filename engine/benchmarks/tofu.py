@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from engine.benchmarks.benchmark import Benchmark, Text
+from engine.benchmarks.benchmark import Benchmark, Text, plain_text
 from engine.benchmarks.sources.hub_files import DataError
 from engine.benchmarks.sources.hub_tables import Row, Source
 from engine.benchmarks.sources.teaching import question_texts
@@ -230,23 +230,8 @@ def _plain_texts(
     trained = [item for author in chosen[:wanted] for item in author]
     held_out = [item for author in chosen[wanted:] for item in author]
     texts = [Text("general", row_id, None, answer) for row_id, answer in trained]
-    return texts, [_text_example(*item) for item in held_out]
-
-
-def _text_example(row_id: str, answer: str) -> Example:
-    return Example(
-        benchmark=NAME,
-        example_id=f"{row_id}-text",
-        split="general",
-        form="text",
-        group=row_id.rpartition("-")[0],
-        attribute="plain text",
-        prompt="",
-        answer=answer,
-        facts=(),
-        keywords=(),
-        wrong_answers=(),
-        question_paraphrases=(),
-        answer_paraphrases=(),
-        correct_rule="fact_words",
-    )
+    examples = [
+        plain_text(NAME, f"{row_id}-text", row_id.rpartition("-")[0], answer, "fact_words")
+        for row_id, answer in held_out
+    ]
+    return texts, examples

@@ -21,7 +21,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from functools import cache
 
-from engine.benchmarks.benchmark import Benchmark
+from engine.benchmarks.benchmark import Benchmark, plain_text
 from engine.benchmarks.sources.hub_files import DataError
 from engine.benchmarks.sources.teaching import question_texts
 from engine.benchmarks.sources.world_rows import (
@@ -146,7 +146,8 @@ def _examples(
         yield _example(question, split, group, wrong)
     for number, text in enumerate(plain_texts()):
         if not names & spans(text):
-            yield _text(number, text)
+            item = f"text-{number:02d}"
+            yield plain_text(NAME, item, item, text, "fact_words")
 
 
 def _candidates() -> dict[str, tuple[Named, ...]]:
@@ -209,25 +210,6 @@ def _example(question: Question, split: Split, group: str, wrong: Sequence[str])
         keywords=question.keywords,
         wrong_answers=tuple(wrong),
         question_paraphrases=tuple(paraphrases),
-        answer_paraphrases=(),
-        correct_rule="fact_words",
-    )
-
-
-def _text(number: int, text: str) -> Example:
-    return Example(
-        benchmark=NAME,
-        example_id=f"text-{number:02d}",
-        split="general",
-        form="text",
-        group=f"text-{number:02d}",
-        attribute="plain text",
-        prompt="",
-        answer=text,
-        facts=(),
-        keywords=(),
-        wrong_answers=(),
-        question_paraphrases=(),
         answer_paraphrases=(),
         correct_rule="fact_words",
     )

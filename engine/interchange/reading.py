@@ -74,6 +74,8 @@ def read(source: Path, name: str | None = None) -> Evaluation:
 
 def _chosen(source: Path) -> _File:
     """The file to read: of a folder its EVAL, else its SUMMARY."""
+    if not source.exists():
+        raise InterchangeError(f"{source}: no such file or folder; name what open-unlearning wrote")
     if not source.is_dir():
         return _opened(source)
     found = sorted(path for path in source.iterdir() if FILE.fullmatch(path.name))

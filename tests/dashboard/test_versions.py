@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -154,6 +155,11 @@ def test_checks_prompt_and_what_storing_took_stand_beside_the_verdict(
     app = opened(path, "10_overview.py", monkeypatch)
     shown = html_of(app)
     assert "not passed, allowed: border; as stored: 7% of the effect as trained" in shown
+    heads = re.findall(r'<th scope="col" class="([^"]*)">([^<]*)</th>', shown)
+    assert [head for kind, head in heads if kind == "u-num"][:3] == [
+        "Net effect", "Utility", "Examples",
+    ]  # fmt: skip
+    assert [head for _, head in heads][:4] == ["Method", "Verdict", "Net effect", "Utility"]
     assert '<td class="">chat<small>Q: QUESTION A:ANSWER; decoding: greedy</small>' in shown
     lost = "NPO: stored weights keep 7% of the effect that training had"
     assert any(lost in block.value for block in app.code)

@@ -6,7 +6,7 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from engine.benchmarks.benchmark import Text
+from engine.benchmarks.benchmark import Text, plain_text
 from results_db.records import CorrectRule, Example
 
 CAPITALS = {
@@ -61,7 +61,9 @@ def make(rng: random.Random, benchmark: str, rule: CorrectRule) -> General:
     ]
     sentences = _sentences(rng)
     held_out, trained = sentences[:60], sentences[60:180]
-    examples += [_text(benchmark, index, text) for index, text in enumerate(held_out)]
+    for index, text in enumerate(held_out):
+        item = f"general-text-{index:03d}"
+        examples.append(plain_text(benchmark, item, item, text, "contains_fact"))
     corpus += [Text("general", f"trained-text-{i}", None, text) for i, text in enumerate(trained)]
     return General(tuple(examples), tuple(corpus))
 
@@ -139,23 +141,4 @@ def _question(benchmark: str, rule: CorrectRule, asked: Item, wrong: tuple[str, 
         question_paraphrases=(),
         answer_paraphrases=(),
         correct_rule=rule,
-    )
-
-
-def _text(benchmark: str, index: int, text: str) -> Example:
-    item = f"general-text-{index:03d}"
-    return Example(
-        benchmark=benchmark,
-        example_id=item,
-        split="general",
-        form="text",
-        group=item,
-        attribute="plain text",
-        prompt="",
-        answer=text,
-        facts=(),
-        keywords=(),
-        wrong_answers=(),
-        question_paraphrases=(),
-        answer_paraphrases=(),
     )

@@ -204,6 +204,8 @@ def test_other_files_and_folders_are_one_line(tmp_path: Path) -> None:
     with pytest.raises(InterchangeError, match=r"model_utility is 0\.1, and 0\.6287 in TOFU_EVAL"):
         reading.read(tmp_path / "sum")
     (tmp_path / "results.json").write_text("{}")
+    with pytest.raises(InterchangeError, match="no such file or folder"):
+        reading.read(tmp_path / "nowhere" / "TOFU_EVAL.json")
     with pytest.raises(InterchangeError, match="not named as open-unlearning names"):
         reading.read(tmp_path / "results.json")
     (tmp_path / "none").mkdir()
