@@ -3,7 +3,7 @@
 from dashboard import charts
 from dashboard.controls import filters, panels
 from dashboard.look import formats
-from dashboard.markup import listings, metrics, tables
+from dashboard.markup import field, listings, metrics, tables
 from dashboard.rows import data, selection
 from dashboard.rows.drawn import draw, kept
 
@@ -44,20 +44,11 @@ if panels.found(values):
 whole = data.rows("run_metrics", **chosen.runs)
 panels.heading(
     "What do the metrics of other papers say?",
-    "On the last step of each run. OU: computed here as open-unlearning's code does, over every "
-    "question and with the end token; its leaderboard has the same definition, and compares where "
-    "model and data are the same. Our: one thing is otherwise, as the heading says (no end token; "
-    "min-k++ divides by a deviation of at least 1e-6, OU by one of at least 1e-3), and compares "
-    "with nobody else's. AUC: how well a score tells unseen from forget examples, 1 where they are "
-    "still known; without a trace it is that of the retain model, 0.5 where the two kinds of "
-    "example are alike. PrivLeak: that AUC relative to the retain model's, 0 as if never learned, "
-    "below 0 too little unlearned. Forget quality: p that truth ratios are those of the retain "
-    "model, small where they are not. Model utility: harmonic mean of what must stay, 0 as soon as "
-    "one of its parts is." + metrics.of_muse(whole),
+    "On the last step of each run, under whose definition each is.",
 )
 if panels.found(whole):
-    panels.markup(kept(metrics.whole_run, whole) if whole["value"].notna().any() else "")
-    for line in metrics.unmeasured(whole):
+    panels.markup(kept(field.table, whole) if whole["value"].notna().any() else "")
+    for line in field.unmeasured(whole):
         panels.note(line)
     panels.computed("run_metrics")
 per_example = data.rows("metrics", **chosen.runs)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pandas as pd
 
 from dashboard.look import benchmarks
-from dashboard.markup import metrics, tables
+from dashboard.markup import field, metrics, tables
+from results_db import read
 
 NAMED = {"model": "tiny", "method": "ga"}
 
@@ -35,56 +37,80 @@ def texts(table: str) -> list[str]:
     return [re.sub(r"<[^>]+>", "|", cell).strip("|") for cell in cells]
 
 
+def lines(table: str) -> list[list[str]]:
+    """What a reader sees, line by line."""
+    return [texts(line) for line in table.split("<tr>")[1:]]
+
+
 def test_a_metric_of_the_whole_run_says_once_how_much_it_is_over() -> None:
     rows = pd.DataFrame([
         whole(), whole(run_id="base", method="none", value=1.0),
         whole(name="model_utility_ou", value=0.5, n=9),
         whole(run_id="base", method="none", name="model_utility_ou", value=0.75, n=8),
     ])  # fmt: skip
-    seen = texts(metrics.whole_run(rows))
-    assert seen[:3] == ["Run", "OU model\nutility", "AUC of min-k\n(as OU)\n200 examples"]
-    assert seen[4:6] == ["0.7500|8 parts", "1.00"]
-    assert seen[7:] == ["0.5000|9 parts", "0.25"]
+    heading, ou, utility, ours, auc = lines(field.table(rows))
+    assert heading == ["Metric", "Base model", "GA"]
+    assert ou[0].startswith("As open-unlearning computes them|")
+    assert utility[1:] == ["0.7500|8 parts", "0.5000|9 parts"]
+    assert ours[0].startswith("Ours, one thing otherwise|")
+    assert auc[0].endswith("our older name · 200 examples")
+    assert auc[1:] == ["1.00", "0.25"]
+
+
+def test_models_are_named_over_their_runs_where_there_are_several() -> None:
+    rows = pd.DataFrame([whole(), whole(run_id="other", model="small", value=0.5)])
+    assert lines(field.table(rows))[0] == ["Metric", "GA\ntiny", "GA\nsmall"]
 
 
 def test_one_number_under_two_names_is_shown_once_where_every_run_has_both() -> None:
     both = [whole(), whole(name="auc_min_k_ou", value=0.25)]
-    seen = texts(metrics.whole_run(pd.DataFrame(both)))
-    assert seen[1:2] == ["OU AUC\nof min-k\n200 examples"]
-    assert len(seen) == 4
+    seen = lines(field.table(pd.DataFrame(both)))
+    assert [line[0].split("|")[0] for line in seen[1:]] == [
+        "As open-unlearning computes them", "AUC of min-k",
+    ]  # fmt: skip
     more = [*both, whole(run_id="base", method="none", value=1.0)]
-    seen = texts(metrics.whole_run(pd.DataFrame(more)))
-    assert [heading.partition("\n200")[0] for heading in seen[1:3]] == [
-        "OU AUC\nof min-k",
-        "AUC of min-k\n(as OU)",
-    ]
+    seen = lines(field.table(pd.DataFrame(more)))
+    assert [line[0].split("|")[0] for line in seen[1:]] == [
+        "As open-unlearning computes them", "AUC of min-k",
+        "Ours, one thing otherwise", "AUC of min-k",
+    ]  # fmt: skip
 
 
-def test_a_metric_without_a_value_anywhere_is_a_line_with_its_reason() -> None:
+def test_metrics_without_a_value_anywhere_are_a_line_a_reason() -> None:
+    reason = {"value": None, "n": 0, "reason": "no truth ratio"}
     rows = pd.DataFrame([
-        whole(), whole(name="forget_quality_ou", value=None, n=0, reason="no truth ratio"),
+        whole(), whole(name="forget_quality_ou", **reason),
+        whole(name="forget_quality_without_end", **reason),
         whole(name="privleak_min_k", value=3.0),
         whole(run_id="retrain", method="retrain", name="privleak_min_k", value=None,
               reason="this is the retain model"),
     ])  # fmt: skip
-    table = metrics.whole_run(rows)
+    table = field.table(rows)
     assert "quality" not in table
     assert "this is the retain model" in table
-    assert metrics.unmeasured(rows) == ["OU forget quality, p: no truth ratio."]
+    assert field.unmeasured(rows) == [
+        "No truth ratio: Forget quality, p (open-unlearning's); Forget quality, p (ours)."
+    ]
+
+
+def test_a_name_that_the_page_has_no_words_for_is_shown_under_others() -> None:
+    seen = lines(field.table(pd.DataFrame([whole(name="auc_of_something_new")])))
+    assert seen[1] == ["Others"]
+    assert seen[2][0].startswith("Auc of something new")
 
 
 def test_a_p_value_is_never_nought_and_keeps_its_power_of_ten() -> None:
     for name in ("without_end", "ou"):
         for value, shown in ((1.9e-10, "1.9e-10"), (0.25, "0.250")):
             rows = pd.DataFrame([whole(name=f"forget_quality_{name}", value=value)])
-            assert texts(metrics.whole_run(rows))[-1] == shown
+            assert texts(field.table(rows))[-1] == shown
 
 
-def test_words_on_muse_stand_where_its_numbers_do() -> None:
-    rows = pd.DataFrame([whole(name="knowmem_forget", value=None), whole(value=0.5)])
-    assert metrics.of_muse(rows) == ""
-    rows.loc[0, "value"] = 0.4
-    assert "KnowMem" in metrics.of_muse(rows)
+def test_every_metric_that_the_question_names_has_its_words() -> None:
+    sql = (Path(read.__file__).parent / "questions.sql").read_text(encoding="utf-8")
+    named = set(re.findall(r"'((?:auc|privleak|forget_quality|model_utility)_[a-z0-9_]+)'", sql))
+    assert {"auc_reference_ou", "forget_quality_ou"} <= named
+    assert named - field.KNOWN == set()
 
 
 def test_a_task_has_a_column_for_each_metric_and_split_with_change_from_the_base_model() -> None:

@@ -214,9 +214,41 @@ def main() -> None:
         print(json.dumps(undisturbed), flush=True)
         every = harms(undisturbed["attempts"][0]["passed"], KINDS[start])
         chosen = random.Random(0).sample(every, math.ceil(given.share * len(every)))
-        for number, harm in enumerate(chosen):
-            place = folder / f"{start} {number}"
-            print(json.dumps(_harmed(whole, place, folder / start, harm)), flush=True)
+        side_by_side(whole, folder / start, chosen)
+
+
+def side_by_side(plan: Plan, start: Path, harms: Sequence[str]) -> None:
+    """Print what came of each harm; a fork a core takes every so many of them."""
+    forks = max(1, min(len(os.sched_getaffinity(0)), len(harms)))
+    told = [start.with_name(f"{start.name}.told.{number}") for number in range(forks)]
+    children = []
+    for number, path in enumerate(told):
+        child = os.fork()
+        if not child:
+            _some(plan, start, harms[number::forks], path, number, forks)
+        children.append(child)
+    ended = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+    for path in told:
+        print(path.read_text(encoding="utf-8"), end="", flush=True)
+        path.unlink()
+    if any(ended):
+        raise SystemExit(f"of the forks that harm the study some ended with {ended}")
+
+
+def _some(
+    plan: Plan, start: Path, harms: Sequence[str], told: Path, first: int, apart: int
+) -> None:
+    """One fork's whole life: its share of the harms."""
+    status = 70
+    try:
+        with told.open("w", encoding="utf-8") as out:
+            for place, harm in enumerate(harms):
+                case = start.with_name(f"{start.name} {first + apart * place}")
+                out.write(json.dumps(_harmed(plan, case, start, harm)) + "\n")
+        status = 0
+    except BaseException:
+        traceback.print_exc()
+    os._exit(status)
 
 
 def _harmed(plan: Plan, folder: Path, start: Path, harm: str) -> dict[str, Any]:
