@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from engine import console
 from engine.audit import claims as judging
 from engine.audit.verdicts import CheckError
-from engine.commands.check import show_claims
+from engine.commands.program import app
 from results_db.records import RunResult
 from tests.support.results_rows import (
     BUILD,
@@ -88,9 +89,10 @@ def test_a_table_has_estimate_interval_p_word_and_counts(path: Path) -> None:
 
 
 def test_json_has_the_numbers_and_null_where_there_is_none(
-    path: Path, capsys: pytest.CaptureFixture[str]
+    path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    show_claims(judging.claims(path), as_json=True)
+    monkeypatch.setattr(sys, "argv", ["unpact", "claims", str(path), "--json"])
+    assert console.run(app) == 0
     out = capsys.readouterr()
     document = json.loads(out.out)
     assert [one["claim"] for one in document] == [1, 1, 2]
@@ -101,9 +103,29 @@ def test_json_has_the_numbers_and_null_where_there_is_none(
     assert "not counted: rmu rmu failed" in out.err
 
 
+def test_the_command_prints_a_table_and_its_sentences_for_each_claim(
+    path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["unpact", "claims", "--db", str(path)])
+    assert console.run(app) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition(":")[0] for line in lines if line.startswith("Claim ")] == [
+        "Claim 1", "Claim 1", "Claim 2",
+    ]  # fmt: skip
+    assert "shown in 1 of 2 runs (back ga)" in lines
+    assert "not enough evidence in 2 of 2 runs (back ga, gone ga)" in lines
+
+
+def test_two_results_files_are_one_too_many(
+    path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["unpact", "claims", str(path), "--db", str(path)])
+    assert console.run(app) == 2
+    assert "name one results file" in capsys.readouterr().err
+
+
 def test_without_a_finished_run_there_is_nothing_to_judge(tmp_path: Path) -> None:
     base = make_result(make_run("base", "none"), EXAMPLES, {0: {e.example_id: True for e in KNOWN}})
     path = publish_at_once(tmp_path / "none.duckdb", [base])
     with pytest.raises(CheckError, match="none of 0 unlearning runs is finished"):
         judging.claims(path)
-    assert console.explain(CheckError("x")) == 2
