@@ -250,10 +250,15 @@ class ProbeSpec(Strict):
     key_tokens: KeyTokenSpec = KeyTokenSpec()
     key_token_method: str = "leave_one_out"
     attribution: dict[str, AttributionSpec] = {}
+    cross_fitted: bool = False  # KeyTokens of a paraphrase too, on the base run, for claim 1 of
+    # docs/claims.md; left out of ids if False
     recovery: dict[str, dict[str, Any]] = {}
     graded: GradedSpec = GradedSpec()
     attribute: Annotated[int, Field(gt=0)] | None = None  # questions of each split that are
     # attributed, and so tried by emphasis, drawn by seed; None: all; left out of ids if None
+    never_knew: Annotated[int, Field(gt=0)] | None = None  # forget questions of each attribute that
+    # the base model answers wrong, tried as known ones are; `attribute` counts known questions of
+    # forget and retain then; None: none; left out of ids if None
     recovery_prompts: Annotated[int, Field(gt=0)] | Literal["all"] = "all"  # that attempts are on
     recovery_draws: int = Field(3, gt=0)  # of each placebo whose words are drawn
     resamples: int | None = Field(None, ge=0)  # of plain prompts; None: one for each emphasis
@@ -338,8 +343,9 @@ class RunSpec(Strict):
         for name, unused in (("tokenizer", "agreed"), ("allow", [])):
             if document["model"].get("loading", {}).get(name) == unused:
                 del document["model"]["loading"][name]
-        if self.probe.attribute is None:
-            del document["probe"]["attribute"]
+        for later in ("attribute", "never_knew", "cross_fitted"):
+            if document["probe"][later] in (None, False):
+                del document["probe"][later]
         if self.recipe > 1:
             document["recipe"] = self.recipe
         if not self.probe.tasks:  # the table came after runs were published

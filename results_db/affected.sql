@@ -2,6 +2,8 @@
 
 CREATE OR REPLACE TEMP TABLE affected_known AS FROM known_facts('affected');
 
+CREATE OR REPLACE TEMP TABLE affected_wrong AS FROM wrong_facts('affected');
+
 CREATE OR REPLACE TEMP TABLE affected_attempt AS
     SELECT run_id, example_id, strategy, arm, draw, rung, correct, guess_rate, is_emphasis
     FROM final_attempts('affected');
@@ -9,7 +11,7 @@ CREATE OR REPLACE TEMP TABLE affected_attempt AS
 CREATE OR REPLACE TEMP TABLE affected_outcome AS FROM final_outcomes('affected_attempt');
 
 CREATE OR REPLACE TEMP TABLE affected_effect AS
-    FROM example_effects('affected', 'affected_known', 'affected_outcome');
+    FROM example_effects('affected', 'affected_known', 'affected_wrong', 'affected_outcome');
 
 -- Metrics of these runs, of their base models and of their retain runs.
 CREATE OR REPLACE TEMP TABLE affected_item AS

@@ -326,6 +326,8 @@ class Attribution:
     reason: str | None = None  # why no token has a score; None where they have
     token_parts: tuple[TemplatePart | None, ...] | None = None  # tokens of one part share its score
     # equally; None: each token has its own, as has all of the prompt without such a list
+    is_cross_key: tuple[bool, ...] | None = None  # of a word that KeyTokens of a paraphrase are; of
+    # the base run alone; None: not measured
 
     def __post_init__(self) -> None:
         """Check that the lists are parallel and the scores finite."""
@@ -341,6 +343,7 @@ class Attribution:
                 self.scores,
                 self.is_key,
                 self.token_ids if self.token_parts is None else self.token_parts,
+                self.token_ids if self.is_cross_key is None else self.is_cross_key,
             )
         }
         _require(len(lengths) == 1, row, f"lists of different lengths {sorted(lengths)}")

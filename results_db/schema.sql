@@ -308,7 +308,8 @@ CREATE TABLE attribution (
     is_key BOOLEAN[] NOT NULL,
     steps INTEGER CHECK (steps > 0),
     reason VARCHAR,
-    token_parts VARCHAR[]
+    token_parts VARCHAR[],
+    is_cross_key BOOLEAN[]
 );
 COMMENT ON TABLE attribution IS 'One answer attributed to its prompt by one method; lists have one entry a token, in the order of the encoded prompt; in a run by words (spec, probe.unit) one a word of the question, in nats per answer word. The view token_score has one row a token.';
 COMMENT ON COLUMN attribution.run_id IS 'The run.';
@@ -329,6 +330,7 @@ COMMENT ON COLUMN attribution.is_key IS 'Whether each is a KeyToken, settled on 
 COMMENT ON COLUMN attribution.steps IS 'Intervals of the straight path of integrated gradients (trapezoid rule), a count; NULL for methods without a path, and where that was not noted.';
 COMMENT ON COLUMN attribution.reason IS 'Why there are no scores (all are NULL then); NULL where there are.';
 COMMENT ON COLUMN attribution.token_parts IS 'Part of the template that each was deleted with: system (the turns before the question), role (the markers of its own turn) or generation (all that stands behind it); tokens of one part share its contribution equally, so that their sum is the part''s; NULL for a token that was deleted alone, and in place of the list where all of them were.';
+COMMENT ON COLUMN attribution.is_cross_key IS 'Whether each belongs to a word that is a KeyToken of the question''s first paraphrase, by the contributions there on the base model (cross-fitted: chosen and scored on different prompts). On the base run, of the new tokens of the gold answer to known questions; NULL where that was not measured.';
 
 CREATE VIEW token_score AS
     SELECT run_id, step, example_id, method, target, answer_tokens,

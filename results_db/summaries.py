@@ -23,10 +23,12 @@ from results_db.library import quoted
 
 HERE = Path(__file__).parent
 CHAPTERS = (  # of definitions/, each of which may use those before it
-    "intervals", "runs", "recovery", "tests", "utility", "metrics", "focus", "trust"
+    "intervals", "runs", "recovery", "tests", "utility", "metrics", "focus", "trust",
+    "claims",
 )  # fmt: skip
 SHARED = (
     "known",
+    "wrong",
     "attempt",
     "outcome",
     "effect",

@@ -51,7 +51,7 @@ WITH finished AS (
     FROM attribution
     WHERE len(token_ids) = 0 OR len(tokens) <> len(token_ids) OR len(scores) <> len(token_ids)
         OR len(token_classes) <> len(token_ids) OR len(is_key) <> len(token_ids)
-        OR len(token_parts) <> len(token_ids)
+        OR len(token_parts) <> len(token_ids) OR len(is_cross_key) <> len(token_ids)
     GROUP BY run_id
     UNION ALL
     SELECT 'recovery', run_id, format('run {}: no recovery was tried on its final weights', run_id)

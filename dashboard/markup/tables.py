@@ -123,6 +123,8 @@ def model_line(model: str, rows: pd.DataFrame, columns: int) -> list[list[str]]:
 
 def _verdict(row: pd.Series) -> list[str]:
     absent = "no retain model" if row["never_knew"] == "absent" else ""
+    if row["never_knew"] == "stand-in":
+        absent = f"beside {formats.count(row['stand_ins'], 'question')} that the base answers wrong"
     return [
         head(row),
         chip(str(row["verdict"]), _reserve(row)),
@@ -183,7 +185,7 @@ def _measure(row: pd.Series | None) -> str:
 
 
 def penalised(rows: pd.DataFrame) -> str:
-    """One line a run that penalises fact words alone and measure: better or worse than all tokens.
+    """One line a measure and run that penalises fact words alone: better or worse than others.
 
     Args:
         rows: of `penalise_effect`.
@@ -194,10 +196,11 @@ def penalised(rows: pd.DataFrame) -> str:
 
 
 def _penalised(row: pd.Series) -> list[str]:
+    other = {"all": "all tokens", "random": "as many random tokens"}[str(row["other_penalise"])]
     if not formats.present(row["step"]):
-        nothing = "at no two measured steps as much was forgotten"
+        nothing = f"{other}: at no two measured steps as much was forgotten"
         return [head(row), cell(nothing), cell(""), figure(""), figure("")]
-    steps = f"step {row['step']:.0f}, all tokens step {row['other_step']:.0f}"
+    steps = f"step {row['step']:.0f}, {other} step {row['other_step']:.0f}"
     forget = f"{formats.percent(row['forget'])}, {formats.percent(row['other_forget'])}"
     interval = formats.interval(row["low"], row["high"], scale=1, digits=2)
     sample = f"n = {row['n']:.0f} in {row['groups']:.0f} groups"

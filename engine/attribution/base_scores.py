@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import struct
+from collections.abc import Iterable
 from pathlib import Path
 
 from results_db import read
-from results_db.records import RunResult
+from results_db.records import Attribution, RunResult
 
 BaseScores = dict[tuple[str, str, str], tuple[tuple[float | None, ...], tuple[bool, ...] | None]]
 # (attribution method, answer tokens, example id) -> contributions to the gold answer on the base
@@ -47,12 +48,17 @@ def base_answers_of(result: RunResult) -> dict[str, str]:
 
 def base_scores_of(result: RunResult) -> BaseScores:
     """The same of a base run that may not be in the file yet, rounded as the file rounds."""
+    return gold_scores(result.attributions)
+
+
+def gold_scores(rows: Iterable[Attribution]) -> BaseScores:
+    """The same of attributions of the base model, rounded as the file rounds."""
     return {
         (row.method, row.answer_tokens, row.example_id): (
             tuple(None if score is None else _stored(score) for score in row.scores),
             None if None in row.is_key else tuple(map(bool, row.is_key)),
         )
-        for row in result.attributions
+        for row in rows
         if row.target == "gold"
     }
 

@@ -102,7 +102,7 @@ def check(path: Path, thresholds: Thresholds, methods: Sequence[str] = ()) -> Ch
         CheckError: if no unlearning run is finished.
         FileNotFoundError: if there is no such file; and what `read.query` raises.
     """
-    runs = _unlearning_runs(path)
+    runs = unlearning_runs(path)
     known = sorted(set(runs["method"]))
     for method in methods:
         plugins.check(method, known or ["(none)"], f"{path}: unlearning methods:")
@@ -130,7 +130,7 @@ def _on_other_data(done: pd.DataFrame) -> Iterator[str]:
         )
 
 
-def _unlearning_runs(path: Path) -> pd.DataFrame:
+def unlearning_runs(path: Path) -> pd.DataFrame:
     """Rows of `runs`, planned ones too, without base, retain and sham models."""
     from engine.plans.plan import REFERENCE_METHODS
 

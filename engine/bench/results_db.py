@@ -15,7 +15,9 @@ from results_db import read
 from results_db.read import Parameter
 
 REPEATS = 40
-MADE = {"base_answers", "base_scores"}  # what the engine asks, not the dashboard
+MADE = {  # what commands ask, not the dashboard
+    "base_answers", "base_scores", "claim_focus", "claim_emphasis", "claim_penalty",
+}  # fmt: skip
 RUNS: dict[str, Parameter] = {
     "benchmark": synthetic_study.BENCHMARKS[0], "models": [], "methods": [],
 }  # fmt: skip

@@ -334,6 +334,7 @@ def _attribution(run: Run, questions: _Questions, step: int, generator: np.rando
         "logprob": -generator.exponential(1.0, n), "completeness_gap": pa.nulls(n, pa.float64()),
         "path": same("shared", n), **tokens, "steps": pa.nulls(n, pa.int32()),
         "reason": pa.nulls(n, pa.string()), "token_parts": pa.nulls(n, pa.list_(pa.string())),
+        "is_cross_key": pa.nulls(n, pa.list_(pa.bool_())),
     })  # fmt: skip
 
 

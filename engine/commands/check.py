@@ -1,4 +1,7 @@
-"""`unpact check`: judge every unlearned run of a results file; the exit status says how it went."""
+"""`unpact check` and `unpact claims`: judge the unlearned runs of a results file.
+
+The first by two thresholds, and the exit status says how it went; the second by docs/claims.md.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from engine import console
 from engine.commands.options import Database, Json, database_path
 
 if TYPE_CHECKING:
+    from engine.audit.claims import Judged
     from engine.audit.verdicts import Checked, Verdict
 
 
@@ -76,3 +80,34 @@ def check(
     )
     show(found, as_json=as_json)
     raise typer.Exit(found.status)
+
+
+def show_claims(judged: Judged, *, as_json: bool) -> None:
+    """Print a table and its sentences for each claim; runs that do not count on standard error."""
+    for run in judged.unfinished:
+        console.warn(f"unpact: not counted: {run}")
+    if as_json:
+        console.show_json([claim.as_document() for claim in judged.claims])
+        return
+    for claim in judged.claims:
+        console.show_table(claim.title, claim.columns, claim.lines)
+        for sentence in claim.sentences():
+            console.say(sentence)
+        console.say("")
+
+
+def claims(
+    results: Annotated[
+        Path | None, typer.Argument(help="Results file; --db and UNPACT_DB do as well.")
+    ] = None,
+    db: Database = None,
+    as_json: Json = False,
+) -> None:
+    """Judge the three claims of docs/claims.md: in how many runs each is shown, and in which."""
+    from engine.audit import claims as judging
+    from engine.audit.verdicts import CheckError
+
+    if results is not None and db is not None:
+        raise CheckError(f"{results} and --db {db}: name one results file")
+    found = judging.claims(console.existing(database_path(results or db)))
+    show_claims(found, as_json=as_json)

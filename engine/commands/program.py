@@ -7,7 +7,7 @@ import typer
 from engine.commands import db
 from engine.commands.audit import audit
 from engine.commands.bench import bench
-from engine.commands.check import check
+from engine.commands.check import check, claims
 from engine.commands.dashboard import dashboard
 from engine.commands.doctor import doctor
 from engine.commands.evaluations import export_eval, import_eval
@@ -35,6 +35,7 @@ app.command()(run)
 app.command()(plan)
 app.command()(select)
 app.command()(check)
+app.command()(claims)
 app.command("import-eval")(import_eval)
 app.command("export-eval")(export_eval)
 app.command("list")(list_plugins)

@@ -83,7 +83,7 @@ def work(run: RunSpec, benchmark: Benchmark, count: Count = about) -> Work:
     final = (
         plain
         + _attribution(benchmark, probe, count)
-        + _recovery(forget[: probe.attribute], probe, count)
+        + _recovery(_some(benchmark, "forget", probe), probe, count)
         + _tasks(benchmark, probe, count)
     )
     if run.checkpoint is not None:
@@ -151,7 +151,11 @@ def _read(one: Reading, count: Count) -> Work:
 
 
 def _some(benchmark: Benchmark, split: Any, probe: ProbeSpec) -> Sequence[Example]:  # noqa: ANN401
-    return _probed(benchmark, split, probe)[: probe.attribute]
+    found = _probed(benchmark, split, probe)
+    if probe.attribute is None:
+        return found
+    others = probe.never_knew or 0 if split == "forget" else 0
+    return found[: probe.attribute + others * len({example.attribute for example in found})]
 
 
 def _probed(benchmark: Benchmark, split: Any, probe: ProbeSpec) -> Sequence[Example]:  # noqa: ANN401

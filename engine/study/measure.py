@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
@@ -17,16 +17,16 @@ from typing import Any, Generic, Literal, TypeVar
 from torch import Tensor
 
 from engine import plugins
-from engine.attribution import attribute, by_word, grades, key_tokens
+from engine.attribution import attribute, by_word, cross_fitted, grades, key_tokens
 from engine.attribution import emphasised_focus as restored
-from engine.attribution.attribute import AttributionMethod
-from engine.attribution.base_scores import BaseScores
+from engine.attribution.attribute import AttributionMethod, Question
+from engine.attribution.base_scores import BaseScores, gold_scores
 from engine.benchmarks.benchmark import Benchmark
 from engine.inference import questions as evaluate
 from engine.inference.questions import Said
 from engine.models.lm import LM
 from engine.recovery import attempts as recover
-from engine.recovery import placebos
+from engine.recovery import never_knew, placebos
 from engine.recovery.attempts import Attempt, Strategies
 from engine.recovery.placebos import NEUTRAL_WORD, WordChoice
 from engine.recovery.strategies import Source
@@ -146,8 +146,9 @@ class Measurement:
         self.said = Said([], {})  # at this step
         self.base_answers = base_answers or {}
         self.drafts: dict[str, tuple[int, ...]] = {}  # of the base run's answers
-        known = self.base_scores or {}
-        self.keys: Keys = {key: mask for key, (_, mask) in known.items() if mask is not None}
+        self.known: frozenset[str] | None = None  # of the base run; None: not looked up yet
+        scores = self.base_scores or {}
+        self.keys: Keys = {key: mask for key, (_, mask) in scores.items() if mask is not None}
 
     def answer(self, step: int, weights: str = "") -> None:
         """What is measured first at a step, on which it may depend whether that is the last.
@@ -256,7 +257,7 @@ class Measurement:
             benchmark=self.benchmark,
             place=self.place,
             tokens_per_batch=self.probe.tokens_per_batch,
-            examples=tuple(probed(self.benchmark, self.probe, self.spec.seed, PROBED)),
+            examples=tuple(self.probed(PROBED)),
             answers={a.example_id: a for a in self.rows.answers if a.step == self.step},
             ended={
                 i: len(ids)
@@ -289,10 +290,7 @@ class Measurement:
             return
 
         def looked() -> tuple[list[AnswerTokenClass], list[TextTokenClass]]:
-            examples, norms = (
-                probed(self.benchmark, self.probe, self.spec.seed, PROBED),
-                pushed or {},
-            )
+            examples, norms = self.probed(PROBED), pushed or {}
             of = (self.place, self.probe.tokens_per_batch, norms)
             of_answers = gradient_shares.rows(self.lm, examples, *of)
             return of_answers, gradient_shares.text_rows(self.lm, self.benchmark, self.place, norms)
@@ -313,10 +311,13 @@ class Measurement:
             of = partial(self.attributions, name, spec, {i: a.text for i, a in said.items()})
             place = (number, len(self.probe.attribution))
             rows = self.saved(f"attribute by {name}", of, *place)
+            marks: dict[str, tuple[bool, ...]] = {}
             if self.base_scores is None:
                 correct = {example_id for example_id, answer in said.items() if answer.correct}
                 self.settle_keys(name, rows, correct)
-            self.rows.attributions += [self.with_keys(row) for row in rows]
+                if self.probe.cross_fitted and name == self.probe.key_token_method:
+                    marks = self.cross_keys(name, spec, correct)
+            self.rows.attributions += [self.with_keys(row, marks) for row in rows]
         if self.base_scores is not None:
             self.compare(self.base_scores)
         self.grade()
@@ -326,7 +327,7 @@ class Measurement:
     ) -> list[Attribution]:
         """Rows of one attribution method; KeyTokens are not marked yet."""
         questions = []
-        for example in probed(self.benchmark, self.probe, self.spec.seed, spec.splits):
+        for example in self.probed(spec.splits):
             texts: dict[Target, str] = {
                 "gold": example.answer,
                 "own_generation": said[example.example_id],
@@ -338,6 +339,12 @@ class Measurement:
             }
             own = self.said.ids.get(example.example_id, ())
             questions.append(attribute.question(self.lm, example, wanted, own))
+        return self.attributed(name, spec, questions)
+
+    def attributed(
+        self, name: str, spec: AttributionSpec, questions: Sequence[Question]
+    ) -> list[Attribution]:
+        """Rows of one attribution method on these questions."""
         return attribute.attributions(
             self.lm,
             self.method(name, spec),
@@ -346,6 +353,56 @@ class Measurement:
             self.probe.tokens_per_batch,
             unit=self.probe.unit,
         )
+
+    def cross_keys(
+        self, name: str, spec: AttributionSpec, correct: Container[str]
+    ) -> dict[str, tuple[bool, ...]]:
+        """Which tokens of a known question are KeyTokens of its paraphrase, as words, by id."""
+        splits: list[Split] = [split for split in spec.splits if split != "general"]
+        known = [e for e in self.probed(splits) if e.example_id in correct]
+        if self.probe.unit == "word":
+            known = [e for e in known if by_word.has_words(e.answer)]
+        other = {e.example_id: p for e in known if (p := cross_fitted.paraphrased(e)) is not None}
+        fitting = [
+            one
+            for one in other.values()
+            if evaluate.fits(self.lm, evaluate.encode(self.lm, one), self.probe)
+        ]
+        asked = [attribute.question(self.lm, one, {"gold": one.answer}) for one in fitting]
+        of = partial(self.attributed, name, spec, asked)
+        rows, rule = self.saved("attribute paraphrases", of), self.probe.key_tokens
+        masks = key_tokens.base_keys(
+            rows, correct, alpha=rule.alpha, beta=rule.beta, normalisation=rule.normalisation
+        )
+        return {
+            e.example_id: cross_fitted.marks(
+                self.read(e.prompt),
+                placebos.key_words(self.read(other[e.example_id].prompt), masks[e.example_id]),
+            )
+            for e in known
+            if e.example_id in masks
+        }
+
+    def probed(self, splits: Sequence[Split]) -> list[Example]:
+        """The questions of these splits that are attributed."""
+        of = (self.benchmark, self.probe, self.spec.seed, splits)
+        return probed(*of, self.known_to_base() if self.probe.never_knew else ())
+
+    def known_to_base(self) -> frozenset[str]:
+        """Ids of the questions that the base model answers right.
+
+        Raises:
+            ValueError: in another run, without that model's answers.
+        """
+        if self.base_scores is None:
+            return frozenset(a.example_id for a in self.answers(self.step) if a.correct)
+        if not self.base_answers:
+            raise ValueError(f"run {self.spec.run_id}: probe.never_knew needs the base's answers")
+        if self.known is None:
+            self.known = never_knew.right(
+                self.benchmark.questions("forget", "retain"), self.base_answers
+            )
+        return self.known
 
     def method(self, name: str, spec: AttributionSpec) -> AttributionMethod:
         """A planned attribution method, its scores read as the plan wants."""
@@ -372,9 +429,11 @@ class Measurement:
             )
             self.keys.update({(name, answer_tokens, i): mask for i, mask in masks.items()})
 
-    def with_keys(self, row: Attribution) -> Attribution:
-        """The row with the base model's KeyTokens marked."""
+    def with_keys(self, row: Attribution, marks: Mapping[str, tuple[bool, ...]]) -> Attribution:
+        """The row with the base model's KeyTokens marked, and those of a paraphrase."""
         mask = self.keys.get((row.method, row.answer_tokens, row.example_id))
+        if row.target == "gold" and row.answer_tokens == "novel":
+            row = replace(row, is_cross_key=marks.get(row.example_id))
         return row if mask is None else replace(row, is_key=mask)
 
     def compare(self, base_scores: BaseScores) -> None:
@@ -410,7 +469,9 @@ class Measurement:
         asked = recover.sampled(known, probe.recovery_prompts, seed)
         names = list(probe.recovery) if is_final else [probe.trajectory_strategy]
         strategies = recover.planned({name: probe.recovery[name] for name in names})
-        choice = WordChoice(words, known, seed, NEUTRAL_WORD)
+        others = self.stand_in_words() if is_final and probe.never_knew else {}
+        asked += [e for e in self.benchmark.questions("forget") if e.example_id in others]
+        choice = WordChoice({**words, **others}, known, seed, NEUTRAL_WORD)
         draws = probe.recovery_draws if is_final else 1
         wanted = recover.attempts(asked, choice, strategies.words, EMPHASIS_ARMS, draws)
         if is_final:
@@ -467,6 +528,17 @@ class Measurement:
             if (mask := self.keys.get((method, "novel", example.example_id))) is not None
         }
 
+    def stand_in_words(self) -> dict[str, tuple[str, ...]]:
+        """Words like KeyTokens' of the questions that stand for what was never known, by id."""
+        rule, most = self.probe.key_tokens, self.probe.never_knew or 0
+        of = (self.benchmark.questions("forget"), self.known_to_base(), most, self.spec.seed)
+        prompts = {e.example_id: self.read(e.prompt) for e in never_knew.stand_ins(*of)}
+        scores = self.base_scores
+        if scores is None:
+            scores = gold_scores(row for row in self.rows.attributions if row.step == self.step)
+        said = (rule.alpha, rule.beta, rule.normalisation)
+        return never_knew.key_words(prompts, scores, self.probe.key_token_method, said)
+
     def restore(self, words: dict[str, tuple[str, ...]], base_scores: BaseScores) -> None:
         """Contributions under emphasised prompts, where the answer came back and where not."""
         name, examples = self.probe.key_token_method, self.benchmark.questions("forget")
@@ -478,6 +550,7 @@ class Measurement:
             row
             for row in self.rows.recoveries
             if row.step == self.step and row.arm != "resample" and recover.rung(row.strategy) == 1
+            if row.example_id in words
         ]  # the others do not write KeyTokens into a prompt
         chosen = restored.chosen(tried, wrong, self.probe.restored_attempts, self.spec.seed)
         of = (self.lm, (name, method), chosen, plain, self.probe.tokens_per_batch, self.probe.unit)
@@ -542,22 +615,33 @@ def _listed(task: Task, subject: Subject) -> list[Utility]:
 
 
 def probed(
-    benchmark: Benchmark, probe: ProbeSpec, seed: int, splits: Sequence[Split]
+    benchmark: Benchmark,
+    probe: ProbeSpec,
+    seed: int,
+    splits: Sequence[Split],
+    known: Container[str] = (),
 ) -> list[Example]:
     """The questions that are attributed: of forget all, of retain some (by group), some general.
 
-    `probe.attribute` bounds each of the three by a sample that the seed draws.
+    `probe.attribute` bounds each of the three by a sample that the seed draws. With
+    `probe.never_knew` these are of `known` alone where they are of forget or retain, and beside
+    them stand the wrongly answered questions that are tried.
     """
     rng = random.Random(seed)
-    retain = benchmark.questions("retain")
+    forget, retain = benchmark.questions("forget"), benchmark.questions("retain")
     groups = sorted({example.group for example in retain})
     kept = set(rng.sample(groups, min(probe.retain_groups, len(groups))))
     general = benchmark.questions("general")
     some = set(rng.sample(range(len(general)), min(probe.general_questions, len(general))))
     chosen = {
-        "forget": list(benchmark.questions("forget")),
-        "retain": [example for example in retain if example.group in kept],
+        "forget": [e for e in forget if not probe.never_knew or e.example_id in known],
+        "retain": [
+            e for e in retain if e.group in kept and (not probe.never_knew or e.example_id in known)
+        ],
         "general": [example for i, example in enumerate(general) if i in some],
     }
     most: int | Literal["all"] = probe.attribute or "all"
-    return [e for split in splits for e in recover.sampled(chosen[split], most, seed)]
+    found = {split: recover.sampled(chosen[split], most, seed) for split in splits}
+    if probe.never_knew and "forget" in found:
+        found["forget"] += never_knew.stand_ins(forget, known, probe.never_knew, seed)
+    return [example for split in splits for example in found[split]]

@@ -79,6 +79,55 @@ CREATE OR REPLACE MACRO estimates(of_source) AS TABLE
         END AS high
     FROM halves;
 
+-- Difference of two weighted means over different examples, 95 %, robust to groups, one row per cell.
+-- of_source: name of a relation with cell (struct), side ('own' or 'control'), "group", value and
+-- weight, one row per example; a row with a NULL does not count. Each side is R = sum(weight value)
+-- / sum(weight), with G groups, whose residuals are sqrt(G / (G - 1)) * sum over the group of weight
+-- (value - R) / sum(weight). Squared error: sum over groups of (own - control residual)^2, so for
+-- sides without a common group that of two independent means, and groups on both sides carry their
+-- covariance. Interval: estimate +- t(least G - 1) * error; where the groups of a side do not
+-- differ, Wilson's upper bound of a rate 0 with n = G is added in squares for that side, since an
+-- error of 0 is not certainty. NULL bounds where a side has one group. n: examples of own; controls:
+-- of control; groups: the smaller number of groups.
+CREATE OR REPLACE MACRO contrasts(of_source) AS TABLE
+    WITH per_group AS MATERIALIZED (
+        SELECT cell, side, "group", sum(weight * value)::DOUBLE AS value,
+            sum(weight)::DOUBLE AS weight, count(*) AS n
+        FROM query_table(of_source) WHERE value IS NOT NULL AND weight IS NOT NULL
+        GROUP BY cell, side, "group"
+    ), per_side AS MATERIALIZED (
+        SELECT cell, side, sum(value) / nullif(sum(weight), 0) AS estimate, sum(weight) AS weight,
+            sum(n)::BIGINT AS n, count(*) AS groups
+        FROM per_group GROUP BY cell, side
+    ), residual AS MATERIALIZED (
+        SELECT part.cell, part.side, part."group",
+            sqrt(groups / nullif(groups - 1, 0)) * (value - estimate * part.weight) / whole.weight
+                AS residual
+        FROM per_group AS part
+        JOIN per_side AS whole ON whole.cell = part.cell AND whole.side = part.side
+    ), side_error AS (
+        SELECT cell, side, sqrt(sum(residual ** 2)) AS error FROM residual GROUP BY cell, side
+    ), joint_error AS (
+        SELECT cell, sum(residual ** 2) AS square FROM (
+            SELECT cell, sum(if(side = 'own', residual, -residual)) AS residual
+            FROM residual GROUP BY cell, "group"
+        ) GROUP BY cell
+    ), whole AS (
+        SELECT per_side.cell, sum(if(side = 'own', estimate, -estimate)) AS estimate,
+            max(n) FILTER (side = 'own') AS n, max(n) FILTER (side = 'control') AS controls,
+            min(groups) AS groups, bool_and(error < 1e-9) AS alike,
+            sum(if(error < 1e-9, (2 * wilson_half(0, groups)) ** 2, 0)) AS unseen,
+            any_value(square) AS square
+        FROM per_side
+        JOIN side_error USING (cell, side)
+        JOIN joint_error ON joint_error.cell = per_side.cell
+        GROUP BY per_side.cell HAVING count(*) = 2
+    )
+    SELECT cell, estimate, n, controls, groups, alike,
+        if(groups < 2, NULL, sqrt(square * t_quantile(groups - 1) ** 2 + unseen)) AS half,
+        estimate - half AS low, estimate + half AS high
+    FROM whole;
+
 -- Groups at which an interval would leave a threshold, if the estimate and the spread stayed as
 -- they are: bounds come closer with the root of the number of groups, and where groups are alike
 -- with that number. half: from the estimate to the bound on the threshold's side. distance: to the

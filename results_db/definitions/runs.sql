@@ -37,8 +37,8 @@ CREATE OR REPLACE MACRO settings_of(of_runs) AS TABLE
 -- Plain answers on the final weights beside the answer of the base model. base_correct is NULL
 -- where that was not asked.
 CREATE OR REPLACE MACRO final_answers(of_runs) AS TABLE
-    SELECT chosen.run_id, answer.example_id, example.split, example."group", answer.correct,
-        answer.guess_rate, base_answer.correct AS base_correct
+    SELECT chosen.run_id, answer.example_id, example.split, example."group", example.attribute,
+        answer.correct, answer.guess_rate, base_answer.correct AS base_correct
     FROM query_table(of_runs) AS chosen
     JOIN answer ON answer.run_id = chosen.run_id AND answer.step = chosen.final_step
     JOIN example ON example.benchmark = chosen.benchmark
@@ -49,5 +49,10 @@ CREATE OR REPLACE MACRO final_answers(of_runs) AS TABLE
 -- What each run's base model knew of the forget split, and whether the run still says it; forgotten
 -- is not correct.
 CREATE OR REPLACE MACRO known_facts(of_runs) AS TABLE
-    SELECT run_id, example_id, "group", correct, guess_rate
+    SELECT run_id, example_id, "group", attribute, correct, guess_rate
     FROM final_answers(of_runs) WHERE split = 'forget' AND base_correct;
+
+-- What each run's base model answered wrong of the forget split: facts that were never there.
+CREATE OR REPLACE MACRO wrong_facts(of_runs) AS TABLE
+    SELECT run_id, example_id, "group", attribute
+    FROM final_answers(of_runs) WHERE split = 'forget' AND NOT base_correct;

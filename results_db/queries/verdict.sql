@@ -7,8 +7,9 @@
 -- One row per complete run of an unlearning method (not none, retrain, sham). effect: of 'any'
 -- emphasis, see query effects; utility: least ratio to the base model; both with 95 % intervals
 -- robust to groups. n, groups: examples and groups of the effect. questions: of forget in the data,
--- those too that the rule of correctness cannot judge, a count. never_knew: whether a retain run
--- was subtracted. measurement: version of the run; data_hash: of
+-- those too that the rule of correctness cannot judge, a count. never_knew: what was subtracted, see
+-- query effects; without a retain run or a stand-in, no strategy of rung 2 supports insufficient.
+-- stand_ins, without_stand_in: see there. measurement: version of the run; data_hash: of
 -- its data. prompt_format: JSON, the text around a question;
 -- prompt_style: JSON, the style that it was made by, NULL for a model that was trained here; asked:
 -- JSON, how the model is asked and decoded, NULL where that was not noted.
@@ -27,7 +28,8 @@ WITH chosen AS MATERIALIZED (
     FROM utility_measure SEMI JOIN chosen
         ON chosen.run_id = utility_measure.run_id AND chosen.final_step = utility_measure.step
 ), judged AS MATERIALIZED (
-    SELECT effects.*, model, method, measurement, data_hash, never_knew, utility, least.low AS utility_low,
+    SELECT effects.*, model, method, measurement, data_hash,
+        if(stand_ins > 0, 'stand-in', chosen.never_knew) AS never_knew, utility, least.low AS utility_low,
         least.high AS utility_high,
         coalesce(groups >= 8 AND effect_low > $max_effect, false) AS is_insufficient,
         coalesce(groups >= 8 AND effect_high <= $max_effect, false) AS is_sufficient,
@@ -83,7 +85,8 @@ SELECT judged.run_id, judged.model, judged.method, effect, effect_low, effect_hi
     END AS verdict,
     coalesce(evidence, '') AS evidence, judged.measurement, judged.data_hash, run.prompt_format,
     model_source.prompt_style, model_source.asked, stored.effect_left_stored,
-    coalesce(allowed.checks, '') AS allowed_checks, counted.questions
+    coalesce(allowed.checks, '') AS allowed_checks, counted.questions, stand_ins,
+    without_stand_in
 FROM judged
 CROSS JOIN counted
 JOIN run ON run.run_id = judged.run_id

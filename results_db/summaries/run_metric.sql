@@ -181,5 +181,8 @@ SELECT affected.run_id, muse.name, if(missing = 0, value, NULL), n,
 FROM affected JOIN muse ON muse.run_id = affected.run_id
 WHERE affected.benchmark LIKE 'muse-%'
 UNION ALL
+SELECT run_id, 'verbmem_forget', NULL, 0, 'facts of the world have no texts that a model never saw'
+FROM affected WHERE benchmark = 'world-facts'
+UNION ALL
 SELECT run_id, name, value, n, 'without a value: ' || missing
 FROM (FROM score UNION ALL FROM whole_score)

@@ -4,7 +4,8 @@
 
 -- rowid: questions find rows first and read their lists after
 CREATE TEMP VIEW attribution AS
-    SELECT COLUMNS(lambda name: name <> 'rowid'), NULL::VARCHAR[] AS token_parts, rowid
+    SELECT COLUMNS(lambda name: name <> 'rowid'), NULL::VARCHAR[] AS token_parts,
+        NULL::BOOLEAN[] AS is_cross_key, rowid
     FROM before.attribution;
 
 CREATE TEMP VIEW content AS

@@ -173,7 +173,8 @@ def of_schema_8(path: Path, files: dict[str, Path]) -> Path:
         connection.execute("DROP TABLE example; ALTER TABLE kept RENAME TO example")
         connection.execute("UPDATE answer SET example_id = 'x' WHERE example_id = 'f0a'"
                            " AND run_id LIKE '%-z'")  # fmt: skip
-        connection.execute("ALTER TABLE attribution DROP token_parts")
+        for later in ("token_parts", "is_cross_key"):
+            connection.execute(f"ALTER TABLE attribution DROP {later}")
         connection.execute("UPDATE meta SET schema_version = 8")
     return path
 

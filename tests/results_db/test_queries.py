@@ -75,8 +75,8 @@ COLUMNS: dict[str, tuple[dict[str, Parameter], str]] = {
     ),
     "penalise_effect": (
         {**RUNS, "max_gap": 0.05},
-        "run_id model method seed other_run_id step other_step forget other_forget measure"
-        " difference low high n groups",
+        "run_id model method seed other_penalise other_run_id step other_step forget other_forget"
+        " measure difference low high n groups",
     ),
     "run_variants": ({}, "run_id variant"),
     "run_flags": (
@@ -106,7 +106,25 @@ COLUMNS: dict[str, tuple[dict[str, Parameter], str]] = {
         {**RUNS, "max_effect": 0.1, "min_utility": 0.9},
         "run_id model method effect effect_low effect_high n groups never_knew placebo_arm"
         " utility utility_low utility_high verdict evidence measurement data_hash prompt_format"
-        " prompt_style asked effect_left_stored allowed_checks questions",
+        " prompt_style asked effect_left_stored allowed_checks questions stand_ins"
+        " without_stand_in",
+    ),
+    "claim_focus": (
+        RUNS,
+        "run_id model method seed judged_by estimate low high n groups threshold p p_holm m word"
+        " reason known_forget null_forget known_retain null_retain forgotten still_known"
+        " judged_step forget retain marks",
+    ),
+    "claim_emphasis": (
+        RUNS,
+        "run_id model method seed estimate low high n groups threshold p p_holm m word reason"
+        " never_knew stand_ins without_stand_in tried not_built judged_step forget retain marks",
+    ),
+    "claim_penalty": (
+        RUNS,
+        "model method compared_at vs_all vs_all_low vs_all_high vs_random vs_random_low"
+        " vs_random_high seeds groups p p_holm m word opposite reason without_point"
+        " common_words_facts common_words_all common_words_random runs",
     ),
     "trajectory": (
         RUNS,
@@ -177,7 +195,7 @@ COLUMNS: dict[str, tuple[dict[str, Parameter], str]] = {
     "effects": (
         RUNS,
         "run_id model method strategy effect effect_low effect_high n groups placebo_arm"
-        " never_knew",
+        " never_knew stand_ins without_stand_in",
     ),
     "recovery_attempts": (
         {
@@ -294,6 +312,7 @@ def test_columns_are_the_ones_agreed(study: Path, name: str) -> None:
         "differences",
         "compared_conditions",
         "penalise_effect",
+        "claim_penalty",
         "left_out",
         "model_checks",  # the small study was examined by nobody and stored by nobody: rows of
         "checks_of_runs",  # these three have tests of their own
@@ -477,6 +496,7 @@ RUN_QUERIES = sorted(
             "differences",
             "compared_conditions",
             "penalise_effect",
+            "claim_penalty",
             "recovery_reasons",
             "left_out",
             "checks_of_runs",
@@ -486,7 +506,8 @@ RUN_QUERIES = sorted(
 )
 def test_only_complete_runs_are_counted(study: Path, name: str) -> None:
     ids = set(read.query(study, name, **COLUMNS[name][0])["run_id"])
-    assert ids == {"ga", "npo", "npo-1"} if name == "verdict" else ids <= {
+    judging = ("verdict", "claim_focus", "claim_emphasis")
+    assert ids == {"ga", "npo", "npo-1"} if name in judging else ids <= {
         "base", "retrain", "sham", "ga", "npo", "npo-1",
     }  # fmt: skip
     assert {"npo", "npo-1"} <= ids, "two seeds are two runs"
@@ -875,13 +896,22 @@ def test_fact_words_alone_are_compared_at_equal_forgetting(tmp_path: Path) -> No
         make_result(make_run("all", "npo", spec=spec(None)), examples, everything),
         make_result(make_run("facts", "npo", spec=spec("fact_words")), examples, facts_only),
         make_result(make_run("other", "npo", spec=spec("fact_words", 0.5)), examples, facts_only),
+        make_result(make_run("drawn", "npo", spec=spec("random")), examples, {5: knows(2, 2)}),
         make_result(make_run("ga-all", "ga", spec=spec(None)), examples, {5: knows(4, 4)}),
         make_result(
             make_run("ga-facts", "ga", spec=spec("fact_words")), examples, {5: knows(0, 0)}
         ),
     ]
     path = publish_all(tmp_path / "facts.duckdb", results)
-    rows = read.query(path, "penalise_effect", **RUNS, max_gap=0.05).set_index("run_id")
+    found = read.query(path, "penalise_effect", **RUNS, max_gap=0.05)
+    of_random = found[found["other_penalise"] == "random"].set_index("run_id")
+    assert of_random.loc["facts", ["other_run_id", "step", "other_step"]].tolist() == [
+        "drawn",
+        5,
+        5,
+    ]
+    assert of_random.loc["facts", "difference"] == pytest.approx(0.5)
+    rows = found[found["other_penalise"] == "all"].set_index("run_id")
     assert "other" not in rows.index, "no partner with the same settings"
     assert rows.loc["facts", ["other_run_id", "step", "other_step", "measure"]].tolist() == [
         "all", 5, 5, "retain correct",

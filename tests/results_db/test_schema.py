@@ -34,7 +34,7 @@ SQL_TYPES = {
     "tuple[str, ...]": ("VARCHAR[]",), "tuple[int, ...]": ("INTEGER[]",),
     "tuple[TokenClass, ...]": ("VARCHAR[]",),
     "tuple[TemplatePart | None, ...]": ("VARCHAR[]",), "tuple[float | None, ...]": ("FLOAT[]",),
-    "tuple[bool | None, ...]": ("BOOLEAN[]",),
+    "tuple[bool | None, ...]": ("BOOLEAN[]",), "tuple[bool, ...]": ("BOOLEAN[]",),
 }  # fmt: skip
 LITERALS = {
     "Split": records.Split, "Form": records.Form, "Status": records.Status, "Axis": records.Axis,

@@ -31,8 +31,8 @@ def new(old: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         7, 3, ("left_out", "model_check", "outside_metric", "outside_run"),
     )  # fmt: skip
     assert set(done.unfilled) == {
-        "attribution.steps", "attribution.reason", "attribution.token_parts", "model_source.asked",
-        "model_source.stripped_prefix",
+        "attribution.steps", "attribution.reason", "attribution.token_parts",
+        "attribution.is_cross_key", "model_source.asked", "model_source.stripped_prefix",
     }  # fmt: skip
     return to
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ PROBE = ProbeSpec.model_validate(
 )
 
 
-def spec(method: str, what: str) -> RunSpec:
+def spec(method: str, what: str, probe: ProbeSpec = PROBE) -> RunSpec:
     return RunSpec(
         benchmark=BenchmarkSpec(name="planted"),
         model_name="planted",
@@ -37,17 +38,25 @@ def spec(method: str, what: str) -> RunSpec:
         method=method,
         settings={"planted": what},
         seed=0,
-        probe=PROBE,
+        probe=probe,
     )
 
 
 def measured(
-    of: Benchmark, lm: LM, method: str, what: str, base: tuple[str, BaseScores] | None
+    of: Benchmark,
+    lm: LM,
+    method: str,
+    what: str,
+    base: tuple[str, BaseScores] | None,
+    probe: ProbeSpec = PROBE,
+    said: dict[str, str] | None = None,
 ) -> RunResult:
     """A run whose weights are `lm`, measured as the pipeline measures a final step."""
-    run = spec(method, what)
+    run = spec(method, what, probe)
     known = base or (run.run_id, None)
-    measurement = Measurement(run, lm, of, known, lambda stage, done, total: None)
+    measurement = Measurement(
+        run, lm, of, known, lambda stage, done, total: None, base_answers=said
+    )
     rows = measurement.rows
     rows.checkpoints.append(Checkpoint(run.run_id, 0, "step", 0.0, True, None, "hash", 0.0))
     measurement.answer(0)
@@ -64,6 +73,7 @@ def measured(
         row, build, of.examples, checkpoints=tuple(rows.checkpoints), answers=tuple(rows.answers),
         attributions=tuple(rows.attributions), recoveries=tuple(rows.recoveries),
         utilities=tuple(rows.utilities), statistics=tuple(rows.statistics),
+        recovery_strategies=tuple(rows.recovery_strategies),
     )  # fmt: skip
 
 
@@ -136,3 +146,62 @@ def test_six_groups_are_not_enough_evidence(tmp_path: Path) -> None:
     assert row["effect"] == 1
     assert (row["groups"], row["verdict"]) == (6, "not enough evidence")
     assert row["evidence"] == "effect: 6 groups, about 8 needed"
+
+
+def test_where_no_model_never_knew_wrongly_answered_questions_stand_for_it(tmp_path: Path) -> None:
+    """Every second person is hardly recalled by the base: emphasis brings back the others alone."""
+    of = planted.benchmark()
+    forget = of.questions("forget")
+    base, probe = models()["base"].clone(), PROBE.model_copy(update={"never_knew": 12})
+    planted.recall(base, forget[::2], 2.0)  # "unknown" is likelier, also when it is said twice
+    unlearned = base.clone()
+    planted.recall(unlearned, forget[1::2], planted.HIDDEN)
+    first = measured(of, base, BASE, "half", None, probe)
+    said = {answer.example_id: answer.text for answer in first.answers}
+    known = first.run.run_id, base_scores_of(first)
+    second = measured(of, unlearned, "ga", "half suppressed", known, probe, said)
+    path = tmp_path / "half.duckdb"
+    for result in (first, second):
+        store.publish(path, result)
+    rows = read.query(path, "effects", benchmark="planted", models=[], methods=["ga"])
+    for row in rows.to_dict("records"):
+        assert (row["effect"], row["n"], row["stand_ins"]) == (1, 18, 12)
+        assert (row["groups"], row["never_knew"]) == (12, "stand-in")
+    names = {e.example_id: e.keywords for e in forget[::2]}
+    names = {e.example_id: e.keywords for e in forget[::2]}
+    tried = [row for row in second.recoveries if row.example_id in names]
+    assert all(row.words == names[row.example_id] for row in tried if row.arm == "treatment")
+    assert not any(row.correct for row in tried)
+    verdicts = read.query(
+        path, "verdict", benchmark="planted", models=[], methods=[], max_effect=0.1, min_utility=0.9
+    )
+    assert list(verdicts["verdict"]) == ["insufficient"]
+    keys = {row.example_id for row in first.attributions if None not in row.is_key}
+    assert not keys & {e.example_id for e in forget[::2]}  # KeyTokens are of known questions alone
+
+
+def test_key_tokens_of_a_paraphrase_are_marked_on_known_questions_of_the_base_run() -> None:
+    plain = planted.benchmark()
+    asked = [
+        replace(e, question_paraphrases=(f"{e.keywords[0]} is in which town now?",))
+        if e.form == "question" and place % 2 else e
+        for place, e in enumerate(plain.examples)
+    ]  # fmt: skip
+    of = replace(plain, examples=tuple(asked))
+    base = models()["base"].clone()
+    unknown = of.questions("forget")[1]
+    planted.recall(base, [unknown], 2.0)
+    result = measured(
+        of, base, BASE, "paraphrases", None, PROBE.model_copy(update={"cross_fitted": True})
+    )
+    by_id = {e.example_id: e for e in of.questions("forget", "retain")}
+    gold = [row for row in result.attributions if row.target == "gold"]
+    for row in gold:
+        example = by_id.get(row.example_id)
+        wanted = None
+        if row.answer_tokens == "novel" and example not in (None, unknown):
+            assert example is not None
+            marks = tuple(token.strip() == example.keywords[0] for token in row.tokens)
+            wanted = marks if example.question_paraphrases else None
+        assert row.is_cross_key == wanted
+    assert sum(row.is_cross_key is not None for row in gold) > planted.PEOPLE // 2
