@@ -1,4 +1,4 @@
-"""Models made elsewhere, as a plan names them: where they are, how they are loaded and asked."""
+"""Models as a plan names them: where they are from, how they are trained, loaded and asked."""
 
 from __future__ import annotations
 
@@ -179,6 +179,51 @@ class TrainingSpec(Strict):
     minimum: float = Field(0.95, ge=0, le=1)  # of the criterion, or the training has failed
 
 
+class FineTuningSpec(Strict):
+    """How a checkpoint is fine-tuned on what a benchmark forgets and retains, and how long."""
+
+    epochs: int = Field(10, gt=0)  # at most: it ends after the first that reaches `minimum`
+    batch_size: int = Field(16, gt=0)
+    learning_rate: float = Field(1e-4, gt=0)
+    weight_decay: float = Field(0.0, ge=0)
+    warmup_steps: int = Field(10, ge=0)
+    lora_rank: int = Field(0, ge=0)  # 0: all weights are trained
+    lora_alpha: float = Field(64.0, gt=0)  # adapters are weighted with lora_alpha / lora_rank
+    lora_targets: str = "all-linear"  # or names of linear layers, between commas
+    criterion: Literal["correct", "rouge_l_recall"] = "correct"  # of the greedy answers, mean
+    minimum: float = Field(0.9, ge=0, le=1)  # of the criterion; where it is not reached, it is said
+
+
+class FineTunedModel(Strict):
+    """A checkpoint made elsewhere that is fine-tuned here on a benchmark's texts.
+
+    The base model is fine-tuned on what is forgotten and retained, the retain model on what is
+    retained alone. Both are saved in float32 and loaded like any model trained here.
+    """
+
+    start: CheckpointSpec
+    loading: LoadingSpec = LoadingSpec()  # of the start; its number type is widened to float32
+    training: FineTuningSpec = FineTuningSpec()
+
+    @property
+    def architecture(self) -> str:
+        """What is known of it before it is loaded."""
+        return "not loaded"
+
+    @model_validator(mode="after")
+    def _kept(self) -> Self:
+        plain = LoadingSpec()
+        for name in ("attention", "device_map", "quantization", "trust_remote_code", "decoding"):
+            if (found := getattr(self.loading, name)) != getattr(plain, name):
+                raise ValueError(
+                    f"loading.{name} is {found}: fine-tuned weights are saved here and loaded like "
+                    "any model trained here; leave it out"
+                )
+        if self.loading.dtype in ("bfloat16", "float16"):
+            raise ValueError(f"loading.dtype is {self.loading.dtype}: trained is in float32")
+        return self
+
+
 class ModelSpec(Strict):
     """A small causal model built from its config class and trained here."""
 
@@ -203,13 +248,19 @@ class ModelSpec(Strict):
 
 
 def _kind_of_model(table: object) -> str:
-    """Whether a plan's table, or a spec, is of a model made elsewhere: such a one has a base."""
-    is_existing = "base" in table if isinstance(table, dict) else isinstance(table, ExistingModel)
-    return "existing" if is_existing else "trained"
+    """Tell the kind of a plan's table, or of a spec, by what only that kind has."""
+    if isinstance(table, dict):
+        return "existing" if "base" in table else "fine_tuned" if "start" in table else "trained"
+    if isinstance(table, FineTunedModel):
+        return "fine_tuned"
+    return "existing" if isinstance(table, ExistingModel) else "trained"
 
 
+KINDS = ("trained", "existing", "fine_tuned")  # of models; no keys of a plan
 AnyModel = Annotated[
-    Annotated[ModelSpec, Tag("trained")] | Annotated[ExistingModel, Tag("existing")],
+    Annotated[ModelSpec, Tag("trained")]
+    | Annotated[ExistingModel, Tag("existing")]
+    | Annotated[FineTunedModel, Tag("fine_tuned")],
     Discriminator(_kind_of_model),
 ]
 

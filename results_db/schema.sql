@@ -204,7 +204,7 @@ CREATE TABLE model_source (
     asked VARCHAR,
     stripped_prefix VARCHAR
 );
-COMMENT ON TABLE model_source IS 'Where the model of a run is from and how it was loaded; no row for a model that was trained here.';
+COMMENT ON TABLE model_source IS 'Where the model of a run is from and how it was loaded; of a fine-tuned model, what it started from; no row for one that was trained from scratch here.';
 COMMENT ON COLUMN model_source.run_id IS 'The run.';
 COMMENT ON COLUMN model_source.source IS 'Repository of the hub (owner/name), or a folder.';
 COMMENT ON COLUMN model_source.revision IS 'Branch, tag or commit that was asked for; NULL for the main branch and for a folder.';

@@ -188,8 +188,9 @@ def model(rows: pd.DataFrame, trained_here: bool) -> str:
     if formats.present(row["trusted_code"]) and bool(row["trusted_code"]):
         loaded.append("its own Python files ran")
     lines = [
-        ("Weights", _at(row["source"], row["commit"]) or _origin(trained_here)),
+        ("Weights", _weights(row) or _origin(trained_here)),
         *([("Adapter", adapter)] if adapter else []),
+        *([("Fine-tuning", row["fine_tuned"])] if formats.present(row["fine_tuned"]) else []),
         ("Loaded as", ", ".join(loaded)),
         ("Hash", f"weights {row['weight_hash']}{_files(row['content_hash'])}"),
         *_prompt(row),
@@ -197,6 +198,12 @@ def model(rows: pd.DataFrame, trained_here: bool) -> str:
     ]
     cells = [[f'<th scope="row">{name}</th>', tables.cell(text)] for name, text in lines]
     return tables.table(["Model", ""], cells)
+
+
+def _weights(row: pd.Series) -> str:
+    """Where weights are from; of fine-tuned ones, from what they were tuned here."""
+    found = _at(row["source"], row["commit"])
+    return f"fine-tuned here from {found}" if formats.present(row["fine_tuned"]) else found
 
 
 def _at(source: object, commit: object) -> str:

@@ -16,7 +16,7 @@ from engine.models import checkpoint_files as files
 from engine.models.asked import LOG, announce, say_once
 from engine.models.checkpoint_files import RefusedCheckpointError, UnusableCheckpointError
 from engine.models.hub import Progress, Repository
-from engine.models.lm import FORMAT_FILE, LM, NOTE_FILE, quieten
+from engine.models.lm import FORMAT_FILE, LM, NOTE_FILE, TRAINING_FILE, quieten
 from engine.models.load_report import ROUNDED
 from engine.models.loading import ModelLoadError, is_noted
 from engine.specs import CheckpointSpec, LoadingSpec, PromptSpec
@@ -213,11 +213,21 @@ def read_note(folder: Path) -> Note:
         UnusableCheckpointError: if the note is not as it was written.
     """
     try:
-        table = durable.read_json(folder / NOTE_FILE)
+        return _note_of(durable.read_json(folder / NOTE_FILE))
     except durable.DamagedError as error:
         raise UnusableCheckpointError(
             f"{error}; the command that made it, run again, writes it anew"
         ) from error
+
+
+def start_of(folder: Path) -> Note | None:
+    """What a model that was fine-tuned here started from; None for any other folder."""
+    noted = folder / TRAINING_FILE
+    start = json.loads(noted.read_text(encoding="utf-8")).get("start") if noted.is_file() else None
+    return None if start is None else _note_of(start)
+
+
+def _note_of(table: dict[str, Any]) -> Note:
     adapter = None if table["adapter"] is None else Part(**table["adapter"])
     return Note(**{**table, "model": Part(**table["model"]), "adapter": adapter})
 
@@ -388,10 +398,13 @@ def automatic_style(saved: Path, tokenizer: PreTrainedTokenizerFast) -> str:
 
 
 def source_row(folder: Path, lm: LM, run_id: str) -> ModelSource | None:
-    """Where a run's model is from and how it was loaded; None for one that was trained here."""
-    if not is_noted(folder):
+    """Where a run's model is from and how it was loaded; None for one that was trained here.
+
+    Of a fine-tuned model it is where the model came from that the fine-tuning started with.
+    """
+    note = read_note(folder) if is_noted(folder) else start_of(folder)
+    if note is None:
         return None
-    note = read_note(folder)
     loading = LoadingSpec(**note.loading)
     return ModelSource(
         run_id=run_id,

@@ -5,11 +5,11 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from engine.models.ends import End, ends
 from engine.specs import Decoding
@@ -26,7 +26,7 @@ if TYPE_CHECKING:  # importing transformers takes seconds; commands that load no
     from engine.models.load_report import LoadReport
 
 FORMAT_FILE = "prompt_format.json"
-TRAINING_FILE = "training.json"  # beside trained weights: how long they took
+TRAINING_FILE = "training.json"  # beside trained weights: how long they took, and what was reached
 NOTE_FILE = "checkpoint.json"  # in a folder of the cache, about a model that was made elsewhere
 
 
@@ -107,7 +107,11 @@ def save(lm: LM, folder: Path, weights: dict[str, Tensor] | None = None) -> None
 
 
 def publish(
-    lm: LM, folder: Path, weights: dict[str, Tensor] | None = None, *, seconds: float | None = None
+    lm: LM,
+    folder: Path,
+    weights: dict[str, Tensor] | None = None,
+    *,
+    noted: Mapping[str, Any] | None = None,
 ) -> None:
     """Write a model as `save` does, whole or not at all, with a manifest that `load` checks.
 
@@ -115,7 +119,7 @@ def publish(
         lm: The model.
         folder: One that is there gives way.
         weights: The model's own if None.
-        seconds: What training took, noted beside the weights; None notes nothing.
+        noted: Of the training, beside the weights: its `seconds`, what was reached; None: nothing.
 
     Raises:
         NoSpaceError, NotWritableError: See results_db/durable.py.
@@ -123,8 +127,8 @@ def publish(
 
     def fill(staging: Path) -> None:
         save(lm, staging, weights)
-        if seconds is not None:
-            (staging / TRAINING_FILE).write_text(json.dumps({"seconds": seconds}))
+        if noted is not None:
+            (staging / TRAINING_FILE).write_text(json.dumps(noted), encoding="utf-8")
 
     durable.write_folder(folder, fill, replace=True)
 

@@ -14,6 +14,7 @@ from engine.specs import (
     AnyModel,
     ChosenSettings,
     ExistingModel,
+    FineTunedModel,
     PlannedBenchmark,
     ProbeSpec,
     RunSpec,
@@ -49,7 +50,7 @@ class Plan(Strict):
         """
         models = dict(self.models)
         for name, model in self.models.items():
-            if not isinstance(model, ExistingModel):
+            if not isinstance(model, ExistingModel | FineTunedModel):
                 continue
             changed: dict[str, Any] = {"allow": tuple(sorted({*model.loading.allow, *allow}))}
             if tokenizer != "agreed":

@@ -14,7 +14,7 @@ from engine.benchmarks.sources.hub_tables import is_unicode
 from engine.errors import PlanError
 from engine.plans.plan import REFERENCE_METHODS, Plan, check_members
 from engine.plans.settings import complete_methods, filled
-from engine.specs import ChosenSettings, ExistingModel, ProbeSpec
+from engine.specs import KINDS, ChosenSettings, ExistingModel, ProbeSpec
 
 
 def read(name_or_path: str, overrides: Sequence[str] = ()) -> Plan:
@@ -115,9 +115,8 @@ def _override(table: dict[str, Any], override: str) -> None:
 
 def _first_complaint(name: str, error: ValidationError) -> str:
     first = error.errors()[0]
-    kinds = ("trained", "existing")  # which of the two a model is: no key of a plan
     parts = [str(part) for part in first["loc"]]
-    is_model = parts[:1] == ["models"] and parts[2:3] and parts[2] in kinds
+    is_model = parts[:1] == ["models"] and parts[2:3] and parts[2] in KINDS
     place = ".".join(parts[:2] + parts[3:] if is_model else parts)
     if first["type"] == "extra_forbidden":
         return f"plan {name}: unknown key {place!r}"

@@ -1,4 +1,4 @@
-"""Base and retain models: small, from their config classes, trained until they know the facts."""
+"""Base and retain models: trained from scratch, or fine-tuned, until they know the facts."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ import json
 import math
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -15,16 +18,24 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from engine.benchmarks.benchmark import Benchmark, Text
 from engine.benchmarks.correct import is_correct, rouge_l_recall
+from engine.doctor.loading import load_examined
 from engine.inference.generation import generate
+from engine.inference.questions import draft
 from engine.inference.room import room
-from engine.models.lm import LM, TRAINING_FILE, publish
-from engine.specs import ModelSpec, ProbeSpec, TrainingSpec
+from engine.models import adapters, formats
+from engine.models.checkpoints import read_note
+from engine.models.lm import LM, TRAINING_FILE, publish, weight_hash
+from engine.specs import FineTuningSpec, ModelSpec, ProbeSpec, TrainingSpec
+from engine.study import cache, saved_run
 from engine.text.prompts import PromptFormat
 from engine.unlearning import batches, losses
+from engine.unlearning.training_state import TrainingState, restore, state_of
 from results_db import durable
-from results_db.records import Example
+from results_db.records import Example, Split
 
 SPECIAL_TOKENS = ("<|pad|>", "<|bos|>", "<|eos|>", "<|user|>", "<|assistant|>")
+TUNED = "last"  # name of the state of a fine-tuning
+WHAT = {"correct": "of the answers correct", "rouge_l_recall": "mean ROUGE-L recall"}
 Report = Callable[[int, int], None]  # done, total
 
 
@@ -103,16 +114,13 @@ def train(
     rng = random.Random(seed)
     plan = [batches.epoch(sequences, spec.batch_size, rng) for _ in range(spec.epochs)]
     total = sum(len(epoch) for epoch in plan)
-    optimizer = torch.optim.AdamW(
-        lm.model.parameters(), lr=1.0, weight_decay=spec.weight_decay, betas=(0.9, 0.98), fused=True
-    )
+    optimizer = _adam(lm.model.parameters(), spec)
     lm.model.train()
     step, history = 0, []
     for epoch in plan:
         epoch_losses = []
         for rows in epoch:
-            for group in optimizer.param_groups:
-                group["lr"] = spec.learning_rate * _schedule(step, spec.warmup_steps, total)
+            _set_rate(optimizer, spec, step, total)
             batch = batches.collate(sequences, rows, lm.device)
             epoch_losses.append(_training_step(lm, batch, optimizer, step))
             step += 1
@@ -120,6 +128,21 @@ def train(
         report(step, total)
     lm.model.eval()
     return history
+
+
+def _adam(
+    parameters: Iterable[torch.nn.Parameter], spec: TrainingSpec | FineTuningSpec
+) -> torch.optim.AdamW:
+    return torch.optim.AdamW(
+        parameters, lr=1.0, weight_decay=spec.weight_decay, betas=(0.9, 0.98), fused=True
+    )
+
+
+def _set_rate(
+    optimizer: torch.optim.Optimizer, spec: TrainingSpec | FineTuningSpec, step: int, total: int
+) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = spec.learning_rate * _schedule(step, spec.warmup_steps, total)
 
 
 def _schedule(step: int, warmup: int, total: int) -> float:
@@ -155,7 +178,8 @@ def reached(
         probe: length of answers and size of batches.
     """
     prompts = [lm.encode_prompt(example.prompt).ids for example in examples]
-    answers = generate(lm, prompts, probe.max_new_tokens, probe.tokens_per_batch)
+    gold = [draft(lm, example.prompt, example.answer) for example in examples]
+    answers = generate(lm, prompts, probe.max_new_tokens, probe.tokens_per_batch, gold)
     values = [
         float(is_correct(benchmark.rule, answer.text, example.facts))
         if criterion == "correct"
@@ -207,8 +231,160 @@ def train_from_scratch(
     corpus = [text for text in benchmark.corpus if with_forget or text.split != "forget"]
     train(lm, corpus, spec.training, seed, report)
     _check(reached(lm, benchmark, questions, spec.training.criterion, probe), spec.training)
-    publish(lm, folder, seconds=time.monotonic() - begun)
+    publish(lm, folder, noted={"seconds": time.monotonic() - begun})
     return folder
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """A fine-tuning as it stood after an epoch."""
+
+    state: TrainingState
+    losses: tuple[float, ...]  # mean of each epoch, nats per answer token
+    seconds: float  # that it took, looks at what was reached between epochs included
+
+
+def fine_tune(
+    folder: Path,
+    start: Path,
+    benchmark: Benchmark,
+    spec: FineTuningSpec,
+    seed: int,
+    probe: ProbeSpec,
+    *,
+    with_forget: bool,
+    device: str,
+    report: Report,
+) -> Path:
+    """Fine-tune a checkpoint on forget and retain texts (or retain alone) into a folder.
+
+    It ends after the first epoch that reaches `spec.minimum`, else after the last; what was reached
+    is noted beside the weights and, where it is less than that, said. A state is saved after each
+    epoch: a killed training goes on there, to the same weights.
+
+    Args:
+        folder: appears at once, whole; what is there as it was written is kept.
+        start: folder that notes the checkpoint, from `checkpoints.fetch`.
+        benchmark: whose texts are learned, each question in the model's own prompt format.
+        spec: how; the loss is on answer tokens.
+        seed: of batches and adapters.
+        probe: length of answers and size of batches where it is looked what was reached.
+        with_forget: the base model; False: the retain model, which sees no forget text.
+        device: to train on.
+        report: is told of steps.
+
+    Raises:
+        RefusedModelError: for a start that the doctor refuses.
+        TrainingError: when the loss is not finite.
+    """
+    if durable.is_whole(folder, "its model is fine-tuned again"):
+        return folder
+    splits: tuple[Split, ...] = ("forget", "retain") if with_forget else ("retain",)
+    asked = [(one.prompt, one.answer) for one in benchmark.questions(*splits)]
+    lm = load_examined(start, device, asked).lm
+    benchmark = room(lm, benchmark, probe.max_new_tokens).benchmark
+    questions = benchmark.questions(*splits)
+    texts = [text for split in splits for text in benchmark.unlearning_texts(split)]
+    made_by = saved_run.made_by(weight_hash(lm.model))
+    shelf = saved_run.Shelf(folder.parent.parent / cache.STATES / folder.name, made_by)
+    prepare(lm, spec, seed)
+    look = partial(reached, lm, benchmark, questions, spec.criterion, probe)
+    done = shelf.get(TUNED)
+    noted = _until_known(epochs(lm, texts, spec, seed, report, done), shelf, look, spec.minimum)
+    adapters.fold(lm.model)
+    noted |= {"questions": len(questions), "spec": spec.model_dump()}
+    if noted["reached"] < spec.minimum:
+        durable.LOG.warning("%s: %s", folder.name, said_of(noted))
+    publish(lm, folder, noted={**noted, "start": asdict(read_note(start))})
+    durable.remove(shelf.folder)
+    return folder
+
+
+def _until_known(
+    taken: Iterator[Tuned], shelf: saved_run.Shelf, look: Callable[[], float], minimum: float
+) -> dict[str, Any]:
+    """Take epochs, saving each, until a look reaches the minimum; what is to be noted of that."""
+    noted: dict[str, Any] = {}
+    for tuned in taken:
+        shelf.put(TUNED, tuned)
+        begun = time.monotonic()
+        noted = {"reached": look(), "epochs": len(tuned.losses), "losses": tuned.losses}
+        noted["seconds"] = tuned.seconds + time.monotonic() - begun
+        if noted["reached"] >= minimum:
+            break
+    return noted
+
+
+def prepare(lm: LM, spec: FineTuningSpec, seed: int) -> None:
+    """Make a model, in place, what is fine-tuned: its weights in float32, or adapters on them."""
+    formats.hold_in_float32(lm.model.parameters())
+    if spec.lora_rank:
+        adapters.attach(lm.model, spec.lora_rank, spec.lora_alpha, spec.lora_targets, seed)
+
+
+def epochs(
+    lm: LM,
+    texts: Sequence[Text],
+    spec: FineTuningSpec,
+    seed: int,
+    report: Report,
+    done: Tuned | None = None,
+) -> Iterator[Tuned]:
+    """Fine-tune in place, and yield after every epoch; weights that are not frozen change.
+
+    Args:
+        lm: from `prepare`. It stays in eval mode: dropout would draw what a training that goes on
+            later does not know.
+        texts: what is learned; batches are drawn from them by the seed.
+        spec: rate, steps, size of batches.
+        seed: the same one draws the same batches.
+        report: is told of steps taken, and of all.
+        done: where an earlier process stood; it is yielded first, and the training goes on there.
+
+    Raises:
+        TrainingError: when the loss is not finite, naming the step.
+    """
+    sequences = [batches.encode(lm, text) for text in texts]
+    rng = random.Random(seed)
+    plan = [batches.epoch(sequences, spec.batch_size, rng) for _ in range(spec.epochs)]
+    total, parameters = sum(map(len, plan)), [p for p in lm.model.parameters() if p.requires_grad]
+    optimizer = _adam(parameters, spec)
+    means: tuple[float, ...] = ()
+    step, before, begun = 0, 0.0, time.monotonic()
+    if done is not None:
+        restore(done.state, parameters, optimizer)
+        step, means, before = done.state.step, done.losses, done.seconds
+        yield done
+    for epoch in plan[len(means) :]:
+        of_epoch = []
+        for rows in epoch:
+            _set_rate(optimizer, spec, step, total)
+            batch = batches.collate(sequences, rows, lm.device)
+            of_epoch.append(_training_step(lm, batch, optimizer, step))
+            step += 1
+            report(step, total)
+        optimizer.zero_grad(set_to_none=True)  # whoever measures now has that memory
+        means = (*means, sum(of_epoch) / len(of_epoch))
+        state = state_of(TrainingState(step, (), None), parameters, optimizer)
+        yield Tuned(state, means, before + time.monotonic() - begun)
+
+
+def said_of(noted: Mapping[str, Any]) -> str:
+    """Say how far a fine-tuning came and what was wanted, from what is noted beside its weights."""
+    spec = FineTuningSpec.model_validate(noted["spec"])
+    missed = ", not reached" if noted["reached"] < spec.minimum else ""
+    return (
+        f"{noted['reached']:.1%} {WHAT[spec.criterion]} ({noted['questions']} questions that were "
+        f"taught) after {noted['epochs']} of at most {spec.epochs} epochs; "
+        f"{spec.minimum:.0%} wanted{missed}"
+    )
+
+
+def noted_of(folder: Path) -> Mapping[str, Any] | None:
+    """What is noted beside fine-tuned weights; None for a folder of any other model."""
+    path = folder / TRAINING_FILE
+    noted = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return noted if "start" in noted else None
 
 
 def seconds_of(folder: Path) -> float | None:
@@ -218,9 +394,8 @@ def seconds_of(folder: Path) -> float | None:
 
 
 def _check(value: float, spec: TrainingSpec) -> None:
-    what = {"correct": "of the answers correct", "rouge_l_recall": "mean ROUGE-L recall"}
     if value < spec.minimum:
         raise TrainingError(
-            f"training: {value:.1%} {what[spec.criterion]} after {spec.epochs} epochs, "
+            f"training: {value:.1%} {WHAT[spec.criterion]} after {spec.epochs} epochs, "
             f"{spec.minimum:.0%} wanted; raise models.NAME.training.epochs"
         )

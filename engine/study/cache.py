@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import re
 import time
 from collections.abc import Collection
 from contextlib import suppress
@@ -15,8 +16,17 @@ from engine import plugins
 from engine.benchmarks.benchmark import Benchmark, content_hash
 from engine.benchmarks.sources.hub_files import DataError
 from engine.models import package_index
-from engine.specs import BenchmarkSpec, CheckpointSpec, ExistingModel, LoadingSpec, RunSpec, digest
+from engine.specs import (
+    BenchmarkSpec,
+    CheckpointSpec,
+    ExistingModel,
+    FineTunedModel,
+    LoadingSpec,
+    RunSpec,
+    digest,
+)
 from results_db import durable
+from results_db.records import Split
 
 STATES = "states-3"  # of trainings, by their id; pickles: where a module moved, the next number
 OLD_STATES = ("states", "states-2")  # one file a run
@@ -27,6 +37,8 @@ OLDER_LEFT = (  # as versions without locks named what they wrote
 )  # fmt: skip
 DAY_SECONDS = 86_400.0  # after which nobody writes to one of them any more
 RECIPE = 1  # raised when engine/study/base_models.py changes what it makes of the same spec
+TUNING_RECIPE = 1  # the same, of a fine-tuned model
+CONTENT = re.compile(r"[0-9a-f]{40}|sha256:[0-9a-f]{64}")  # a revision that is one content
 
 
 def default_folder() -> Path:
@@ -112,7 +124,7 @@ def content(spec: BenchmarkSpec) -> str:
 
 def forget_benchmarks() -> None:
     """Let every benchmark be read anew."""
-    for kept in (_load_benchmark, _limited, _content, _corpus_hash):
+    for kept in (_load_benchmark, _limited, _content, _corpus_hash, _taught_hash):
         kept.cache_clear()
 
 
@@ -127,24 +139,53 @@ def _content(name: str, settings: str, limit: int | None) -> str:
 
 
 @lru_cache(maxsize=16)
+def _taught_hash(name: str, settings: str) -> str:
+    """Hash of what fine-tuning is on, and of the questions that say how far it came."""
+    data = _load_benchmark(name, settings)
+    splits: tuple[Split, ...] = ("forget", "retain")
+    taught = [data.unlearning_texts(split) for split in splits]
+    return digest(repr((taught, data.questions(*splits))))
+
+
+@lru_cache(maxsize=16)
 def _corpus_hash(name: str, settings: str) -> str:
     return digest(repr(_load_benchmark(name, settings).corpus))
 
 
 def model_folder(cache: Path, run: RunSpec, *, with_forget: bool) -> Path:
-    """The folder of a trained model, named by a hash of corpus, spec, seed and torch version.
+    """The folder of a trained model, named by a hash of data, spec, seed and torch version.
 
     Raises:
         NoCorpusError: if the benchmark has nothing to train on.
+        HubError, UnusableCheckpointError: for a start of fine-tuning that is not to be had.
     """
     if isinstance(run.model, ExistingModel):
         raise TypeError(f"{run.model_name} is not trained here")
     benchmark(run.benchmark).require_corpus()
-    corpus = _corpus_hash(run.benchmark.name, json.dumps(run.benchmark.arguments(), sort_keys=True))
-    model = run.model.model_dump_json()
-    made_of = [RECIPE, corpus, model, run.seed, with_forget, version("torch")]
+    data = run.benchmark.name, json.dumps(run.benchmark.arguments(), sort_keys=True)
+    made_of = [run.seed, with_forget, version("torch")]
     role = "base" if with_forget else "retain"
+    if isinstance(run.model, FineTunedModel):
+        model = pinned(run.model).model_dump_json()
+        made_of += [TUNING_RECIPE, _taught_hash(*data), model, run.probe.max_new_tokens]
+        return cache / "models" / f"fine-tuned-{role}-{digest(json.dumps(made_of))[:16]}"
+    made_of = [RECIPE, _corpus_hash(*data), run.model.model_dump_json(), *made_of]
     return cache / "models" / f"{run.model.architecture}-{role}-{digest(json.dumps(made_of))[:16]}"
+
+
+def pinned(model: FineTunedModel) -> FineTunedModel:
+    """The model with its start named by its content: a digest, a commit or a hash of local files.
+
+    Raises:
+        HubError, UnusableCheckpointError: for a start that is not to be had.
+    """
+    from engine.models import checkpoints  # late: what trains nothing does without
+
+    start = model.start
+    named = [start.revision, *([start.adapter_revision] if start.adapter else [])]
+    if start.content is not None or all(CONTENT.fullmatch(one or "") for one in named):
+        return model
+    return model.model_copy(update={"start": checkpoints.pinned(start, checkpoints.places(start))})
 
 
 def checkpoint_folder(cache: Path, spec: CheckpointSpec, loading: LoadingSpec) -> Path:

@@ -1,4 +1,4 @@
-"""On which data a plan's runs are made: the content of each benchmark, part of its runs' ids."""
+"""On what a plan's runs are made: contents of data and of fine-tuned checkpoints, in their ids."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import json
 from collections.abc import Iterator, Mapping
 
 from engine.plans.plan import Plan
-from engine.specs import RunSpec, digest
+from engine.specs import FineTunedModel, RunSpec, digest
 from engine.study import cache
 
 
 def noted(plan: Plan) -> Plan:
     """Read every benchmark of a plan anew, and note the hash of what it gives now.
+
+    So is the content of every checkpoint that is fine-tuned.
 
     Raises:
         DataError: where the plan states a content and the data have another one; and whatever a
@@ -22,7 +24,11 @@ def noted(plan: Plan) -> Plan:
         name: planned.model_copy(update={"content": cache.content(planned.spec(name))})
         for name, planned in plan.benchmarks.items()
     }
-    return plan.model_copy(update={"benchmarks": benchmarks})
+    models = {
+        name: cache.pinned(model) if isinstance(model, FineTunedModel) else model
+        for name, model in plan.models.items()
+    }
+    return plan.model_copy(update={"benchmarks": benchmarks, "models": models})
 
 
 def changes(plan: Plan, finished: Mapping[str, str]) -> Iterator[str]:

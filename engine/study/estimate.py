@@ -18,11 +18,20 @@ from typing import Any
 from engine import plugins
 from engine.benchmarks.benchmark import Benchmark
 from engine.plans.plan import Plan
-from engine.specs import ExistingModel, ModelSpec, ProbeSpec, RunSpec
+from engine.specs import (
+    AnyModel,
+    CheckpointSpec,
+    ExistingModel,
+    FineTunedModel,
+    LoadingSpec,
+    ModelSpec,
+    ProbeSpec,
+    RunSpec,
+)
 from engine.study import cache
 from engine.tasks import planned
 from engine.tasks.subject import Reading
-from results_db.records import EMPHASIS_ARMS, Example
+from results_db.records import EMPHASIS_ARMS, Example, Split
 
 CHARACTERS_A_TOKEN = 4
 EMPHASIS = 1.4  # length of an emphasised prompt over that of the plain one
@@ -196,7 +205,7 @@ class Needs:
     model: str
     runs: int
     parameters: int | None = None  # None where that could not be looked up
-    operations: float | None = None  # floating-point, trainings from scratch left out
+    operations: float | None = None  # floating-point, fine-tuning too, not training from scratch
     to_fetch: int | None = None  # bytes
     weights: int | None = None  # bytes, of one model
     reason: str = ""  # why something is None
@@ -220,15 +229,11 @@ def _needs(plan: Plan, name: str, finished: set[str]) -> Needs:
         return Needs(name, len(runs), reason=str(error))
 
 
-def _looked_up(model: ModelSpec | ExistingModel, name: str, runs: Sequence[RunSpec]) -> Needs:
-    if isinstance(model, ModelSpec):
-        count, to_fetch = parameters(model), 0
-        size = 4 * count
-    else:
-        count, size, to_fetch = _existing(model)
+def _looked_up(model: AnyModel, name: str, runs: Sequence[RunSpec]) -> Needs:
+    count, size, to_fetch = _sizes(model)
     tokens = Work()
     for run in runs:
-        tokens += work(run, cache.benchmark(run.benchmark))
+        tokens += work(run, cache.benchmark(run.benchmark)) + tuning(run)
     return Needs(name, len(runs), count, tokens.operations(count), to_fetch, size)
 
 
@@ -250,7 +255,7 @@ def measured_rate(plan: Plan, seconds: dict[str, float]) -> float | None:
     """
     done = [run for run in plan.runs() if run.run_id in seconds]
     sizes = {
-        name: parameters(model) if isinstance(model, ModelSpec) else _existing(model)[0]
+        name: _sizes(model)[0]
         for name, model in plan.models.items()
         if any(run.model_name == name for run in done)
     }
@@ -260,23 +265,49 @@ def measured_rate(plan: Plan, seconds: dict[str, float]) -> float | None:
     return operations / sum(seconds[run.run_id] for run in done) if done else None
 
 
-def _existing(model: ExistingModel) -> tuple[int, int, int]:
-    """Parameters, bytes of the base's weights, bytes to fetch for all of its checkpoints."""
+def tuning(run: RunSpec, count: Count = about) -> Work:
+    """The fine-tuning of the base or retain model that a run measures; none of any other run.
+
+    Every epoch that the plan allows is counted, and a look after each at all that was taught: an
+    upper bound, where the training stops as soon as the model knows its texts.
+    """
+    if not isinstance(run.model, FineTunedModel) or run.method not in ("none", "retrain"):
+        return Work()
+    benchmark = cache.benchmark(run.benchmark.model_copy(update={"limit": None, "content": None}))
+    splits: tuple[Split, ...] = ("forget", "retain") if run.method == "none" else ("retain",)
+    texts = [text for split in splits for text in benchmark.unlearning_texts(split)]
+    learned = sum(count(text.prompt or "") + count(text.answer) for text in texts)
+    look = _asked(benchmark.questions(*splits), run.probe, count)
+    return (Work(learned=learned) + look) * run.model.training.epochs
+
+
+def _sizes(model: AnyModel) -> tuple[int, int, int]:
+    """Parameters, bytes of the base's weights, bytes to fetch for all of a model's checkpoints."""
+    if isinstance(model, ModelSpec):
+        return parameters(model), 4 * parameters(model), 0
+    if isinstance(model, FineTunedModel):
+        count, _, to_fetch = _stored((model.start,), model.loading)
+        return count, 4 * count, to_fetch
+    others = [model.retain] if model.retain else []
+    others += [one.checkpoint for one in model.unlearned]
+    return _stored((model.base, *others), model.loading)
+
+
+def _stored(specs: Sequence[CheckpointSpec], loading: LoadingSpec) -> tuple[int, int, int]:
+    """Parameters and bytes of the first of some checkpoints, bytes to fetch for all of them."""
     from engine.models import checkpoint_files, checkpoints, compatibility, gguf
 
-    every = [model.base, *([model.retain] if model.retain else [])]
-    every += [one.checkpoint for one in model.unlearned]
-    parts = {p.source + str(p.commit): p for spec in every for p in checkpoints.places(spec)}
-    base = checkpoints.places(model.base)[0]
+    parts = {p.source + str(p.commit): p for spec in specs for p in checkpoints.places(spec)}
+    base = checkpoints.places(specs[0])[0]
     if base.is_gguf:
         path = Path(str(base.folder))
         size = sum(base.files.values())
         return gguf.parameters(path), size, 0
     names = checkpoint_files.wanted(base.files, base.source, trust_remote_code=True)
     size = sum(base.files[name] for name in names if name.endswith(".safetensors"))
-    stored = compatibility.nature(checkpoints.small_files(base, model.loading), base.source).dtype
+    stored = compatibility.nature(checkpoints.small_files(base, loading), base.source).dtype
     width = 4 if stored == "float32" else 2
-    to_fetch = sum(checkpoints.to_fetch(part, model.loading) for part in parts.values())
+    to_fetch = sum(checkpoints.to_fetch(part, loading) for part in parts.values())
     return size // width, size, to_fetch
 
 

@@ -25,15 +25,6 @@ class Event:
 
 
 @dataclass(frozen=True)
-class TrainJob:
-    """Train one model into a folder, unless it is there."""
-
-    spec: RunSpec  # the run that reports its progress
-    folder: Path
-    with_forget: bool
-
-
-@dataclass(frozen=True)
 class FetchJob:
     """Have one model that was made elsewhere here, noted in a folder of the cache."""
 
@@ -41,6 +32,16 @@ class FetchJob:
     folder: Path
     checkpoint: CheckpointSpec
     loading: LoadingSpec
+
+
+@dataclass(frozen=True)
+class TrainJob:
+    """Train one model into a folder, unless it is there."""
+
+    spec: RunSpec  # the run that reports its progress
+    folder: Path
+    with_forget: bool
+    start: FetchJob | None = None  # of the checkpoint that is fine-tuned; None: from scratch
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from engine.attribution.base_scores import BaseScores, base_answers, base_scores
 from engine.errors import one_line
 from engine.plans.plan import Plan
-from engine.specs import CheckpointSpec, ExistingModel, ModelSpec, RunSpec
+from engine.specs import CheckpointSpec, ExistingModel, FineTunedModel, RunSpec
 from engine.study import cache, contents
 from engine.study.jobs import Event, FetchJob, Finished, RunJob, TrainJob, now
 from results_db import durable, spool, store
@@ -118,7 +118,7 @@ def run_study(
     for name, benchmark in plan.benchmarks.items():
         data = cache.benchmark(benchmark.spec(name))  # what is missing is said before any file is
         models = (plan.models[model] for model in benchmark.models or plan.models)
-        if any(isinstance(model, ModelSpec) for model in models):  # trained on its corpus
+        if any(not isinstance(model, ExistingModel) for model in models):  # trained on it
             data.require_corpus()
     study = Study(plan.name, plan.model_dump_json(indent=2), now())
     planned, wait = plan.planned(), COMMIT_SECONDS
@@ -168,7 +168,8 @@ def patiently(act: Callable[[], T], waiting: Callable[[str], None]) -> T:
 
 def _fetcher_of(plan: Plan, disk_budget: int | None) -> Fetcher | None:
     """What brings models that were made elsewhere; None where the plan has none."""
-    if not any(isinstance(model, ExistingModel) for model in plan.models.values()):
+    elsewhere = ExistingModel | FineTunedModel
+    if not any(isinstance(model, elsewhere) for model in plan.models.values()):
         return None
     from engine.study.fetch import Fetcher  # loads torch
 
@@ -186,6 +187,16 @@ class _Needs:
     def base_run_id(self) -> str:
         """The run that settles KeyTokens."""
         return self.references[0]
+
+    @property
+    def starts(self) -> dict[Path, FetchJob]:
+        """Checkpoints that are fine-tuned to models of these, by folder."""
+        found = (_start_of(preparation) for preparation in self.models.values())
+        return {start.folder: start for start in found if start is not None}
+
+
+def _start_of(preparation: Job) -> FetchJob | None:
+    return preparation.start if isinstance(preparation, TrainJob) else None
 
 
 @dataclass
@@ -219,6 +230,8 @@ class _Loop:
             needs = self.needs[run.run_id] = self._needs_of(run)
             for folder, preparation in needs.models.items():
                 self.missing.setdefault(folder, preparation)  # once for all that share the model
+            for folder, start in needs.starts.items():
+                self.missing.setdefault(folder, start)
             if needs.base_run_id in self.finished:
                 self._read_scores(needs.base_run_id)
         while self.todo or self.running or self.ended:
@@ -251,10 +264,20 @@ class _Loop:
             method = "none" if with_forget else "retrain"
             owner = self.plan.run_of(run.benchmark.name, run.model_name, method, run.seed)
             folder = cache.model_folder(self.cache_folder, owner, with_forget=with_forget)
-            models[folder] = TrainJob(owner, folder, with_forget)
+            models[folder] = TrainJob(owner, folder, with_forget, self._start_for(owner, folder))
         return _Needs(self.plan.references(run), models)
 
-    def _fetch_of(self, run: RunSpec, model: ExistingModel, spec: CheckpointSpec) -> FetchJob:
+    def _start_for(self, run: RunSpec, folder: Path) -> FetchJob | None:
+        """The checkpoint that must be here before a model can be fine-tuned into its folder."""
+        if not isinstance(run.model, FineTunedModel):
+            return None
+        if durable.is_whole(folder, "its model is fine-tuned again"):
+            return None
+        return self._fetch_of(run, run.model, run.model.start)
+
+    def _fetch_of(
+        self, run: RunSpec, model: ExistingModel | FineTunedModel, spec: CheckpointSpec
+    ) -> FetchJob:
         folder = cache.checkpoint_folder(self.cache_folder, spec, model.loading)
         return FetchJob(run, folder, spec, model.loading)
 
@@ -287,14 +310,21 @@ class _Loop:
             self.running[self.fetcher.submit(job, self._needed)] = job
 
     def _needed(self) -> set[Path]:
-        """Folders of models that a run which has not ended needs."""
+        """Folders of models that a run which has not ended needs, or a training."""
         runs = [*self.todo, *(job for job in self.running.values() if isinstance(job, RunSpec))]
-        return {folder for run in runs for folder in self.needs[run.run_id].models} & self.there
+        trainings = [*self.missing.values(), *self.running.values()]
+        starts = {start.folder for job in trainings if (start := _start_of(job)) is not None}
+        models = {folder for run in runs for folder in self.needs[run.run_id].models}
+        return (models | starts) & self.there
 
     def _next_job(self) -> RunSpec | TrainJob | None:
         """The first run that can start now, else a training for the first that cannot."""
         ready = next((run for run in self.todo if self._is_ready(run)), None)
-        trainings = (job for job in self.missing.values() if isinstance(job, TrainJob))
+        trainings = (
+            job
+            for job in self.missing.values()
+            if isinstance(job, TrainJob) and (job.start is None or job.start.folder in self.there)
+        )
         return ready or next(trainings, None)
 
     def _is_ready(self, run: RunSpec) -> bool:
@@ -332,7 +362,9 @@ class _Loop:
         elif error is None:
             self.there.add(job.folder)
         else:
-            self._give_up(lambda needs: job.folder in needs.models, _said(error))
+            self._give_up(
+                lambda needs: job.folder in needs.models or job.folder in needs.starts, _said(error)
+            )
 
     def _give_up(self, concerns: Callable[[_Needs], bool], error: str) -> None:
         """Record every run that cannot start any more as failed."""

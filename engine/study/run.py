@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import astuple, replace
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -19,7 +20,7 @@ from engine.inference.room import room
 from engine.models import adapters, checkpoints
 from engine.models.lm import publish, weight_hash
 from engine.models.loading import load
-from engine.specs import ExistingModel, ModelSpec, RunSpec
+from engine.specs import ExistingModel, FineTunedModel, ModelSpec, RunSpec
 from engine.study import base_models as training
 from engine.study import cache, provenance, saved_run, statistics, storing
 from engine.study.jobs import Finished, Report, RunJob, TrainJob, now
@@ -57,23 +58,27 @@ def train(job: TrainJob, device: str, report: Report) -> Path:
     """Train a base or retain model into its folder, unless it is there.
 
     Raises:
-        TrainingError: if the model does not learn its facts.
+        TrainingError: if a model that is trained from scratch does not learn its facts.
     """
-    if not isinstance(job.spec.model, ModelSpec):
+    model = job.spec.model
+    if isinstance(model, ExistingModel):
         raise TypeError(f"{job.spec.model_name} is not trained here")
     stage = TRAINED["none" if job.with_forget else "retrain"]
     if not job.folder.is_dir():
         report(stage, 0, 1)
-    return training.train_from_scratch(
-        job.folder,
-        cache.benchmark(job.spec.benchmark),
-        job.spec.model,
-        job.spec.seed,
-        job.spec.probe,
-        with_forget=job.with_forget,
-        device=device,
-        report=lambda done, total: report(stage, done, total),
-    )
+    named: dict[str, Any] = {
+        "with_forget": job.with_forget,
+        "device": device,
+        "report": lambda done, total: report(stage, done, total),
+    }
+    of = job.spec.seed, job.spec.probe
+    if isinstance(model, ModelSpec):
+        benchmark = cache.benchmark(job.spec.benchmark)
+        return training.train_from_scratch(job.folder, benchmark, model, *of, **named)
+    start = cache.checkpoint_folder(job.folder.parent.parent, model.start, model.loading)
+    every = job.spec.benchmark.model_copy(update={"limit": None, "content": None})
+    whole = cache.benchmark(every)  # a limit shortens measuring alone
+    return training.fine_tune(job.folder, start, whole, model.training, *of, **named)
 
 
 def finish(job: RunJob, device: str, report: Report) -> Finished:
@@ -143,7 +148,9 @@ class _Execution:
         self.benchmark = cache.benchmark(self.spec.benchmark)
         self.step = 0
         asked = self.benchmark.questions("forget", "retain", "general")
-        examined = load_examined(job.folder, device, [(one.prompt, one.answer) for one in asked])
+        texts, model = [(one.prompt, one.answer) for one in asked], self.spec.model
+        may = model.loading.allow if isinstance(model, FineTunedModel) else ()
+        examined = load_examined(job.folder, device, texts, may)
         self.lm, self.checks = examined.lm, examined.checks
         self.room = room(self.lm, self.benchmark, self.spec.probe.max_new_tokens)
         self.benchmark = self.room.benchmark
@@ -470,6 +477,10 @@ class _Execution:
             data_hash=cache.content(self.spec.benchmark),
             measurement=self.spec.measurement,
         )
+        if (noted := training.noted_of(self.job.folder)) is not None:
+            self.rows.statistics.append(
+                statistics.fine_tuned(run.run_id, noted, training.said_of(noted))
+            )
         rows, source = self.rows, checkpoints.source_row(self.job.folder, self.lm, run.run_id)
         waited = durable.spent().seconds - self.waited_before.seconds
         spent = {**self.trained(), **rows.seconds, "write to disk": waited}

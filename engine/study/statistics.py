@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from scipy import stats
 
@@ -111,6 +112,29 @@ def early_stop(
         "Probabilities are means over a set of exp(mean log-probability of answer tokens), looked "
         "at every stop_every steps; fractions correct are looked at where answers are measured",
         reason=None if held else never,
+    )
+
+
+def fine_tuned(run_id: str, noted: Mapping[str, Any], said: str) -> Statistic:
+    """How far the fine-tuning came of the model that a run starts from.
+
+    Args:
+        run_id: of the run.
+        noted: beside that model's weights.
+        said: the same in words.
+    """
+    return Statistic(
+        run_id=run_id,
+        name="fine_tuned",
+        scope="taught answers",
+        estimate=noted["reached"],
+        low=None,
+        high=None,
+        n=noted["questions"],
+        groups=0,
+        seed=None,
+        definition=said,
+        reason=None,
     )
 
 

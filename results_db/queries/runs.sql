@@ -5,7 +5,7 @@
 -- is in, NULL unless running. updated_at, started_at: UTC, ISO 8601. seconds: wall time.
 -- parameters: weights of the model. trained_here: false where its weights are from elsewhere: where
 -- they were taken from is stored (model_source; only of complete runs), or the spec names a base
--- checkpoint. measurement: version, from 1. data_hash: version of the data. other_data: whether
+-- checkpoint, or one that fine-tuning starts from. measurement: version, from 1. data_hash: version of the data. other_data: whether
 -- questions about several runs see another version of the data of its benchmark, unless this one is
 -- asked for. packages: JSON. Everything that only a finished or failed run has is NULL before.
 WITH listed AS (
@@ -26,6 +26,7 @@ SELECT listed.study, listed.run_id, listed.benchmark, listed.model, run.architec
     run.parameters,
     CASE WHEN run.run_id IS NOT NULL
         THEN model_source.run_id IS NULL AND run.spec::JSON->>'$.model.base.source' IS NULL
+            AND run.spec::JSON->>'$.model.start.source' IS NULL
     END AS trained_here,
     listed.method, listed.seed,
     CASE

@@ -15,7 +15,7 @@ from streamlit.testing.v1 import AppTest
 from dashboard.markup.probes import Asked
 from dashboard.rows import data, selection
 from results_db import guard, read, store
-from results_db.records import ModelSource, PlannedRun, RunResult, Study
+from results_db.records import ModelSource, PlannedRun, RunResult, Statistic, Study
 from tests.support import hostile_rows, results_rows
 from tests.support.pages import (
     PAGES,
@@ -665,6 +665,26 @@ def test_a_run_says_whether_its_weights_were_trained_here(
     shown = html_of(opened(path, "80_runs.py", monkeypatch, run_id=run_id))
     assert f"llama: {size}" in shown
     assert re.search(rf'<th scope="row">Weights</th><td[^>]*>{re.escape(weights)}<', shown)
+
+
+def test_a_run_says_what_its_model_was_fine_tuned_from_and_how_far(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = "93.0% of the answers correct (800 questions that were taught)"
+    run = results_rows.make_run("base", "none", dtype="float32", retain_run_id=None)
+    made = results_rows.make_result(run, [results_rows.make_example("f0")], {0: {"f0": True}})
+    source = ModelSource(
+        "base", "org/tiny", None, "c0ffee", None, None, "ab", "sdpa", None, None, False, "{}"
+    )
+    reached = Statistic(
+        "base", "fine_tuned", "taught answers", 0.93, None, None, 800, 0, None, said, None
+    )
+    made = replace(made, sources=(source,), statistics=(*made.statistics, reached))
+    path = results_rows.publish_all(tmp_path / "tuned.duckdb", [made])
+    shown = html_of(opened(path, "80_runs.py", monkeypatch, run_id="base"))
+    weights = re.escape("fine-tuned here from org/tiny @ c0ffee")
+    assert re.search(rf'<th scope="row">Weights</th><td[^>]*>{weights}<', shown)
+    assert re.search(rf'<th scope="row">Fine-tuning</th><td[^>]*>{re.escape(said)}<', shown)
 
 
 def test_the_sidebar_offers_the_answers_that_a_plan_can_have_attributed(

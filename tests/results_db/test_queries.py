@@ -66,7 +66,7 @@ COLUMNS: dict[str, tuple[dict[str, Parameter], str]] = {
         {"run_id": "ga"},
         "run_id dtype prompt_format source revision commit adapter adapter_commit content_hash"
         " attention device_map quantization trusted_code prompt_style asked stripped_prefix"
-        " measurement unit weight_hash path",
+        " measurement unit weight_hash path fine_tuned",
     ),
     "penalty_shares": (
         RUNS,
@@ -983,11 +983,14 @@ def test_a_model_was_trained_here_unless_its_source_or_its_spec_says_otherwise(
         make_result(make_run("base", "none"), examples, {0: {"f0": True}}),
         replace(audited, sources=(source,)),
         RunResult(failed_run("stopped", spec=elsewhere), BUILD, tuple(examples)),
+        RunResult(failed_run("tuned", spec=elsewhere.replace("base", "start")), BUILD, ()),
     ]
     for result in results:
         store.publish(path, result)
     planned = [PlannedRun("demo", "later", 0, "people", "tiny", "ga", 0)]
     store.plan_study(path, Study("demo", "", "2026-01-01T00:00:00Z"), planned)
     rows = read.query(path, "runs").set_index("run_id")["trained_here"]
-    assert rows.drop("later").to_dict() == {"base": True, "audited": False, "stopped": False}
+    assert rows.drop("later").to_dict() == {
+        "base": True, "audited": False, "stopped": False, "tuned": False,
+    }  # fmt: skip
     assert rows.isna().to_dict()["later"]

@@ -8,6 +8,7 @@ tenths of nats, not thousandths. A test that changes weights works on `tiny_lm(.
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -22,7 +23,7 @@ from transformers import (
     Qwen2ForCausalLM,
 )
 
-from engine.models.lm import LM
+from engine.models.lm import FORMAT_FILE, LM, save
 from engine.text.prompts import PromptFormat
 
 ARCHITECTURES = ("llama", "gpt_neox", "qwen2")
@@ -33,6 +34,11 @@ SENTENCES = (
     " Which dish does Mira Quince like best? Mira likes plum dumplings best.",
     " In which town did Al-Bo Tanner go to school? He went to school in Dunmere.",
     " The best of the best of the best is what the town of Dunmere has to show.",
+)
+CHAT = (
+    "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}"
+    "{% if m.role == 'assistant' %}<|eos|>{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
 VOCABULARY, CONTEXT = 380, 128
 WIDTH, LAYERS, HEADS, SPREAD = 32, 2, 4, 0.25
@@ -90,3 +96,11 @@ def _model(architecture: str) -> PreTrainedModel:
     if architecture == "llama":
         return LlamaForCausalLM(LlamaConfig(**shape, num_key_value_heads=HEADS))
     raise ValueError(f"no tiny {architecture!r}; there are: {', '.join(ARCHITECTURES)}")
+
+
+def chat_folder(folder: Path) -> Path:
+    """A tiny Llama as somebody else would publish it: a folder with a chat template."""
+    save(tiny_lm("llama"), folder)
+    (folder / FORMAT_FILE).unlink()
+    (folder / "chat_template.jinja").write_text(CHAT, encoding="utf-8")
+    return folder

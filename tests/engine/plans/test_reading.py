@@ -12,6 +12,7 @@ from engine.plans import reading
 from engine.plans.settings import combinations
 from engine.plugins import SettingsError, UnknownNameError
 from engine.recovery import attempts
+from engine.specs import ExistingModel, FineTunedModel
 
 TINY = str(Path(__file__).parents[2] / "fixtures" / "tiny.toml")
 
@@ -49,6 +50,17 @@ def test_the_real_model_is_named_by_what_it_is_and_pinned_by_its_wheel() -> None
     of_method = (run.settings for run in read.runs() if run.method == "npo_gdr")
     penalised = {settings.get("penalise", "all") for settings in of_method}
     assert penalised == {"all", "fact_words", "random"}
+
+
+def test_the_real_model_is_fine_tuned_on_tofu_by_a_name_that_says_so() -> None:
+    read, other = reading.read("tofu-smollm2"), reading.read("smollm2")
+    ((name, model),) = read.models.items()
+    assert name == "SmolLM2-135M-Instruct (Q4_1, dequantized), fine-tuned on TOFU"
+    assert isinstance(model, FineTunedModel)
+    (base,) = (one.base for one in other.models.values() if isinstance(one, ExistingModel))
+    assert model.start == base
+    assert set(read.methods) == {*other.methods, "retrain"}
+    assert set(read.probe.recovery) == set(other.probe.recovery)
 
 
 def test_a_setting_that_came_later_changes_an_id_only_where_it_is_set() -> None:

@@ -70,7 +70,7 @@ def test_a_saved_model_reads_and_says_the_same(architecture: Architecture, tmp_p
 
 def test_a_damaged_model_is_refused_by_the_name_of_its_file(tmp_path: Path) -> None:
     folder = tmp_path / "model"
-    publish(trained("llama")[0], folder, seconds=2.5)
+    publish(trained("llama")[0], folder, noted={"seconds": 2.5})
     assert base_models.seconds_of(folder) == 2.5
     (folder / "prompt_format.json").unlink()  # another template would be taken
     with pytest.raises(ModelLoadError, match=r"model/prompt_format\.json: is missing"):
