@@ -80,7 +80,6 @@ CREATE OR REPLACE MACRO run_conditions(of_runs) AS TABLE
     FROM run_choice SEMI JOIN query_table(of_runs) USING (run_id)
     WHERE kind = 'attribution_path' GROUP BY run_id, split_part(name, ' ', 1)
     UNION ALL SELECT run_id, 'device', device FROM computed
-    UNION ALL SELECT run_id, 'threads', threads::VARCHAR FROM computed
     UNION ALL SELECT run_id, 'python', python FROM computed
     UNION ALL SELECT run_id, 'platform', platform FROM computed
     UNION ALL SELECT run_id, 'commit', "commit" FROM computed

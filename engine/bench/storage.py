@@ -133,7 +133,7 @@ def measured(start: LM, facts: Sequence[Text], case: Case) -> Iterator[Measured]
     for outcome in method.steps(policy, Context(sequences, sequences, 0)):
         if outcome.step in case.steps:
             trained = mean_logprob(policy, sequences)
-            weights = adapters.weights(policy.model)
+            weights = dict(adapters.FoldedWeights(policy.model))
             change = _change(start, weights)
             yield Measured(
                 case.weights,

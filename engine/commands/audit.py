@@ -216,7 +216,12 @@ def _run(
             console.say(estimate.calibrated(plan, finished, folder, where, count))
     with listener, only_study(path, listener.waiting):
         summary = loop.run_study(
-            plan, path, folder, lambda: LocalExecutor(count, where), listener, budget
+            plan,
+            path,
+            folder,
+            lambda: LocalExecutor(count, where, devices.cores(where)),
+            listener,
+            budget,
         )
     if not quiet:
         progress.show_summary(plan.name, summary, as_json=False)

@@ -59,7 +59,7 @@ def run(  # noqa: PLR0917 - Typer reads its options from the signature
             read,
             path,
             cache_folder or cache.default_folder(),
-            lambda: LocalExecutor(count, where),
+            lambda: LocalExecutor(count, where, devices.cores(where)),
             listener,
             None if disk_budget is None else bytes_of(disk_budget),
         )

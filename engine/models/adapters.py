@@ -6,7 +6,7 @@ Source: Hu et al. 2022, arXiv:2106.09685, as peft implements it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -70,17 +70,40 @@ def switched_off(model: PreTrainedModel) -> Iterator[None]:
             layer.enable_adapters(True)
 
 
-@torch.no_grad()
-def weights(model: PreTrainedModel) -> dict[str, Tensor]:
-    """The model's weights by the names it has without adapters, these added in, in float32."""
-    plain = {
-        name.replace(".base_layer.", "."): weight
-        for name, weight in model.state_dict().items()
-        if ".lora_" not in name
-    }
-    for name, layer in layers(model):
-        plain[f"{name}.weight"] = _folded(layer)
-    return plain
+class FoldedWeights(Mapping[str, Tensor]):
+    """A model's weights by the names it has without adapters, these added in, in float32.
+
+    A weight that carries an adapter is computed when it is asked for and kept by nobody: the model
+    in memory is the only one.
+    """
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        """Look at a model; its weights may change later, and are read as they are then."""
+        self._plain = {
+            name.replace(".base_layer.", "."): weight
+            for name, weight in model.state_dict().items()
+            if ".lora_" not in name
+        }
+        self._layers = {f"{name}.weight": layer for name, layer in layers(model)}
+
+    @torch.no_grad()
+    def __getitem__(self, name: str) -> Tensor:
+        """Read one weight: the model's own where no adapter is on it."""
+        layer = self._layers.get(name)
+        return self._plain[name] if layer is None else _folded(layer)
+
+    def __iter__(self) -> Iterator[str]:
+        """Give the names."""
+        return iter(self._plain)
+
+    def __len__(self) -> int:
+        """Count the names."""
+        return len(self._plain)
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of each weight; none is computed."""
+        return {name: tuple(weight.shape) for name, weight in self._plain.items()}
 
 
 @torch.no_grad()

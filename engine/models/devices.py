@@ -37,8 +37,21 @@ def resolve(name: str) -> str:
 
 def default_workers(device: str) -> int:
     """One process a core on the CPU, one process on a GPU."""
+    return _own_cores() if device == "cpu" else 1
+
+
+def cores(device: str) -> int:
+    """Count the cores that jobs share: all that this process may use, at most OMP_NUM_THREADS.
+
+    Beside a GPU a job has one, since the GPU computes.
+    """
     if device != "cpu":
         return 1
+    most = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()  # one number a nested level
+    return min(_own_cores(), int(most)) if most.isdecimal() and int(most) else _own_cores()
+
+
+def _own_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

@@ -97,7 +97,7 @@ class LM:
         return replace(self, model=copy.deepcopy(self.model))
 
 
-def save(lm: LM, folder: Path, weights: dict[str, Tensor] | None = None) -> None:
+def save(lm: LM, folder: Path, weights: Mapping[str, Tensor] | None = None) -> None:
     """Write weights (the model's own if None), tokenizer and prompt format to a folder."""
     quieten()
     # a copy: names that share one weight are taken out of what is given
@@ -109,7 +109,7 @@ def save(lm: LM, folder: Path, weights: dict[str, Tensor] | None = None) -> None
 def publish(
     lm: LM,
     folder: Path,
-    weights: dict[str, Tensor] | None = None,
+    weights: Mapping[str, Tensor] | None = None,
     *,
     noted: Mapping[str, Any] | None = None,
 ) -> None:
@@ -133,12 +133,13 @@ def publish(
     durable.write_folder(folder, fill, replace=True)
 
 
-def weight_hash(model: PreTrainedModel, weights: dict[str, Tensor] | None = None) -> str:
+def weight_hash(model: PreTrainedModel, weights: Mapping[str, Tensor] | None = None) -> str:
     """SHA-256 over names, shapes and bytes of weights (the model's own if None), 16 hex digits."""
     import torch
 
-    digest = hashlib.sha256()
-    for name, weight in sorted((model.state_dict() if weights is None else weights).items()):
+    digest, states = hashlib.sha256(), model.state_dict() if weights is None else weights
+    for name in sorted(states):  # one at a time: some are computed when they are asked for
+        weight = states[name]
         digest.update(f"{name}{tuple(weight.shape)}{weight.dtype}".encode())
         whole = weight.detach().cpu().contiguous().view(torch.uint8)
         digest.update(whole.numpy().data)  # no copy of it

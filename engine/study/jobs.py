@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -42,6 +42,7 @@ class TrainJob:
     folder: Path
     with_forget: bool
     start: FetchJob | None = None  # of the checkpoint that is fine-tuned; None: from scratch
+    threads: int = 1  # that torch computes with
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ class RunJob:
     results: Path  # file that the finished run is for: the worker puts it into the spool beside it
     save_every: int = 100  # steps between two savings of the training state
     base_answers: Mapping[str, str] = field(default_factory=dict)  # of the base run, by example id
+    threads: int = 1  # that torch computes with
 
     @property
     def cache(self) -> Path:
@@ -74,6 +76,39 @@ class Finished:
     base_scores: BaseScores | None = None  # of a complete base run
     left_out: str | None = None  # which examples it could not ask and why; None: it asked all
     base_answers: Mapping[str, str] = field(default_factory=dict)  # of a complete base run
+
+
+def shares(jobs: int, workers: int, cores: int) -> list[int]:
+    """Share the cores among jobs that may run side by side; threads of each, in their order.
+
+    They are dealt in rounds of as many as there are workers, each of which has all cores. Nothing
+    is asked of the clock or of what is done, so that a job has the same threads, and with them the
+    same bits, whenever it runs: `docs/architecture.md`, Repeatability.
+
+    >>> shares(5, 2, 8)
+    [4, 4, 4, 4, 8]
+    >>> shares(2, 16, 4), shares(9, 4, 2)
+    ([2, 2], [1, 1, 1, 1, 1, 1, 1, 1, 2])
+    """
+    rounds = [min(workers, jobs - first) for first in range(0, jobs, workers)]
+    return [max(1, cores // size) for size in rounds for _ in range(size)]
+
+
+def run_threads(runs: Sequence[RunSpec], workers: int, cores: int) -> dict[str, int]:
+    """Threads of each run, by its id.
+
+    A base run that all others wait for has every core; the others share them as `shares` says.
+
+    Args:
+        runs: all of a plan, in its order, whether they are done or not.
+        workers: processes that run side by side, at least 1.
+        cores: that they have in all, at least 1.
+    """
+    bases = [run.run_id for run in runs if run.method == "none" and run.checkpoint is None]
+    alone = bases if len(bases) == 1 else []
+    others = [run.run_id for run in runs if run.run_id not in alone]
+    shared = zip(others, shares(len(others), workers, cores), strict=True)
+    return {**dict.fromkeys(alone, cores), **dict(shared)}
 
 
 def now() -> str:

@@ -14,7 +14,7 @@ from engine.attribution.base_scores import BaseScores, base_answers, base_scores
 from engine.errors import one_line
 from engine.plans.plan import Plan
 from engine.specs import CheckpointSpec, ExistingModel, FineTunedModel, RunSpec
-from engine.study import cache, contents
+from engine.study import cache, contents, jobs
 from engine.study.jobs import Event, FetchJob, Finished, RunJob, TrainJob, now
 from results_db import durable, spool, store
 from results_db.guard import GuardTimeoutError
@@ -43,6 +43,8 @@ class Executor(Protocol):
 
     slots: int
     """Jobs that run side by side; more are not submitted, so that the next one can be chosen."""
+    cores: int
+    """Cores that these jobs share."""
 
     def submit_training(self, job: TrainJob) -> Future[Path]:
         """Start training a model; the future gives its folder."""
@@ -212,6 +214,7 @@ class _Loop:
     todo: list[RunSpec]
     finished: set[str]
     needs: dict[str, _Needs] = field(default_factory=dict)  # by run id
+    threads: dict[str | Path, int] = field(default_factory=dict)  # by run id, or a model's folder
     missing: dict[Path, Preparation] = field(default_factory=dict)  # by folder, not started yet
     there: set[Path] = field(default_factory=set)  # folders of models that are trained or fetched
     running: dict[Future[Any], Job] = field(default_factory=dict)
@@ -226,6 +229,7 @@ class _Loop:
 
     def run(self) -> None:
         """Work until every run is published, complete or failed."""
+        self.threads = self._threads()
         for run in self.todo:
             needs = self.needs[run.run_id] = self._needs_of(run)
             for folder, preparation in needs.models.items():
@@ -267,6 +271,26 @@ class _Loop:
             models[folder] = TrainJob(owner, folder, with_forget, self._start_for(owner, folder))
         return _Needs(self.plan.references(run), models)
 
+    def _threads(self) -> dict[str | Path, int]:
+        """Threads of each job of the whole plan, done or not: what is done changes none."""
+        runs, slots, cores = self.plan.runs(), self.executor.slots, self.executor.cores
+        starts = [run for run in runs if run.method in ("none", "retrain")]
+        folders = {
+            folder: None
+            for run in starts
+            for folder, job in self._needs_of(run).models.items()
+            if isinstance(job, TrainJob)
+        }
+        threads: dict[str | Path, int] = {}
+        threads.update(jobs.run_threads(runs, slots, cores))
+        threads.update(zip(folders, jobs.shares(len(folders), slots, cores), strict=True))
+        return threads
+
+    def _threads_of(self, job: Job) -> int:
+        if isinstance(job, FetchJob):
+            return 0
+        return self.threads[job.folder if isinstance(job, TrainJob) else job.run_id]
+
     def _start_for(self, run: RunSpec, folder: Path) -> FetchJob | None:
         """The checkpoint that must be here before a model can be fine-tuned into its folder."""
         if not isinstance(run.model, FineTunedModel):
@@ -283,17 +307,20 @@ class _Loop:
 
     def _start_ready_jobs(self) -> None:
         self._start_fetch()
-        while self._busy() < self.executor.slots and (job := self._next_job()) is not None:
+        while (job := self._next_job()) is not None and self._has_room(job):
             if isinstance(job, TrainJob):
                 del self.missing[job.folder]
-                self.running[self.executor.submit_training(job)] = job
+                ready = replace(job, threads=self._threads_of(job))
+                self.running[self.executor.submit_training(ready)] = job
             else:
                 self.todo.remove(job)
                 self.running[self.executor.submit_run(self._job(job))] = job
 
-    def _busy(self) -> int:
-        """Jobs that are with workers; a fetch is not."""
-        return sum(not isinstance(job, FetchJob) for job in self.running.values())
+    def _has_room(self, job: RunSpec | TrainJob) -> bool:
+        """Whether a worker is free, and cores for all threads of a job; a fetch takes neither."""
+        slots, taken = self.executor.slots, [self._threads_of(one) for one in self.running.values()]
+        is_free = sum(threads > 0 for threads in taken) < slots
+        return is_free and sum(taken) + self._threads_of(job) <= max(slots, self.executor.cores)
 
     def _start_fetch(self) -> None:
         """Begin with the next model to fetch, beside the runs, as far as the disk budget goes."""
@@ -347,6 +374,7 @@ class _Loop:
             results=self.path,
             save_every=self.plan.save_every,
             base_answers=self.base_answers.get(base, {}) if run.run_id != base else {},
+            threads=self._threads_of(run),
         )
 
     def _take(self, future: Future[Any], job: Job) -> None:

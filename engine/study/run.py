@@ -265,7 +265,7 @@ class _Execution:
 
     def look(self) -> None:
         """Hash the weights as they are now, and see how far they are from the base model's."""
-        changed = adapters.weights(self.lm.model)
+        changed = adapters.FoldedWeights(self.lm.model)
         self.measured[self.step] = weight_hash(self.lm.model, changed)
         self.change = self.weight_change(changed)
 
@@ -412,7 +412,7 @@ class _Execution:
         if is_final and self.step > 0:
             folder = self.job.cache / "runs" / f"{self.spec.training_id}-{weights[:8]}"
             if not durable.is_whole(folder, "its weights are written again"):
-                publish(self.lm, folder, adapters.weights(self.lm.model))
+                publish(self.lm, folder, adapters.FoldedWeights(self.lm.model))
         return Checkpoint(
             run_id=self.spec.run_id,
             step=self.step,
@@ -443,7 +443,7 @@ class _Execution:
         seconds = training.seconds_of(self.job.folder) if stage else None
         return {} if stage is None or seconds is None else {stage: seconds}
 
-    def weight_change(self, changed: dict[str, Tensor]) -> float | None:
+    def weight_change(self, changed: Mapping[str, Tensor]) -> float | None:
         """How far the weights are from the base model's; None if quantized or of other shapes."""
         if self.is_quantized or not have_same_shapes(self.base_weights, changed):
             return None
@@ -512,9 +512,8 @@ class _Execution:
 
 def have_same_shapes(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> bool:
     """Whether both have the same weights by name and shape: another vocabulary has not."""
-    return before.keys() <= after.keys() and all(
-        shape == tuple(after[name].shape) for name, shape in shapes_of(before).items()
-    )
+    found = shapes_of(after)
+    return all(found.get(name) == shape for name, shape in shapes_of(before).items())
 
 
 def relative_change(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> float:
@@ -524,7 +523,8 @@ def relative_change(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -
     """
     difference = size = 0.0
     for name, old in before.items():
-        for one, other in in_pieces(old.to(after[name].device), after[name]):
+        new = after[name]
+        for one, other in in_pieces(old.to(new.device), new):
             difference += float((other.double() - one.double()).square().sum())
             size += float(one.double().square().sum())
     return math.sqrt(difference / size)

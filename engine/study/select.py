@@ -116,11 +116,16 @@ def candidates(
 
 
 def measure_all(tried: Sequence[Candidate], workers: int, device: str) -> Iterator[list[Measured]]:
-    """Every candidate's measurements, in their order, computed side by side."""
+    """Every candidate's measurements, in their order, computed side by side.
+
+    All have the same threads, however many are left: candidates are held against each other.
+    """
+    from engine.models import devices
     from engine.study.workers import prepare_worker
 
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, spawn, prepare_worker, (os.getpid(),)) as pool:
+    threads = max(1, devices.cores(device) // max(1, min(workers, len(tried))))
+    with ProcessPoolExecutor(workers, spawn, prepare_worker, (os.getpid(), threads)) as pool:
         with interrupt.kept_from_children():  # the pool starts its workers here
             found = pool.map(_measure, tried, itertools.repeat(device))
         yield from found

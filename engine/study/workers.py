@@ -1,4 +1,4 @@
-"""Jobs on this machine: one process a core, torch threads fixed, so that results repeat."""
+"""Jobs on this machine: worker processes, each job with the threads that its plan gives it."""
 
 from __future__ import annotations
 
@@ -24,9 +24,15 @@ _worker: dict[str, Any] = {}  # this process's event queue and device, set once 
 class LocalExecutor:
     """A pool of worker processes; each loads torch once and keeps it."""
 
-    def __init__(self, workers: int, device: str) -> None:
-        """Start the pool; workers are spawned when first needed."""
-        self.slots = workers
+    def __init__(self, workers: int, device: str, cores: int = 1) -> None:
+        """Start the pool; workers are spawned when first needed.
+
+        Args:
+            workers: processes.
+            device: a torch device, of all of them.
+            cores: that their jobs share; from `devices.cores`.
+        """
+        self.slots, self.cores = workers, cores
         self._submitted: list[Future[Any]] = []
         context = multiprocessing.get_context("spawn")
         self._events: Queue[Event] = context.Queue()
@@ -96,14 +102,14 @@ def _start_worker(events: Queue[Event], device: str, parent: int) -> None:
     _worker.update(events=events, device=device)
 
 
-def prepare_worker(parent: int) -> None:
-    """Make this process a worker: no signals of its own, one thread, gone with its parent."""
+def prepare_worker(parent: int, threads: int = 1) -> None:
+    """Make this process a worker: no signals of its own, gone with its parent, results repeat."""
     for number in SIGNALS:  # the parent has them too, and ends its workers
         signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_leave_with, args=(parent,), daemon=True).start()
     import torch
 
-    torch.set_num_threads(1)
+    torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True)
 
 
@@ -113,15 +119,24 @@ def _leave_with(parent: int) -> None:
     os._exit(1)
 
 
+def compute_with(threads: int) -> None:
+    """Have torch compute with so many threads from now on: bits of a sum depend on the number."""
+    import torch
+
+    torch.set_num_threads(threads)
+
+
 def _train(job: TrainJob) -> Path:
     from engine.study import run
 
+    compute_with(job.threads)
     return run.train(job, _worker["device"], _reporter(job.spec.run_id))
 
 
 def _execute(job: RunJob) -> Finished:
     from engine.study import run
 
+    compute_with(job.threads)
     return run.finish(job, _worker["device"], _reporter(job.spec.run_id))
 
 

@@ -11,6 +11,8 @@ from typing import BinaryIO
 import torch
 from torch import Tensor
 
+from engine.models.adapters import FoldedWeights
+
 PIECE = 2**20  # numbers that a sum takes at once: its wide copies stay small
 
 
@@ -87,8 +89,8 @@ def _bytes(weight: Tensor) -> memoryview:
 
 
 def shapes_of(weights: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
-    """Shape of each tensor by name; of those in a file none is read."""
-    if isinstance(weights, WeightsOnDisk):
+    """Shape of each tensor by name; none is read or computed for it."""
+    if isinstance(weights, (WeightsOnDisk, FoldedWeights)):
         return weights.shapes
     return {name: tuple(weight.shape) for name, weight in weights.items()}
 

@@ -4,7 +4,8 @@
 -- $methods    VARCHAR[]  unlearning methods to show; empty means all
 -- One row per condition that differs between complete runs; no row when all are comparable.
 -- condition: dtype, prompt format, data, weights of the base model (of one model), attribution
--- path (of one method), device, threads, python, platform, commit, or a package by its name.
+-- path (of one method), device, python, platform, commit, or a package by its name. Not threads: the
+-- runs of one plan have several (docs/architecture.md, Repeatability); query runs has them.
 -- found: the values, the most frequent first, with the number of runs of each. warning: one
 -- sentence to show beside the comparison.
 WITH chosen AS (

@@ -36,6 +36,7 @@ class InlineExecutor:
     """Runs each job at once, in this process."""
 
     slots = 1
+    cores = 1
 
     def submit_training(self, job: TrainJob) -> Future[Path]:
         """Train."""

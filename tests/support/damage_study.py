@@ -52,6 +52,7 @@ class HalfWay:
     """Trains and runs at once, never ends the retain run, and dies inside the last one."""
 
     slots = 2
+    cores = 1
 
     def __init__(self) -> None:
         """Nothing has run."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import weakref
 from pathlib import Path
 
 import pytest
@@ -137,7 +138,7 @@ def test_our_own_adapters_fold_to_what_they_were_live(
     adapters.attach(model, RANK, ALPHA, targets, seed=0)
     assert torch.equal(logits(model), plain)
     drawn(model)
-    live, states = logits(model), adapters.weights(model)
+    live, states = logits(model), dict(adapters.FoldedWeights(model))
     assert (live - plain).abs().max() > 0.01
     adapters.fold(model)
     torch.testing.assert_close(logits(model), live, rtol=0, atol=1e-5)
@@ -149,6 +150,28 @@ def test_our_own_adapters_fold_to_what_they_were_live(
     lm.save(saved, tmp_path / "saved", states)
     again = loading.load(tmp_path / "saved")
     torch.testing.assert_close(logits(again.model), live, rtol=0, atol=1e-5)
+
+
+def test_folded_weights_are_of_the_adapters_as_they_are_when_asked_and_kept_by_nobody() -> None:
+    model = llama(tied=False)
+    adapters.attach(model, RANK, ALPHA, "q_proj", seed=0)
+    folded, name = adapters.FoldedWeights(model), "model.layers.0.self_attn.q_proj.weight"
+    plain = llama(tied=False).state_dict()
+    assert folded.shapes == {key: tuple(weight.shape) for key, weight in plain.items()}
+    assert set(folded) == set(plain)
+    assert len(folded) == len(plain)
+    assert torch.equal(folded[name], plain[name])  # one half of the adapter is still zero
+    drawn(model)
+    layer = model.model.layers[0].self_attn.q_proj
+    down, up = (half["default"].weight.double() for half in (layer.lora_A, layer.lora_B))
+    expected = plain[name].double() + ALPHA / RANK * up @ down
+    torch.testing.assert_close(folded[name].double(), expected, rtol=0, atol=1e-6)
+    assert folded[name].data_ptr() not in {weight.data_ptr() for weight in model.parameters()}
+    held = weakref.ref(folded[name].untyped_storage())
+    assert held() is None
+    assert lm.weight_hash(model, folded) == lm.weight_hash(model, dict(folded))
+    free = "model.layers.0.self_attn.k_proj.weight"
+    assert folded[free].data_ptr() == model.state_dict()[free].data_ptr()
 
 
 def test_a_bfloat16_weight_is_rounded_once_after_a_sum_in_float32(tmp_path: Path) -> None:

@@ -198,7 +198,7 @@ def test_adapters_are_folded_in_float32() -> None:
     start = layer.base_layer.weight.double().clone()
     product = layer.lora_B["default"].weight.double() @ layer.lora_A["default"].weight.double()
     by_hand = start + product * LORA.lora_alpha / LORA.lora_rank
-    kept = adapters.weights(policy.model)[f"{name}.weight"]
+    kept = adapters.FoldedWeights(policy.model)[f"{name}.weight"]
     adapters.fold(policy.model)
     folded = policy.model.get_submodule(name).weight
     for found in (kept, folded):
@@ -260,7 +260,9 @@ def test_adapters_that_are_zero_give_the_reference(adapted: tuple[LM, LM]) -> No
     start, policy = adapted
     forget = make_context(start).forget
     assert torch.equal(reference_nll(policy, forget), reference_nll(start, forget))
-    assert weight_hash(policy.model, adapters.weights(policy.model)) == weight_hash(start.model)
+    assert weight_hash(policy.model, adapters.FoldedWeights(policy.model)) == weight_hash(
+        start.model
+    )
     adapters.fold(policy.model)
     assert weight_hash(policy.model) == weight_hash(start.model)
 
@@ -306,9 +308,11 @@ def test_a_model_saved_with_adapters_loads_without_them(tmp_path: Path) -> None:
     outcomes = method_of("npo", LORA).steps(policy, context)
     for _ in range(2):
         next(outcomes)
-    lm.save(policy, tmp_path, adapters.weights(policy.model))
+    lm.save(policy, tmp_path, adapters.FoldedWeights(policy.model))
     loaded = loading.load(tmp_path)
-    assert weight_hash(loaded.model) == weight_hash(policy.model, adapters.weights(policy.model))
+    assert weight_hash(loaded.model) == weight_hash(
+        policy.model, adapters.FoldedWeights(policy.model)
+    )
     torch.testing.assert_close(
         reference_nll(loaded, context.forget), reference_nll(policy, context.forget)
     )
