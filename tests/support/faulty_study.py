@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
 import random
 import shutil
@@ -192,10 +191,11 @@ def harms(passed: Mapping[str, int], kinds: Mapping[str, Sequence[str]]) -> list
 
 
 def main() -> None:
-    """Harm the run in every way, or in a share of them, and leave what came of it."""
+    """Harm the run in every way, or in one part of them, and leave what came of it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--share", type=float, default=1.0, help="of all harms")
+    parser.add_argument("--part", type=int, default=1, help="of the parts of all harms, from 1")
+    parser.add_argument("--parts", type=int, default=1)
     given = parser.parse_args()
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
@@ -213,7 +213,8 @@ def main() -> None:
         undisturbed = _harmed(whole, folder / f"{start} undisturbed", folder / start, NO_HARM)
         print(json.dumps(undisturbed), flush=True)
         every = harms(undisturbed["attempts"][0]["passed"], KINDS[start])
-        chosen = random.Random(0).sample(every, math.ceil(given.share * len(every)))
+        shuffled = random.Random(0).sample(every, len(every))
+        chosen = shuffled[given.part - 1 :: given.parts]
         side_by_side(whole, folder / start, chosen)
 
 

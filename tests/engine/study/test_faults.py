@@ -17,7 +17,8 @@ from results_db.verify import verify
 from tests.support.program import ROOT
 from tests.support.tables import everything
 
-SHARE = "1" if os.environ.get("UNPACT_FAULTS") == "all" else os.environ.get("UNPACT_FAULTS", "0.2")
+# all, or one of the parts into which all harms are dealt: 1/5 to 5/5
+PART, _, PARTS = os.environ.get("UNPACT_FAULTS", "1/5").replace("all", "1/1").partition("/")
 AGAIN = {"load", "unlearn"}  # loading is done by every process; steps since a state are taken again
 Case = dict[str, Any]
 
@@ -28,7 +29,7 @@ def cases(tmp_path_factory: pytest.TempPathFactory) -> list[Case]:
     command = [sys.executable, "-m", "tests.support.faulty_study"]
     folder = tmp_path_factory.mktemp("faults") / "cases"
     done = subprocess.run(
-        [*command, str(folder), "--share", SHARE],
+        [*command, str(folder), "--part", PART, "--parts", PARTS],
         cwd=ROOT, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
