@@ -1,11 +1,12 @@
 """Choose the methods' settings by one declared rule, on forget and retain answers alone.
 
 Every combination of a grid's values is a candidate. It is run to its end and measured on the way; a
-candidate counts at its best measured step (a task vector: at its best α). The rule: at most 10 % of
-the forget answers correct, beyond what guessing gives where answers are options; of those the
-highest retain rate, then the lowest forget rate, then the fewest steps, then the order of the grid.
-Where no candidate reaches 10 %, the lowest forget rate is taken, and that is said. Recovery,
-general ability and attribution are not looked at.
+candidate counts at its best measured step (a task vector: at its best α). Only questions count that
+the base model answers right, of each split as many as `probe.attribute`, drawn by seed. The rule:
+at most 10 % of the forget answers still right, beyond what guessing gives where answers are
+options; of those the highest retain rate, then the lowest forget rate, then the fewest steps, then
+the order of the grid. Where no candidate reaches 10 %, the lowest forget rate is taken, and that is
+said. Recovery, general ability and attribution are not looked at.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from engine import interrupt, plugins
 from engine.benchmarks.benchmark import Benchmark
@@ -31,9 +32,16 @@ from engine.plans.settings import combinations, settings_lines
 from engine.specs import ExistingModel, RunSpec
 from engine.study import cache
 from results_db import durable
+from results_db.records import Example, Split
+
+if TYPE_CHECKING:
+    from engine.inference.questions import Outcome
+    from engine.models.lm import LM
 
 GRIDS = Path(__file__).parents[1] / "plans" / "grids"
-MAX_FORGET = 0.10  # of the forget answers still correct, beyond chance
+MAX_FORGET = 0.10  # of the known forget answers still right, beyond chance
+SPLITS: tuple[Split, ...] = ("forget", "retain")
+KNOWN = "known"  # in the cache: ids of the questions that count, by the base run's id
 
 
 @dataclass(frozen=True)
@@ -41,8 +49,9 @@ class Candidate:
     """One combination of settings of a method, to try on one model of one benchmark."""
 
     run: RunSpec
-    folder: Path  # the trained model that it starts from
+    folder: Path  # the model that it starts from
     every: int  # steps between two measurements
+    known: Path  # ids of the questions that count, by split
 
 
 @dataclass(frozen=True)
@@ -54,8 +63,8 @@ class Measured:
     method: str
     settings: dict[str, Any]  # those of the run that would end here
     step: int
-    forget: float  # fraction of the forget answers correct
-    retain: float | None  # of the retain answers; None: not measured, forget is above the limit
+    forget: float  # fraction of the known forget questions answered right
+    retain: float | None  # of the known retain questions; None: not measured, forget is too high
     eligible: bool  # forget is at most 10 % beyond chance
 
 
@@ -85,34 +94,44 @@ def read_grid(name_or_path: str) -> dict[str, dict[str, Any]]:
 def candidates(
     plan: Plan, grid: dict[str, dict[str, Any]], cells: Sequence[tuple[str, str]], folder: Path
 ) -> list[Candidate]:
-    """Everything to try on each cell (benchmark, model), trained models being in the cache folder.
+    """Everything to try on each cell (benchmark, model).
+
+    Trained models are in the cache folder; one that was made elsewhere is fetched there.
 
     Raises:
         SettingsError: for a setting that a method does not take.
-        PlanError: for a model that was made elsewhere.
-        ModelLoadError: if a base model is not trained yet.
+        ModelLoadError: if a base model is not trained yet, or cannot be fetched.
     """
     found = []
     for cell in cells:
         base = plan.run_of(*cell, "none")
-        if isinstance(base.model, ExistingModel):
-            raise PlanError(
-                f"{cell[1]}: settings are chosen on models that are trained here, and it was made "
-                "elsewhere"
-            )
-        model = cache.model_folder(folder, base, with_forget=True)
-        if not model.is_dir():
-            from engine.models.loading import ModelLoadError
-
-            raise ModelLoadError(f"{model}: {cell[1]} is not trained yet; `unpact run` trains it")
+        model = _base_model(base, folder)
+        known = folder / KNOWN / f"{base.run_id}.json"
         for method, table in grid.items():
             family = plugins.load("unlearning_methods", method).Method
             values = {key: value for key, value in table.items() if key != "every"}
             for settings in combinations(values):
                 plugins.settings(family, settings, f"grid.{method}")
                 run = base.model_copy(update={"method": method, "settings": settings})
-                found.append(Candidate(run, model, int(table.get("every", 10))))
+                found.append(Candidate(run, model, int(table.get("every", 10)), known))
     return found
+
+
+def _base_model(base: RunSpec, folder: Path) -> Path:
+    """The folder of a base model, or the one in which a fetched one is noted."""
+    if isinstance(base.model, ExistingModel):
+        from engine.models import checkpoints
+
+        model = cache.checkpoint_folder(folder, base.model.base, base.model.loading)
+        return checkpoints.fetch(base.model.base, base.model.loading, model, lambda *_: None)
+    model = cache.model_folder(folder, base, with_forget=True)
+    if not model.is_dir():
+        from engine.models.loading import ModelLoadError
+
+        raise ModelLoadError(
+            f"{model}: {base.model_name} is not trained yet; `unpact run` trains it"
+        )
+    return model
 
 
 def measure_all(tried: Sequence[Candidate], workers: int, device: str) -> Iterator[list[Measured]]:
@@ -127,20 +146,68 @@ def measure_all(tried: Sequence[Candidate], workers: int, device: str) -> Iterat
     threads = max(1, devices.cores(device) // max(1, min(workers, len(tried))))
     with ProcessPoolExecutor(workers, spawn, prepare_worker, (os.getpid(), threads)) as pool:
         with interrupt.kept_from_children():  # the pool starts its workers here
+            open_cells = {one.known: one for one in tried if not _is_settled(one.known)}
+            list(pool.map(_settle, open_cells.values(), itertools.repeat(device)))
             found = pool.map(_measure, tried, itertools.repeat(device))
         yield from found
 
 
-def _measure(candidate: Candidate, device: str) -> list[Measured]:
-    """Unlearn, and ask forget (and, if it is low enough, retain) every few steps."""
+def _loaded(candidate: Candidate, device: str) -> tuple[LM, Benchmark]:
+    """The model that a candidate starts from, and what its context has room for."""
     from engine.doctor.loading import load_examined
     from engine.inference.room import room
-    from engine.unlearning.loop import UnlearningError, context
 
     run, benchmark = candidate.run, cache.benchmark(candidate.run.benchmark)
     asked = benchmark.questions("forget", "retain", "general")
     lm = load_examined(candidate.folder, device, [(one.prompt, one.answer) for one in asked]).lm
-    benchmark = room(lm, benchmark, run.probe.max_new_tokens).benchmark
+    return lm, room(lm, benchmark, run.probe.max_new_tokens).benchmark
+
+
+def _settle(candidate: Candidate, device: str) -> None:
+    """Note which questions count: those that the base model answers right, or a sample of them.
+
+    Raises:
+        PlanError: if it answers none of a split right.
+    """
+    from engine.recovery.attempts import sampled
+
+    lm, benchmark = _loaded(candidate, device)
+    probe = candidate.run.probe
+    found: dict[str, list[str]] = {}
+    for split in SPLITS:
+        asked = benchmark.questions(split)
+        outcomes = _outcomes(candidate, lm, benchmark, asked)
+        right = [one for one, said in zip(asked, outcomes, strict=True) if said.correct]
+        if not right:
+            run = candidate.run
+            raise PlanError(
+                f"{run.model_name} answers none of the {len(asked)} {split} questions of "
+                f"{run.benchmark.name} right: there is nothing to choose settings by"
+            )
+        chosen = sampled(right, probe.attribute or "all", candidate.run.seed)
+        found[split] = [one.example_id for one in chosen]
+    durable.write_json(candidate.known, found)
+
+
+def _is_settled(known: Path) -> bool:
+    """Whether the questions that count are noted; a note that is not whole is set aside."""
+    try:
+        durable.read_json(known)
+    except FileNotFoundError:
+        return False
+    except durable.DamagedError as error:
+        aside = durable.set_aside(known)
+        durable.LOG.warning("%s; set aside as %s, the base model is asked again", error, aside.name)
+        return False
+    return True
+
+
+def _measure(candidate: Candidate, device: str) -> list[Measured]:
+    """Unlearn, and ask forget (and, if it is low enough, retain) every few steps."""
+    from engine.unlearning.loop import UnlearningError, context
+
+    run = candidate.run
+    lm, benchmark = _loaded(candidate, device)
     family = plugins.load("unlearning_methods", run.method).Method
     method = plugins.settings(family, run.settings, run.method)
     found = []
@@ -156,7 +223,7 @@ def _measure(candidate: Candidate, device: str) -> list[Measured]:
 
 
 def _measured(
-    candidate: Candidate, asked: tuple[Any, Benchmark], axis_value: float, step: int
+    candidate: Candidate, asked: tuple[LM, Benchmark], axis_value: float, step: int
 ) -> Measured:
     """What a candidate, a model (LM) asked a benchmark, got right at a step."""
     run = candidate.run
@@ -174,19 +241,24 @@ def _measured(
 
 
 def _correct(
-    candidate: Candidate,
-    lm: Any,  # noqa: ANN401
-    benchmark: Benchmark,
-    split: Any,  # noqa: ANN401
+    candidate: Candidate, lm: LM, benchmark: Benchmark, split: Split
 ) -> tuple[float, float]:
-    """Fraction of a split's answers that are correct, and what guessing options would give."""
-    from engine.inference import questions
-
-    asked = [questions.encode(lm, e) for e in benchmark.questions(split)]
-    outcomes = questions.outcomes(lm, benchmark, asked, candidate.run.probe)
+    """Fraction of a split's known questions answered right, and what guessing would give."""
+    known = set(durable.read_json(candidate.known)[split])
+    asked = [one for one in benchmark.questions(split) if one.example_id in known]
+    outcomes = _outcomes(candidate, lm, benchmark, asked)
     is_choice = benchmark.rule == "multiple_choice"
     chance = sum(o.guess_rate for o in outcomes) / len(outcomes) if is_choice else 0.0
     return sum(o.correct for o in outcomes) / len(outcomes), chance
+
+
+def _outcomes(
+    candidate: Candidate, lm: LM, benchmark: Benchmark, asked: Sequence[Example]
+) -> Sequence[Outcome]:
+    from engine.inference import questions
+
+    encoded = [questions.encode(lm, one) for one in asked]
+    return questions.outcomes(lm, benchmark, encoded, candidate.run.probe)
 
 
 def write_table(path: Path, measured: Sequence[Measured]) -> None:

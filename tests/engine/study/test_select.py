@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,9 @@ from engine.plans import reading
 from engine.plugins import UnknownNameError
 from engine.study import select
 from engine.study.select import Measured
+from results_db import durable
 from tests.support.program import PLAN, TinyStudy, unpact
+from tests.support.stored import rows
 
 
 def measured(step: int, forget: float, retain: float | None, method: str = "ga") -> Measured:
@@ -102,3 +105,56 @@ def test_a_model_that_is_not_trained_is_said(tmp_path: Path) -> None:
     done = unpact("select", PLAN, "--grid", "bios", "--cache", tmp_path)
     assert done.returncode == 2
     assert "not trained yet" in done.stderr
+
+
+MADE_ELSEWHERE = """
+name = "elsewhere"
+description = "A model that was made elsewhere"
+seed = 0
+[benchmarks.bios-qa]
+settings = {settings}
+[models.theirs]
+base.source = "{folder}"
+[methods.none]
+[methods.ga]
+[probe]
+attribute = 6
+trajectory_strategy = "quote"
+[probe.attribution.leave_one_out]
+[probe.recovery.quote]
+"""
+
+
+def test_settings_are_chosen_on_what_a_model_made_elsewhere_knows(
+    tiny_study: TinyStudy, tmp_path: Path
+) -> None:
+    """A step that changes nothing leaves all that counts right, and only that is asked."""
+    model = next((tiny_study.cache / "models").glob("*-base-*"))
+    bench = reading.read(str(PLAN)).run_of("bios-qa", "llama-tiny", "none").benchmark
+    settings = "{ " + ", ".join(f"{k} = {json.dumps(v)}" for k, v in bench.settings.items()) + " }"
+    plan, grid, table = (tmp_path / name for name in ("plan.toml", "grid.toml", "table.csv"))
+    plan.write_text(MADE_ELSEWHERE.format(settings=settings, folder=model), encoding="utf-8")
+    grid.write_text(
+        "[ga]\nevery = 1\noptimizer = { max_steps = 1, learning_rate = [1e-12, 5e-2] }\n",
+        encoding="utf-8",
+    )
+    command = ("select", plan, "--grid", grid, "--cache", tmp_path / "cache", "--table", table)
+    done = unpact(*command)
+    assert done.returncode == 0, done.stderr
+    (known,) = (tmp_path / "cache" / select.KNOWN).glob("*.json")
+    ids = durable.read_json(known)
+    right = rows(
+        tiny_study.database,
+        "SELECT example_id FROM answer JOIN run USING (run_id) WHERE method = 'none' AND correct",
+    )
+    assert {split: len(of) for split, of in ids.items()} == {"forget": 6, "retain": 6}
+    assert {(one,) for of in ids.values() for one in of} <= set(right)
+    still, gone = csv.DictReader(table.open(encoding="utf-8"))
+    assert (float(still["forget"]), still["retain"]) == (1.0, "")
+    assert float(gone["forget"]) < 1.0
+    written = known.read_bytes()
+    known.write_bytes(written[:-9])
+    again = unpact(*command)
+    assert again.returncode == 0, again.stderr
+    assert "the base model is asked again" in again.stderr
+    assert known.read_bytes() == written
