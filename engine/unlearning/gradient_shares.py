@@ -22,7 +22,7 @@ from engine.inference.logprobs import Pair, answer_logprobs
 from engine.models.lm import LM
 from engine.unlearning import batches, blocks, optimizer
 from engine.unlearning.batches import IGNORE, Batch, TrainingSequence
-from engine.unlearning.loop import Objective, batched
+from engine.unlearning.loop import Objective, batched, terms
 from results_db.records import (
     ANSWER_CLASSES,
     AnswerClass,
@@ -157,7 +157,7 @@ def _norms(lm: LM, objective: Objective, forget: Batch, retain: Batch) -> Tensor
     """(B, T), ‖∂L/∂z‖ for the token at each position; None where the loss reads no answer."""
     with _outputs(lm, forget, objective.steered) as kept:
         with optimizer.precision(objective.optimizer, lm.device.type):
-            loss = objective.loss(forget, retain)
+            loss = torch.stack(list(terms(objective.loss, forget, retain))).sum()
         total = torch.zeros(forget.ids.shape)
         if not kept:
             return None

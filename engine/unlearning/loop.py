@@ -76,7 +76,14 @@ def context(lm: LM, benchmark: Benchmark, seed: int) -> Context:
     return Context(forget, retain, seed, facts=factual, general=general, texts=plain)
 
 
-Loss = Callable[[Batch, Batch], Tensor]  # forget batch, retain batch -> scalar
+# forget batch, retain batch -> scalar, or the scalars whose sum it is, one graph at a time
+Loss = Callable[[Batch, Batch], Tensor | Iterator[Tensor]]
+
+
+def terms(loss: Loss, forget: Batch, retain: Batch) -> Iterator[Tensor]:
+    """Give the scalars whose sum a loss is; each is computed when it is asked for."""
+    found = loss(forget, retain)
+    yield from (found,) if isinstance(found, Tensor) else found
 
 
 @dataclass(frozen=True)
@@ -163,8 +170,9 @@ def gradient_steps(
     """Minimise a loss over random forget and retain batches.
 
     Args:
-        loss: of one forget and one retain batch; a scalar. Over several batches of a step its mean
-            is minimised: with means over sequences, 8 batches of 1 are 1 batch of 8.
+        loss: of one forget and one retain batch; a scalar, or the scalars whose sum it is: of these
+            one after the other has its activations in memory. Over several batches of a step its
+            mean is minimised: with means over sequences, 8 batches of 1 are 1 batch of 8.
         policy: changed in place; its adapters, if any, are folded into it after the last step, and
             its weights are float32 then.
         context: the sets to draw from; the same seed draws the same batches.
@@ -292,16 +300,21 @@ def _backward(
     device: str,
     step: int,
 ) -> float:
-    """Put the gradient of a step's mean loss on the parameters; that loss."""
+    """Put the gradient of a step's mean loss on the parameters, term by term; that loss."""
     adam.zero_grad(set_to_none=True)
     total = 0.0
     for _ in range(optimizer.accumulation):
-        with precision(optimizer, device):
-            value = loss(*next(pairs)) / optimizer.accumulation
-        if not torch.isfinite(value):
-            raise UnlearningError(f"the loss is {value.item()} at step {step}", step)
-        value.backward()  # type: ignore[no-untyped-call]
-        total += value.item()
+        parts = terms(loss, *next(pairs))
+        while True:
+            with precision(optimizer, device):
+                part = next(parts, None)
+            if part is None:
+                break
+            value = part / optimizer.accumulation
+            if not torch.isfinite(value):
+                raise UnlearningError(f"the loss is {value.item()} at step {step}", step)
+            value.backward()  # type: ignore[no-untyped-call]
+            total += value.item()
     return total
 
 

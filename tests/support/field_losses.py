@@ -27,7 +27,7 @@ from engine import plugins
 from engine.models.lm import LM
 from engine.unlearning import batches, refusal_targets
 from engine.unlearning.batches import IGNORE, Batch, TrainingSequence
-from engine.unlearning.loop import Context
+from engine.unlearning.loop import Context, terms
 from engine.unlearning.methods import rmu
 from engine.unlearning.optimizer import Optimizer
 from tests.support.tiny_models import SPREAD, VOCABULARY, tiny_lm
@@ -186,7 +186,8 @@ def ours(case: Case) -> Found:
         batches.collate(part, case.rows, policy.device, of.padding)
         for part in (of.forget, of.retain)
     )
-    return told(outcome.objective.loss(forget, retain), policy)
+    found = terms(outcome.objective.loss, forget, retain)
+    return told(torch.stack(list(found)).sum(), policy)
 
 
 def told(loss: Tensor, policy: LM, multiplier: float | None = None) -> Found:

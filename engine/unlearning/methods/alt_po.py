@@ -97,11 +97,12 @@ class Method:
         token_mean = self.impl_variant == "open_unlearning"
         retained = losses.token_mean_nll if token_mean else losses.mean_nll
 
-        def loss(forget: Batch, retain: Batch) -> Tensor:
+        def loss(forget: Batch, retain: Batch) -> Iterator[Tensor]:
             invented = batches.collate(others, forget.rows.tolist(), policy.device)
             lost = losses.sequence_nll(policy.model, forget) - kept[forget.rows]
             taught = losses.sequence_nll(policy.model, invented) - kept_other[forget.rows]
             preferred = losses.preference(lost, taught, self.beta).mean()
-            return -(2.0 / self.beta) * preferred + self.alpha * retained(policy.model, retain)
+            yield -(2.0 / self.beta) * preferred
+            yield self.alpha * retained(policy.model, retain)
 
         return gradient_steps(loss, policy, paired, self.optimizer)

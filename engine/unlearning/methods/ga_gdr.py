@@ -50,7 +50,8 @@ class Method:
         token_mean = self.impl_variant == "open_unlearning"
         nll = losses.token_mean_nll if token_mean else losses.mean_nll
 
-        def loss(forget: Batch, retain: Batch) -> Tensor:
-            return -nll(policy.model, forget) + self.alpha * nll(policy.model, retain)
+        def loss(forget: Batch, retain: Batch) -> Iterator[Tensor]:
+            yield -nll(policy.model, forget)
+            yield self.alpha * nll(policy.model, retain)
 
         return gradient_steps(loss, policy, context, self.optimizer)

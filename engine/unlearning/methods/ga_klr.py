@@ -59,8 +59,8 @@ class Method:
             "muse": (losses.mean_nll, losses.retain_kl_on_logits),
         }[self.impl_variant]
 
-        def loss(forget: Batch, retain: Batch) -> Tensor:
-            kept = drift(policy.model, reference, retain)
-            return -nll(policy.model, forget) + self.alpha * kept
+        def loss(forget: Batch, retain: Batch) -> Iterator[Tensor]:
+            yield -nll(policy.model, forget)
+            yield self.alpha * drift(policy.model, reference, retain)
 
         return gradient_steps(loss, policy, context, self.optimizer)

@@ -63,11 +63,12 @@ class Method:
         token_mean = self.impl_variant == "open_unlearning"
         retained = losses.token_mean_nll if token_mean else losses.mean_nll
 
-        def loss(forget: Batch, retain: Batch) -> Tensor:
+        def loss(forget: Batch, retain: Batch) -> Iterator[Tensor]:
             refusal = batches.collate(idk, forget.rows.tolist(), policy.device)
             lost = losses.sequence_nll(policy.model, forget) - kept[forget.rows]
             taught = losses.sequence_nll(policy.model, refusal) - kept_idk[forget.rows]
             preferred = losses.preference(lost, taught, self.beta).mean()
-            return -self.scale * preferred + self.alpha * retained(policy.model, retain)
+            yield -self.scale * preferred
+            yield self.alpha * retained(policy.model, retain)
 
         return gradient_steps(loss, policy, context, self.optimizer)

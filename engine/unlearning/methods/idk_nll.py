@@ -46,9 +46,10 @@ class Method:
         context = begin(policy, context, self.optimizer)
         idk = refusal_targets.refused(policy, context.forget, context.seed)
 
-        def loss(forget: Batch, retain: Batch) -> Tensor:
+        def loss(forget: Batch, retain: Batch) -> Iterator[Tensor]:
             refusal = batches.collate(idk, forget.rows.tolist(), policy.device)
             taught = losses.mean_nll(policy.model, refusal)
-            return taught + self.alpha * losses.mean_nll(policy.model, retain)
+            yield taught
+            yield self.alpha * losses.mean_nll(policy.model, retain)
 
         return gradient_steps(loss, policy, context, self.optimizer)

@@ -52,9 +52,10 @@ class Method:
         token_mean = self.impl_variant == "open_unlearning"
         retained = losses.token_mean_nll if token_mean else losses.mean_nll
 
-        def loss(forget: Batch, retain: Batch) -> Tensor:
+        def loss(forget: Batch, retain: Batch) -> Iterator[Tensor]:
             nll = losses.sequence_nll(policy.model, forget)
             preference = losses.npo(nll, kept[forget.rows], self.beta).mean()
-            return preference + self.alpha * retained(policy.model, retain)
+            yield preference
+            yield self.alpha * retained(policy.model, retain)
 
         return gradient_steps(loss, policy, context, self.optimizer)

@@ -57,9 +57,10 @@ class Method:
         drift = losses.retain_kl_everywhere if everywhere else losses.retain_kl
         kept = reference_nll(policy, context.forget, self.optimizer)  # (N,)
 
-        def loss(forget: Batch, retain: Batch) -> Tensor:
+        def loss(forget: Batch, retain: Batch) -> Iterator[Tensor]:
             nll = losses.sequence_nll(policy.model, forget)
             preference = losses.npo(nll, kept[forget.rows], self.beta).mean()
-            return preference + self.alpha * drift(policy.model, reference, retain)
+            yield preference
+            yield self.alpha * drift(policy.model, reference, retain)
 
         return gradient_steps(loss, policy, context, self.optimizer)

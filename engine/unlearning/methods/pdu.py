@@ -75,10 +75,11 @@ class Method:
         token_mean = self.impl_variant == "open_unlearning"
         retained = losses.token_mean_nll if token_mean else losses.mean_nll
 
-        def loss(forget: Batch, retain: Batch) -> Tensor:
+        def loss(forget: Batch, retain: Batch) -> Iterator[Tensor]:
             excess = retained(policy.model, retain) - bound
             dual.seen.append(excess.item() + bound)
-            return self.gamma * self.margin(policy, forget) + dual.value * excess
+            yield dual.value * excess
+            yield self.gamma * self.margin(policy, forget)
 
         taken = gradient_steps(loss, policy, context, self.optimizer)
         return self.moving(taken, dual, bound, kept)

@@ -65,13 +65,13 @@ class Method:
         reference = adapters.reference(policy)
         control = control_vector(policy, self.steering_coefficient, context.seed)
 
-        def loss(forget: Batch, retain: Batch) -> Tensor:
+        def loss(forget: Batch, retain: Batch) -> Iterator[Tensor]:
             steered = blocks.output_of(policy.model, forget.ids, self.layer) - control
+            yield mean_square(steered, self._counted(forget, self.penalise))
             drift = blocks.output_of(policy.model, retain.ids, self.layer)
             with reference.frozen() as frozen:
                 drift_from = blocks.output_of(frozen.model, retain.ids, self.layer)
-            kept = mean_square(drift - drift_from, self._counted(retain))
-            return mean_square(steered, self._counted(forget, self.penalise)) + self.alpha * kept
+            yield self.alpha * mean_square(drift - drift_from, self._counted(retain))
 
         trainable = self.trainable(policy)
         return gradient_steps(loss, policy, context, self.optimizer, trainable, self.layer)

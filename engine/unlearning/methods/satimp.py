@@ -53,11 +53,12 @@ class Method:
         token_mean = self.impl_variant == "open_unlearning"
         retained = losses.token_mean_nll if token_mean else losses.mean_nll
 
-        def loss(forget: Batch, retain: Batch) -> Tensor:
+        def loss(forget: Batch, retain: Batch) -> Iterator[Tensor]:
             logits, labels = losses.answer_logits(policy.model, forget)
             nll = losses.token_nll_of(logits, labels)
             ascent = losses.weighted_ascent(nll, self.beta1, self.beta2)
             pushed = losses.averaged(ascent, labels, token_mean=token_mean)
-            return self.gamma * pushed + self.alpha * retained(policy.model, retain)
+            yield self.gamma * pushed
+            yield self.alpha * retained(policy.model, retain)
 
         return gradient_steps(loss, policy, context, self.optimizer)

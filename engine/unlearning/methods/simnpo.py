@@ -59,9 +59,10 @@ class Method:
         token_mean = self.impl_variant == "open_unlearning"
         retained = losses.token_mean_nll if token_mean else losses.mean_nll
 
-        def loss(forget: Batch, retain: Batch) -> Tensor:
+        def loss(forget: Batch, retain: Batch) -> Iterator[Tensor]:
             nll = losses.mean_nlls(policy.model, forget)
             preference = losses.simnpo(nll, self.beta, self.margin).mean()
-            return self.gamma * preference + self.alpha * retained(policy.model, retain)
+            yield self.gamma * preference
+            yield self.alpha * retained(policy.model, retain)
 
         return gradient_steps(loss, policy, context, self.optimizer)

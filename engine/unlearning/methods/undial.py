@@ -69,11 +69,10 @@ class Method:
         distillation = self.everywhere if as_field else self.on_answers
         retained = losses.token_mean_nll if as_field else losses.mean_nll
 
-        def loss(forget: Batch, retain: Batch) -> Tensor:
-            distilled = distillation(policy, reference, forget)
-            if not self.alpha:
-                return distilled
-            return distilled + self.alpha * retained(policy.model, retain)
+        def loss(forget: Batch, retain: Batch) -> Iterator[Tensor]:
+            yield distillation(policy, reference, forget)
+            if self.alpha:
+                yield self.alpha * retained(policy.model, retain)
 
         return gradient_steps(loss, policy, context, self.optimizer)
 

@@ -50,10 +50,11 @@ class Method:
         token_mean = self.impl_variant == "open_unlearning"
         retained = losses.token_mean_nll if token_mean else losses.mean_nll
 
-        def loss(forget: Batch, retain: Batch) -> Tensor:
+        def loss(forget: Batch, retain: Batch) -> Iterator[Tensor]:
             logits, labels = losses.answer_logits(policy.model, forget)
             ascent = losses.weighted_ascent(losses.token_nll_of(logits, labels), self.beta)
             pushed = losses.averaged(ascent, labels, token_mean=token_mean)
-            return pushed + self.alpha * retained(policy.model, retain)
+            yield pushed
+            yield self.alpha * retained(policy.model, retain)
 
         return gradient_steps(loss, policy, context, self.optimizer)

@@ -325,3 +325,53 @@ def test_the_seed_draws_the_adapters() -> None:
         list(method_of("ga", LORA).steps(policy, make_context(policy, seed)))
         hashes.add(weight_hash(policy.model))
     assert len(hashes) == 2
+
+
+@pytest.mark.parametrize("name", ["ga_gdr", "npo_klr", "simnpo", "idk_dpo", "pdu"])
+def test_what_one_term_keeps_for_its_gradient_is_gone_before_the_next_is_computed(
+    name: str,
+) -> None:
+    """Counted: tensors that a graph holds for backward, at the first of each forward pass."""
+    policy, held, at_start = tiny_lm().clone(), set[int](), list[int]()
+    context = make_context(policy)
+    method = plugins.load("unlearning_methods", name).Method(optimizer=replace(QUICK, max_steps=1))
+
+    class Held:
+        def __init__(self, tensor: torch.Tensor) -> None:
+            self.tensor = tensor
+            held.add(id(self))
+
+        def __del__(self) -> None:
+            held.discard(id(self))
+
+    def begins(*_: object) -> None:
+        if torch.is_grad_enabled():
+            at_start.append(len(held))
+
+    policy.model.get_input_embeddings().register_forward_pre_hook(begins)
+    with torch.autograd.graph.saved_tensors_hooks(Held, lambda kept: kept.tensor):
+        (outcome,) = method.steps(policy, context)
+    assert len(at_start) >= 2
+    assert at_start[-1] <= 2, "of the first term nothing is left but what scales it"
+    assert outcome.loss is not None
+
+
+def test_a_loss_in_terms_takes_the_steps_of_their_sum() -> None:
+    ended = []
+    for in_terms in (True, False):
+        policy = tiny_lm().clone()
+        policy.model.double()
+        context = make_context(policy)
+
+        def parts(forget: batches.Batch, retain: batches.Batch) -> Iterator[torch.Tensor]:
+            yield -losses.mean_nll(policy.model, forget)  # noqa: B023
+            yield 2.0 * losses.mean_nll(policy.model, retain)  # noqa: B023
+
+        def whole(forget: batches.Batch, retain: batches.Batch) -> torch.Tensor:
+            return torch.stack(list(parts(forget, retain))).sum()
+
+        steps = list(gradient_steps(parts if in_terms else whole, policy, context, QUICK))
+        ended.append(([one.loss for one in steps], policy.model.state_dict()))
+    assert ended[0][0] == pytest.approx(ended[1][0], rel=1e-12)
+    for key, weight in ended[0][1].items():
+        assert torch.allclose(weight, ended[1][1][key], rtol=1e-9, atol=1e-12), key
