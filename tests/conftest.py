@@ -17,7 +17,7 @@ settings.load_profile("unpact")
 
 
 COSTLY = ("test_faults", "test_damage", "test_prepare", "test_field_metrics", "test_families",
-          "test_workers", "test_bench_dashboard")  # fmt: skip
+          "test_workers", "test_bench_dashboard", "test_fine_tuned_study")  # fmt: skip
 # what they share within a module takes more than half a minute to make
 
 

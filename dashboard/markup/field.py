@@ -36,11 +36,13 @@ class Owner:
 
 
 AUC = "how well it tells unseen from forget: 1 still known; the retain model's where no trace is"
-PRIVLEAK = "AUC relative to the retain model's: 0 as if never learned, below 0 too little unlearned"
+PRIVLEAK = (
+    "change of 1 − AUC from the retain model's: 0 as if never learned, −100 nothing unlearned"
+)
 PERCENT = 1
 ATTACKS = {
     "loss": "loss", "zlib": "zlib", "min_k": "min-k", "min_k_plus_plus": "min-k++",
-    "gradnorm": "gradient norm", "reference": "loss beside the retain model's",
+    "gradnorm": "gradient norm", "reference": "loss minus the retain model's",
 }  # fmt: skip
 OWNERS = (
     Owner(
@@ -85,12 +87,12 @@ OWNERS = (
         ),
     ),
     Owner(
-        "Ours, one thing otherwise",
+        "Ours, where one thing differs",
         "ours",
         "they compare with nobody else's figures",
         (
             Metric("forget_quality_without_end", "Forget quality, p", "end token left out", None),
-            Metric("model_utility_without_end", "Model utility", "end token left out"),
+            Metric("model_utility_without_end", "Model utility", "end token left out", 4),
             Metric("auc_min_k", "AUC of min-k", "the number of open-unlearning's, our older name"),
             Metric("privleak_min_k", "PrivLeak of min-k, %",
                    "the number of open-unlearning's, our older name", PERCENT),
@@ -124,12 +126,13 @@ def table(rows: pd.DataFrame) -> str:
     found = {n for n, runs in valued.items() if not runs <= valued.get(TWINS.get(n, ""), set())}
     runs = list(_runs(rows))
     cells = {(str(row["name"]), str(row["run_id"])): row for _, row in rows.iterrows()}
+    said = set(_one_reason(rows, found))
     lines: list[list[str]] = []
     for owner in owners(found):
         shown = [metric for metric in owner.metrics if metric.name in found]
         lines += [tables.group(owner.title, owner.compares, len(runs) + 1)] if shown else []
-        lines += [_line(metric, [cells.get((metric.name, run)) for run, _ in runs])
-                  for metric in shown]  # fmt: skip
+        for metric in shown:
+            lines.append(_line(metric, [cells.get((metric.name, run)) for run, _ in runs], said))
     whole = tables.table(["Metric", *(label for _, label in runs)], lines, numeric=len(runs))
     return f'<div class="u-dense u-tight">{whole}</div>'
 
@@ -169,22 +172,41 @@ def _runs(rows: pd.DataFrame) -> Iterator[tuple[str, str]]:
             yield str(row["run_id"]), f"{row['label']}{below}"
 
 
-def _line(metric: Metric, cells: Sequence[pd.Series | None]) -> list[str]:
+def _one_reason(rows: pd.DataFrame, found: set[str]) -> dict[str, str]:
+    """Runs that lack several metrics for one reason, by id: it is said once, under the table."""
+    lacking = rows[rows["value"].isna() & rows["reason"].notna() & rows["name"].isin(found)]
+    reasons = {str(run): list(of) for run, of in lacking.groupby("run_id")["reason"]}
+    return {run: of[0] for run, of in reasons.items() if len(of) > 1 and len(set(of)) == 1}
+
+
+def dashes(rows: pd.DataFrame) -> list[str]:
+    """What the dashes in the column of a run mean, where they all mean the same.
+
+    Args:
+        rows: of `run_metrics`.
+    """
+    found = set(rows.loc[rows["value"].notna(), "name"])
+    labels = {run: label.replace("\n", ", ") for run, label in _runs(rows)}
+    return [f"– under {labels[run]}: {why}." for run, why in _one_reason(rows, found).items()]
+
+
+def _line(metric: Metric, cells: Sequence[pd.Series | None], said: set[str]) -> list[str]:
     sizes = {row["n"] for row in cells if row is not None and formats.present(row["value"])}
     alike = len(sizes) == 1
-    said = [metric.says, _size(metric.name, next(iter(sizes))) if alike else ""]
-    below = f"<small>{html.escape(' · '.join(one for one in said if one))}</small>"
+    words = [metric.says, _size(metric.name, next(iter(sizes))) if alike else ""]
+    below = f"<small>{html.escape(' · '.join(one for one in words if one))}</small>"
     first = f'<th scope="row" class="u-measure">{html.escape(metric.shown)}{below}</th>'
-    return [first, *(_cell(metric, row, alone=alike) for row in cells)]
+    return [first, *(_cell(metric, row, said, alone=alike) for row in cells)]
 
 
 def _size(name: str, n: float) -> str:
     return formats.count(n, "part" if name.startswith(OF_PARTS) else "example")
 
 
-def _cell(metric: Metric, row: pd.Series | None, *, alone: bool) -> str:
+def _cell(metric: Metric, row: pd.Series | None, said: set[str], *, alone: bool) -> str:
     if row is None or not formats.present(row["value"]):
-        reason = row["reason"] if row is not None and formats.present(row["reason"]) else ""
+        is_said = row is None or str(row["run_id"]) in said or not formats.present(row["reason"])
+        reason = "" if row is None or is_said else row["reason"]
         return tables.cell(formats.MISSING, str(reason), "u-num u-reason")
     digits = metric.digits
     value = _p_value(row["value"]) if digits is None else formats.number(row["value"], digits)

@@ -48,7 +48,7 @@ panels.heading(
 )
 if panels.found(whole):
     panels.markup(kept(field.table, whole) if whole["value"].notna().any() else "")
-    for line in field.unmeasured(whole):
+    for line in field.dashes(whole) + field.unmeasured(whole):
         panels.note(line)
     panels.computed("run_metrics")
 per_example = data.rows("metrics", **chosen.runs)

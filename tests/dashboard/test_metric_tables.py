@@ -52,7 +52,7 @@ def test_a_metric_of_the_whole_run_says_once_how_much_it_is_over() -> None:
     assert heading == ["Metric", "Base model", "GA"]
     assert ou[0].startswith("As open-unlearning computes them|")
     assert utility[1:] == ["0.7500|8 parts", "0.5000|9 parts"]
-    assert ours[0].startswith("Ours, one thing otherwise|")
+    assert ours[0].startswith("Ours, where one thing differs|")
     assert auc[0].endswith("our older name · 200 examples")
     assert auc[1:] == ["1.00", "0.25"]
 
@@ -72,7 +72,7 @@ def test_one_number_under_two_names_is_shown_once_where_every_run_has_both() -> 
     seen = lines(field.table(pd.DataFrame(more)))
     assert [line[0].split("|")[0] for line in seen[1:]] == [
         "As open-unlearning computes them", "AUC of min-k",
-        "Ours, one thing otherwise", "AUC of min-k",
+        "Ours, where one thing differs", "AUC of min-k",
     ]  # fmt: skip
 
 
@@ -91,6 +91,20 @@ def test_metrics_without_a_value_anywhere_are_a_line_a_reason() -> None:
     assert field.unmeasured(rows) == [
         "No truth ratio: Forget quality, p (open-unlearning's); Forget quality, p (ours)."
     ]
+
+
+def test_a_reason_that_all_dashes_of_a_run_have_is_said_once() -> None:
+    of_retain = {"run_id": "retrain", "method": "retrain", "value": None}
+    names, why = ("privleak_min_k", "privleak_loss_ou"), "this is the retain model"
+    rows = pd.DataFrame([
+        *(whole(name=name) for name in names),
+        *(whole(**of_retain, name=name, reason=why) for name in names),
+    ])  # fmt: skip
+    assert why not in field.table(rows)
+    assert field.dashes(rows) == [f"– under Retain model: {why}."]
+    rows.loc[3, "reason"] = "not run"
+    assert why in field.table(rows)
+    assert field.dashes(rows) == []
 
 
 def test_a_name_that_the_page_has_no_words_for_is_shown_under_others() -> None:
