@@ -274,12 +274,10 @@ class _Loop:
     def _threads(self) -> dict[str | Path, int]:
         """Threads of each job of the whole plan, done or not: what is done changes none."""
         runs, slots, cores = self.plan.runs(), self.executor.slots, self.executor.cores
-        starts = [run for run in runs if run.method in ("none", "retrain")]
         folders = {
-            folder: None
-            for run in starts
-            for folder, job in self._needs_of(run).models.items()
-            if isinstance(job, TrainJob)
+            cache.model_folder(self.cache_folder, run, with_forget=run.method == "none"): None
+            for run in runs
+            if run.method in ("none", "retrain") and not isinstance(run.model, ExistingModel)
         }
         threads: dict[str | Path, int] = {}
         threads.update(jobs.run_threads(runs, slots, cores))

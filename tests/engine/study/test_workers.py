@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -31,6 +32,7 @@ def test_idle_workers_leave_no_semaphore_behind() -> None:
     assert done.stderr == ""
 
 
+HEEDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 CRUMB = ROOT / "tests" / "fixtures" / "crumb.toml"
 
 
@@ -41,6 +43,8 @@ def study(folder: Path, harm: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [*command, *place], cwd=ROOT, capture_output=True, text=True, check=False,
         env={**os.environ, "UNPACT_FAULT": harm}, start_new_session=True,
+        # whatever started these tests may ignore one (nohup does), and would hand that on
+        preexec_fn=lambda: [signal.signal(one, signal.SIG_DFL) for one in HEEDED],
     )  # fmt: skip
 
 
