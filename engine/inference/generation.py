@@ -1,12 +1,14 @@
 """Prompts read once, then scored and continued token by token; plainly, or with attention moved.
 
-Prompts of equal length go together, so no row is padded and none depends on its batch: keys and
-values of a prompt are kept, a gold answer is scored on them, taken back, and the model's own answer
-follows. Rows that have ended are dropped on the way.
+Prompts of equal length are read together, so no row is padded: keys and values of a prompt are
+kept, a gold answer is scored on them, taken back, and the model's own answer follows. Where the
+architecture allows it, answers to prompts of any length are then continued in one batch (`ragged`).
+Rows that have ended are dropped on the way.
 """
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -17,8 +19,10 @@ from torch import Tensor
 
 from engine.inference import known_answers
 from engine.inference.known_answers import Drafted
+from engine.inference.logprobs import scoring_path
 from engine.inference.prefix_tree import Tokens, shared_prefix
 from engine.inference.processors import Processors
+from engine.inference.ragged import Ragged
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -108,8 +112,14 @@ def complete(
     """
     found = _checked(lm, jobs, max_new_tokens, tokens_per_batch) if max_new_tokens else {}
     left = [job for job in dict.fromkeys(jobs) if job not in found]
+    begun: list[_Begun] = []
     for batch in _batches(left, max_new_tokens, tokens_per_batch):
-        found.update(zip(batch, _complete(lm, batch, max_new_tokens), strict=True))
+        one = _Begun(lm, batch, max_new_tokens)
+        if begun and not _go_together(lm, [*begun, one], max_new_tokens, tokens_per_batch):
+            found.update(_finished(lm, begun))
+            begun = []
+        begun.append(one)
+    found.update(_finished(lm, begun))
     apart = [job.scored for job in jobs if job.scored is not None]
     if not apart:
         return [found[job] for job in jobs]
@@ -164,26 +174,78 @@ def _batches(
             yield group[start : start + size]
 
 
+class _Begun:
+    """A batch of which everything is read and scored, and nothing generated yet."""
+
+    @torch.inference_mode()
+    def __init__(self, lm: LM, batch: Sequence[Job], max_new_tokens: int) -> None:
+        """Read the prompts, and the gold answers behind them."""
+        self.batch, gold = batch, [job.gold_ids for job in batch]
+        self.reader = _Reader(lm, batch)
+        logits = self.reader.answer_logits(gold)  # (B, longest gold answer + 1, V)
+        self.logprobs = _gold_logprobs(logits, gold)
+        self.said = _Said(lm, batch, max_new_tokens)
+        self.said.follow_gold(logits)
+        self.rows = self.said.waiting()
+        self.reader.keep(self.rows)
+        self.following = logits[self.rows, 0]  # (R, V)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether nothing is done to the model while it reads and answers."""
+        return self.batch[0].steering == PLAIN
+
+    def completions(self) -> Iterator[tuple[Job, Completion]]:
+        """Everything that was said."""
+        for job, ids, own in zip(self.batch, self.said.ids, self.logprobs, strict=True):
+            yield job, Completion(tuple(ids), own)
+
+
+def _go_together(
+    lm: LM, begun: Sequence[_Begun], max_new_tokens: int, tokens_per_batch: int
+) -> bool:
+    """Whether these batches can be continued as one, and fit into the budget."""
+    rows = sum(len(one.rows) for one in begun)
+    longest = max(one.batch[0].tokens for one in begun) + max_new_tokens
+    fits = rows * longest <= tokens_per_batch
+    return fits and all(one.is_plain for one in begun) and scoring_path(lm) == "shared"
+
+
 @torch.inference_mode()
-def _complete(lm: LM, batch: Sequence[Job], max_new_tokens: int) -> list[Completion]:
-    reader = _Reader(lm, batch)
-    gold = [job.gold_ids for job in batch]
-    logits = reader.answer_logits(gold)  # (B, longest gold answer + 1, V)
-    logprobs = _gold_logprobs(logits, gold)
-    said = _Said(lm, batch, max_new_tokens)
-    said.follow_gold(logits)
-    rows = said.waiting()
-    reader.keep(rows)
-    following = logits[rows, 0]
-    while rows:
-        rows_left = said.add(rows, following)
-        if not rows_left:
+def _finished(lm: LM, begun: Sequence[_Begun]) -> Iterator[tuple[Job, Completion]]:
+    """Generate what is left of some batches, all of them together."""
+    waiting = [one for one in begun if one.rows]
+    reader: _Reader | Ragged | None = waiting[0].reader if waiting else None
+    if len(waiting) > 1:
+        reader = Ragged(lm.model, [one.reader.plain.cache for one in waiting])
+    rows = [(one.said, row) for one in waiting for row in one.rows]
+    following = torch.cat([one.following for one in waiting]) if waiting else torch.empty(0)
+    while reader is not None and rows:
+        left = _add(rows, following)
+        if not left:
             break
-        if len(rows) - len(rows_left) >= DROPPED_AT * len(rows):
-            reader.keep([rows.index(row) for row in rows_left])
-            rows = rows_left
-        following = reader.read(said.last(rows, lm.device))[:, 0]
-    return [Completion(tuple(ids), own) for ids, own in zip(said.ids, logprobs, strict=True)]
+        if len(rows) - len(left) >= DROPPED_AT * len(rows):
+            reader.keep([rows.index(row) for row in left])
+            rows = left
+        last = torch.cat([said.last(own, lm.device) for said, own in _by_batch(rows)])
+        following = reader.read(last)[:, 0]
+    for one in begun:
+        yield from one.completions()
+
+
+def _add(rows: Sequence[tuple[_Said, int]], following: Tensor) -> list[tuple[_Said, int]]:
+    """Say one more token in each row; the rows that then go on."""
+    left, first = [], 0
+    for said, own in _by_batch(rows):
+        left += [(said, row) for row in said.add(own, following[first : first + len(own)])]
+        first += len(own)
+    return left
+
+
+def _by_batch(rows: Sequence[tuple[_Said, int]]) -> Iterator[tuple[_Said, list[int]]]:
+    """The rows of each batch, which stand together."""
+    for said, own in itertools.groupby(rows, key=lambda row: row[0]):
+        yield said, [row for _, row in own]
 
 
 class _Reader:

@@ -110,3 +110,17 @@ def test_a_cold_draw_is_the_greedy_answer() -> None:
     assert [c.ids for c in complete(lm, cold, MOST, 512)] == [
         c.ids for c in complete(lm, greedy, MOST, 512)
     ]
+
+
+def test_prompts_of_all_lengths_are_continued_as_one_batch() -> None:
+    lm = tiny_lm()
+    wanted = [Job(ids[: len(ids) - cut]) for cut in range(3) for ids in prompts(lm)]
+    assert len({len(job.prompt_ids) for job in wanted}) > 3
+    read: list[tuple[int, ...]] = []
+    watched = lm.model.register_forward_pre_hook(
+        lambda _model, _args, given: read.append(tuple(given["input_ids"].shape)), with_kwargs=True
+    )
+    found = complete(lm, wanted, MOST, 4096)
+    watched.remove()
+    assert sum(tokens == 1 for _, tokens in read) < MOST
+    assert_alike(found, [slow(lm, job) for job in wanted])
