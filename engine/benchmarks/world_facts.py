@@ -20,6 +20,7 @@ import random
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from functools import cache
+from pathlib import Path
 
 from engine.benchmarks.benchmark import Benchmark, plain_text
 from engine.benchmarks.sources.hub_files import DataError
@@ -38,6 +39,7 @@ from results_db.records import Example, Split
 NAME = "world-facts"
 WRONG_ANSWERS = 5
 FEWEST_WRONG_ANSWERS = 3
+KNOWN = Path(__file__).parent / "sources" / "known"  # lists of ids, by model
 LARGEST = 0.03  # share of all questions above which a group is retained: it would decide alone
 
 
@@ -45,6 +47,8 @@ def load(
     *,
     forget_share: float = 0.4,
     kinds: tuple[str, ...] = (),
+    known_to: str = "",
+    unknown: int = 2,
     limit: int | None = None,
     seed: int = 7,
 ) -> Benchmark:
@@ -53,11 +57,16 @@ def load(
     Args:
         forget_share: of the questions of each kind, about; groups are not parted.
         kinds: of entities, such as country; all of them if empty.
+        known_to: keep only the questions that a model answers right: a list of ours by name, or a
+            text file of ids, one a line, comments behind #. Empty: keep all.
+        unknown: with known_to, as many of the other forget questions stay of each attribute that
+            it knows any of, drawn by seed: they stand for what was never known.
         limit: ask at most so many questions of each split, spread over groups; None: all.
         seed: of every draw.
 
     Raises:
-        DataError: for a share that leaves nothing to forget or to retain, or an unknown kind.
+        DataError: for a share that leaves nothing to forget or to retain, an unknown kind, or a
+            list that cannot be read or names a question that is not there.
     """
     if not 0 < forget_share < 1:
         raise DataError(f"{NAME}: forget_share is {forget_share}, not between 0 and 1")
@@ -68,8 +77,43 @@ def load(
     rng = random.Random(seed)
     forgotten = _forgotten(forget_share, rng)
     examples = tuple(_examples(forgotten, kinds or known, rng))
+    if known_to:
+        examples = tuple(_kept(examples, _listed(known_to), unknown, random.Random(seed)))
     corpus = tuple(question_texts([e for e in examples if e.form == "question"], rng))
     return Benchmark(NAME, examples, corpus, "fact_words").limited(limit, seed)
+
+
+def _listed(known_to: str) -> frozenset[str]:
+    """Ids of a list of ours, or of a file."""
+    shipped = sorted(path.stem for path in KNOWN.glob("*.txt"))
+    path = KNOWN / f"{known_to}.txt" if known_to in shipped else Path(known_to)
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(
+            f"{NAME}: known_to is {known_to!r}, which cannot be read ({error}) and is none of our "
+            f"lists: {', '.join(shipped)}"
+        ) from error
+    ids = frozenset(id_ for line in lines if (id_ := line.partition("#")[0].strip()))
+    if strangers := sorted(ids - {question.id for question in questions()}):
+        raise DataError(f"{NAME}: {path}: no question has the id {strangers[0]!r}")
+    return ids
+
+
+def _kept(
+    examples: Sequence[Example], known: frozenset[str], unknown: int, rng: random.Random
+) -> Iterator[Example]:
+    """What a model knows, some of each forgotten attribute that it does not know, and the texts."""
+    forget = [example for example in examples if example.split == "forget" and example.is_judged]
+    attributes = {example.attribute for example in forget if example.example_id in known}
+    others: dict[str, list[str]] = defaultdict(list)
+    for example in forget:
+        if example.attribute in attributes and example.example_id not in known:
+            others[example.attribute].append(example.example_id)
+    drawn = {id_ for of in others.values() for id_ in rng.sample(of, min(unknown, len(of)))}
+    for example in examples:
+        if example.form != "question" or example.example_id in known | drawn:
+            yield example
 
 
 def secrets(question: Question) -> tuple[str, ...]:

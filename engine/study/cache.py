@@ -31,6 +31,8 @@ from results_db.records import Split
 STATES = "states-3"  # of trainings, by their id; pickles: where a module moved, the next number
 OLD_STATES = ("states", "states-2")  # one file a run
 MEASURED = "measured"  # stages of measuring, by run id
+KNOWN = "known"  # of selections: ids of the questions that count, by the base run's id
+TRIED = "tried"  # what finished candidates measured, by base run, run and steps between
 IN_USE = "in_use"  # in a run's folder there: locked by whoever measures it
 OLDER_LEFT = (  # as versions without locks named what they wrote
     "models/.staging-*", "states-2/*.[0-9]*", "checkpoints/*/checkpoint.json.[0-9]*",
@@ -66,8 +68,8 @@ def remove_leftovers(cache_folder: Path) -> int:
     Returns:
         How many files and folders there were.
     """
-    rooms = [cache_folder / name for name in ("models", "runs")]
-    for name in ("checkpoints", STATES, MEASURED):
+    rooms = [cache_folder / name for name in ("models", "runs", KNOWN)]
+    for name in ("checkpoints", STATES, MEASURED, TRIED):
         rooms += (cache_folder / name).glob("[!.]*")
     before = time.time() - DAY_SECONDS
     older = [path for names in OLDER_LEFT for path in cache_folder.glob(names)]

@@ -6,7 +6,9 @@ the base model answers right, of each split as many as `probe.attribute`, drawn 
 at most 10 % of the forget answers still right, beyond what guessing gives where answers are
 options; of those the highest retain rate, then the lowest forget rate, then the fewest steps, then
 the order of the grid. Where no candidate reaches 10 %, the lowest forget rate is taken, and that is
-said. Recovery, general ability and attribution are not looked at.
+said. Recovery, general ability and attribution are not looked at. Each step is asked as it would be
+stored: adapters folded, weights rounded. A finished candidate stays in the cache, so that the same
+command after an interruption goes on with the next.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ import os
 import tomllib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +43,6 @@ if TYPE_CHECKING:
 GRIDS = Path(__file__).parents[1] / "plans" / "grids"
 MAX_FORGET = 0.10  # of the known forget answers still right, beyond chance
 SPLITS: tuple[Split, ...] = ("forget", "retain")
-KNOWN = "known"  # in the cache: ids of the questions that count, by the base run's id
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ class Candidate:
     folder: Path  # the model that it starts from
     every: int  # steps between two measurements
     known: Path  # ids of the questions that count, by split
+    tried: Path  # where what was measured is noted
 
 
 @dataclass(frozen=True)
@@ -68,8 +70,11 @@ class Measured:
     eligible: bool  # forget is at most 10 % beyond chance
 
 
-def read_grid(name_or_path: str) -> dict[str, dict[str, Any]]:
-    """A grid by its shipped name or its path: per method, a table whose lists are to be tried.
+Grid = dict[str, list[dict[str, Any]]]  # method -> tables whose lists are to be tried
+
+
+def read_grid(name_or_path: str) -> Grid:
+    """A grid by its shipped name or its path: of each method one table, or several.
 
     Raises:
         UnknownNameError: a grid or method that does not exist.
@@ -88,11 +93,11 @@ def read_grid(name_or_path: str) -> dict[str, dict[str, Any]]:
         raise PlanError(f"{path}: not TOML: {error}") from error
     for method in grid:
         plugins.check(method, plugins.names("unlearning_methods"), "engine.unlearning_methods")
-    return grid
+    return {m: table if isinstance(table, list) else [table] for m, table in grid.items()}
 
 
 def candidates(
-    plan: Plan, grid: dict[str, dict[str, Any]], cells: Sequence[tuple[str, str]], folder: Path
+    plan: Plan, grid: Grid, cells: Sequence[tuple[str, str]], folder: Path
 ) -> list[Candidate]:
     """Everything to try on each cell (benchmark, model).
 
@@ -106,14 +111,16 @@ def candidates(
     for cell in cells:
         base = plan.run_of(*cell, "none")
         model = _base_model(base, folder)
-        known = folder / KNOWN / f"{base.run_id}.json"
-        for method, table in grid.items():
+        known = folder / cache.KNOWN / f"{base.run_id}.json"
+        for method, table in ((method, one) for method, of in grid.items() for one in of):
             family = plugins.load("unlearning_methods", method).Method
             values = {key: value for key, value in table.items() if key != "every"}
+            every = int(table.get("every", 10))
             for settings in combinations(values):
                 plugins.settings(family, settings, f"grid.{method}")
                 run = base.model_copy(update={"method": method, "settings": settings})
-                found.append(Candidate(run, model, int(table.get("every", 10)), known))
+                tried = folder / cache.TRIED / base.run_id / f"{run.run_id}-{every}.json"
+                found.append(Candidate(run, model, every, known, tried))
     return found
 
 
@@ -146,7 +153,7 @@ def measure_all(tried: Sequence[Candidate], workers: int, device: str) -> Iterat
     threads = max(1, devices.cores(device) // max(1, min(workers, len(tried))))
     with ProcessPoolExecutor(workers, spawn, prepare_worker, (os.getpid(), threads)) as pool:
         with interrupt.kept_from_children():  # the pool starts its workers here
-            open_cells = {one.known: one for one in tried if not _is_settled(one.known)}
+            open_cells = {one.known: one for one in tried if _noted(one.known) is None}
             list(pool.map(_settle, open_cells.values(), itertools.repeat(device)))
             found = pool.map(_measure, tried, itertools.repeat(device))
         yield from found
@@ -189,34 +196,43 @@ def _settle(candidate: Candidate, device: str) -> None:
     durable.write_json(candidate.known, found)
 
 
-def _is_settled(known: Path) -> bool:
-    """Whether the questions that count are noted; a note that is not whole is set aside."""
+def _noted(path: Path) -> dict[str, Any] | None:
+    """What an earlier selection noted; None: nothing, or a note that was not whole, set aside."""
     try:
-        durable.read_json(known)
+        return durable.read_json(path)
     except FileNotFoundError:
-        return False
+        return None
     except durable.DamagedError as error:
-        aside = durable.set_aside(known)
-        durable.LOG.warning("%s; set aside as %s, the base model is asked again", error, aside.name)
-        return False
-    return True
+        aside = durable.set_aside(path)
+        durable.LOG.warning("%s; set aside as %s, it is measured again", error, aside.name)
+        return None
 
 
 def _measure(candidate: Candidate, device: str) -> list[Measured]:
+    """What a candidate measured at its steps: noted before, or computed now and noted."""
+    noted = _noted(candidate.tried)
+    if noted is None:
+        noted = {"steps": [asdict(one) for one in _steps(candidate, device)]}
+        durable.write_json(candidate.tried, noted)
+    return [Measured(**one) for one in noted["steps"]]
+
+
+def _steps(candidate: Candidate, device: str) -> list[Measured]:
     """Unlearn, and ask forget (and, if it is low enough, retain) every few steps."""
+    from engine.study.storing import as_stored
     from engine.unlearning.loop import UnlearningError, context
 
     run = candidate.run
     lm, benchmark = _loaded(candidate, device)
+    start = lm.model.dtype
     family = plugins.load("unlearning_methods", run.method).Method
     method = plugins.settings(family, run.settings, run.method)
     found = []
     try:
         for outcome in method.steps(lm, context(lm, benchmark, run.seed)):
             if outcome.step % candidate.every == 0:
-                found.append(
-                    _measured(candidate, (lm, benchmark), outcome.axis_value, outcome.step)
-                )
+                asked = as_stored(lm, method.optimizer, start, run.seed), benchmark
+                found.append(_measured(candidate, asked, outcome.axis_value, outcome.step))
     except UnlearningError:
         pass  # a diverging candidate counts at the steps before
     return found

@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from engine.models import formats
+from engine.models import adapters, formats
 from engine.models.formats import DTYPES, Stored
+from engine.models.lm import LM
 from engine.study.statistics import Interval, cluster_mean
 from engine.unlearning.optimizer import Optimizer, Rounding
 from engine.unlearning.weights_on_disk import in_pieces
@@ -48,6 +49,11 @@ class Storing:
     def format(self) -> str:
         """Its name in `formats.FORMATS`."""
         return "bfloat16_stochastic" if self.rounding == "stochastic" else self.stored
+
+    def rounded(self, name: str, weight: Tensor) -> Tensor:
+        """One weight as it is stored, in float32; its name seeds stochastic rounding."""
+        random = formats.generator(self.seed, name) if self.rounding == "stochastic" else None
+        return formats.as_stored(weight, self.format, random)
 
 
 def storing(optimizer: Optimizer, start: torch.dtype, seed: int, *, adapted: bool) -> Storing:
@@ -121,11 +127,33 @@ def store(model: nn.Module, start: Mapping[str, Tensor], way: Storing) -> Weight
     """
     change = WeightChange(way.stored)
     for name, parameter in model.named_parameters():
-        random = formats.generator(way.seed, name) if way.rounding == "stochastic" else None
-        stored = formats.as_stored(parameter, way.format, random)
+        stored = way.rounded(name, parameter)
         change.add(start[name].to(parameter.device), parameter, stored)
         parameter.data = stored.to(DTYPES[way.stored])
     return change
+
+
+@torch.no_grad()
+def as_stored(lm: LM, optimizer: Optimizer, start: torch.dtype, seed: int) -> LM:
+    """Make the model that would be stored if training ended now; the training goes on with its own.
+
+    Args:
+        lm: in training; stays as it is.
+        optimizer: says the number type and the rounding.
+        start: number type of the model that the run started from.
+        seed: of the run.
+
+    Returns:
+        A second model, or the same where storing changes nothing.
+    """
+    way = storing(optimizer, start, seed, adapted=adapters.attached(lm.model))
+    if not way.changes:
+        return lm
+    copy = lm.clone()
+    adapters.fold(copy.model)
+    for name, parameter in copy.model.named_parameters():
+        parameter.data = way.rounded(name, parameter).to(DTYPES[way.stored])
+    return copy
 
 
 def compare(model: nn.Module, base: Mapping[str, Tensor]) -> WeightChange:

@@ -196,4 +196,56 @@ def test_an_unknown_kind_is_refused_with_those_that_are_there() -> None:
 
 def test_the_data_are_part_of_the_package() -> None:
     settings = Path(world_facts.__file__).parents[2] / "pyproject.toml"
-    assert "benchmarks/sources/world_facts/*" in settings.read_text(encoding="utf-8")
+    packed = settings.read_text(encoding="utf-8")
+    assert "benchmarks/sources/world_facts/*" in packed
+    assert "benchmarks/sources/known/*.txt" in packed
+
+
+def test_a_list_of_what_a_model_knows_leaves_the_rest_out_but_for_stand_ins(
+    tmp_path: Path,
+) -> None:
+    whole = world_facts.load()
+    ids = [e.example_id for e in whole.questions(*SPLITS)]
+    known = set(ids[::5])
+    path = tmp_path / "known.txt"
+    path.write_text("# what it knows\n" + "".join(f"{id_}  # right\n" for id_ in sorted(known)))
+    part = world_facts.load(known_to=str(path), unknown=2)
+    assert part.texts("general") == whole.texts("general")
+    for split in ("retain", "general"):
+        assert {e.example_id for e in part.questions(split)} == known & {
+            e.example_id for e in whole.questions(split)
+        }
+    others = [e for e in part.questions("forget") if e.example_id not in known]
+    assert known & {e.example_id for e in whole.questions("forget")} == {
+        e.example_id for e in part.questions("forget")
+    } - {e.example_id for e in others}
+    forget = whole.questions("forget")
+    attributes = {e.attribute for e in forget if e.example_id in known}
+    there = Counter(
+        e.attribute for e in forget if e.example_id not in known and e.attribute in attributes
+    )
+    assert Counter(e.attribute for e in others) == Counter(
+        {attribute: min(2, count) for attribute, count in there.items()}
+    )
+    assert world_facts.load(known_to=str(path), unknown=2).examples == part.examples
+
+
+def test_lists_of_ours_name_questions_that_are_there() -> None:
+    shipped = list(world_facts.KNOWN.glob("*.txt"))
+    assert shipped
+    for path in shipped:
+        part = world_facts.load(known_to=path.stem, unknown=0)
+        assert len(part.questions("forget")) >= 100
+
+
+@pytest.mark.parametrize(
+    ("content", "says"), [(None, "none of our lists: smollm2"), ("atlantis", "the id 'atlantis'")]
+)
+def test_a_list_that_cannot_be_used_is_one_line(
+    content: str | None, says: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "known.txt"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(DataError, match=says):
+        world_facts.load(known_to=str(path))

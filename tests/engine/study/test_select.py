@@ -14,7 +14,7 @@ from engine import plugins
 from engine.errors import PlanError
 from engine.plans import reading
 from engine.plugins import UnknownNameError
-from engine.study import select
+from engine.study import cache, select
 from engine.study.select import Measured
 from results_db import durable
 from tests.support.program import PLAN, TinyStudy, unpact
@@ -73,10 +73,11 @@ def test_a_wrong_grid_is_said(name: str) -> None:
 
 def test_shipped_grids_fit_the_methods() -> None:
     for path in select.GRIDS.glob("*.toml"):
-        for method, table in select.read_grid(path.stem).items():
+        for method, tables in select.read_grid(path.stem).items():
             family = plugins.load("unlearning_methods", method).Method
-            values = {key: value for key, value in table.items() if key != "every"}
-            tried = [plugins.settings(family, one, method) for one in select.combinations(values)]
+            values = [{k: v for k, v in table.items() if k != "every"} for table in tables]
+            every = [one for table in values for one in select.combinations(table)]
+            tried = [plugins.settings(family, one, method) for one in every]
             assert len(set(tried)) == len(tried) > 1
 
 
@@ -141,7 +142,7 @@ def test_settings_are_chosen_on_what_a_model_made_elsewhere_knows(
     command = ("select", plan, "--grid", grid, "--cache", tmp_path / "cache", "--table", table)
     done = unpact(*command)
     assert done.returncode == 0, done.stderr
-    (known,) = (tmp_path / "cache" / select.KNOWN).glob("*.json")
+    (known,) = (tmp_path / "cache" / cache.KNOWN).glob("*.json")
     ids = durable.read_json(known)
     right = rows(
         tiny_study.database,
@@ -156,5 +157,27 @@ def test_settings_are_chosen_on_what_a_model_made_elsewhere_knows(
     known.write_bytes(written[:-9])
     again = unpact(*command)
     assert again.returncode == 0, again.stderr
-    assert "the base model is asked again" in again.stderr
+    assert "it is measured again" in again.stderr
     assert known.read_bytes() == written
+
+
+def test_a_finished_candidate_is_not_tried_again(tiny_study: TinyStudy, tmp_path: Path) -> None:
+    grid, table = tmp_path / "grid.toml", tmp_path / "table.csv"
+    grid.write_text("[ga]\nevery = 1\noptimizer = { max_steps = 1, learning_rate = [1e-12] }\n")
+    store, folder = tiny_study.cache, tiny_study.cache / cache.TRIED
+    command = ("select", PLAN, "--grid", grid, "--cache", store, "--table", table)
+    before = set(folder.glob("*/*.json"))
+    assert unpact(*command).returncode == 0
+    (note,) = set(folder.glob("*/*.json")) - before
+    noted = durable.read_json(note)
+    assert noted["steps"][0]["forget"] > 0.5
+    noted["steps"][0]["forget"] = 0.125
+    durable.write_json(note, noted)
+    assert unpact(*command).returncode == 0
+    (taken,) = csv.DictReader(table.open(encoding="utf-8"))
+    assert taken["forget"] == "0.125"
+    note.write_bytes(note.read_bytes()[:-5])
+    again = unpact(*command)
+    assert "it is measured again" in again.stderr
+    (measured_again,) = csv.DictReader(table.open(encoding="utf-8"))
+    assert float(measured_again["forget"]) > 0.5

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from engine.models.adapters import FoldedWeights
 from engine.models.lm import LM
 from engine.study import storing
 from engine.study.storing import Conditions, Storing
@@ -204,3 +205,25 @@ def test_correct_answers_of_the_trained_model_stay_by_split() -> None:
     assert [(row.scope.split()[0], row.estimate, row.n) for row in rows] == [
         ("split=forget", 0.5, 6)
     ]
+
+
+@pytest.mark.parametrize("rank", [0, 4])
+def test_a_step_is_asked_as_it_would_be_stored_and_training_goes_on(rank: int) -> None:
+    optimizer = Optimizer(5e-3, 3, 6, 0, 0.0, lora_rank=rank, store="bfloat16")
+    steps, policy = method_of("ga", optimizer), tiny_lm().clone()
+    losses = []
+    for outcome in steps.steps(policy, make_context(policy)):  # type: ignore[attr-defined]
+        now = storing.as_stored(policy, optimizer, torch.float32, 0)
+        trained = {name: w.clone() for name, w in FoldedWeights(policy.model).items()}
+        for name, weight in now.model.named_parameters():
+            assert weight.dtype == torch.bfloat16
+            assert torch.equal(weight, trained[name].bfloat16())
+        losses.append(outcome.loss)
+    alone = tiny_lm().clone()
+    plain = steps.steps(alone, make_context(alone))  # type: ignore[attr-defined]
+    assert losses == [outcome.loss for outcome in plain]
+
+
+def test_a_step_that_storing_does_not_change_is_no_second_model() -> None:
+    lm = tiny_lm()
+    assert storing.as_stored(lm, Optimizer(), torch.float32, 0) is lm
