@@ -18,6 +18,9 @@ TOLERANCES = {  # greatest |Δ log p| of any token of the vocabulary, nats, by d
     torch.float16: 0.1,
     torch.bfloat16: 0.5,
 }
+SPACINGS = 6  # of a half-precision type at the largest |log p| are tolerated, if that is more: two
+# ways to SmolLM2-135M-Instruct's bfloat16 logits, up to 38 in size, differ by 1.1 nats somewhere in
+# the vocabulary (spacing 0.25), by 0.2 to 0.4 at the text's own tokens
 QUANTIZED_TOLERANCE = 1.0  # nats; int8 by bitsandbytes rounds activations row by row
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from engine.doctor.check import QUANTIZED_TOLERANCE, TOLERANCES
+from engine.doctor.check import QUANTIZED_TOLERANCE, SPACINGS, TOLERANCES
 from engine.models.checkpoints import read_note
 from engine.models.lm import FORMAT_FILE, LM
 from engine.models.loading import is_noted
@@ -50,7 +51,11 @@ class Patient:
         """Greatest |Δ log p| between two ways to compute the same, nats."""
         if getattr(self.model, "is_quantized", False):
             return QUANTIZED_TOLERANCE
-        return TOLERANCES.get(self.model.dtype, QUANTIZED_TOLERANCE)
+        dtype = self.model.dtype
+        finite = self.alone[0][self.alone[0].isfinite()]
+        largest = float(finite.abs().max()) if finite.numel() else 0.0
+        spacing = torch.finfo(dtype).eps * 2.0 ** math.floor(math.log2(max(largest, 1.0)))
+        return max(TOLERANCES.get(dtype, QUANTIZED_TOLERANCE), SPACINGS * spacing)
 
     @property
     def style(self) -> str:

@@ -66,6 +66,26 @@ def test_a_broken_model_is_named_by_its_check_alone(make: Callable[[], LM], chec
     assert later == [None if never else True] * len(later)
 
 
+@pytest.mark.parametrize(
+    ("dtype", "scale", "tolerance"),
+    [("float32", 1.0, 5e-3), ("bfloat16", 1.0, 0.5), ("bfloat16", 400.0, None)],
+)
+def test_half_precision_is_compared_as_finely_as_its_numbers_lie(
+    dtype: str, scale: float, tolerance: float | None
+) -> None:
+    lm = tiny_lm("llama").clone()
+    lm.model.get_output_embeddings().weight.data *= scale
+    lm.model.to(getattr(torch, dtype))
+    patient = Patient(lm, None, ())
+    if tolerance is None:
+        largest = patient.alone[0].abs().max()
+        above = torch.nextafter(largest.bfloat16(), torch.tensor(1e9, dtype=torch.bfloat16))
+        tolerance = 6 * float(above - largest.bfloat16())
+        assert tolerance > 0.5
+    assert patient.tolerance == pytest.approx(tolerance)
+    assert failed(examine(lm)) == []
+
+
 def test_the_causal_figure_is_the_change_of_log_probabilities() -> None:
     lm = broken.looking_ahead()
     patient = Patient(lm, None, ())
