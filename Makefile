@@ -19,7 +19,7 @@ $(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.txt
 dev: $(VENV)/.installed-dev
 
 demo: setup
-	$(BIN)/unpact dashboard --run demo
+	$(BIN)/unpact dashboard --run demo $(addprefix --recorded ,$(wildcard studies/*/))
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n 2 --dist loadgroup

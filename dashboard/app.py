@@ -6,7 +6,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from dashboard.controls import figures, panels
+from dashboard.controls import figures, panels, studies
 from dashboard.rows import data
 
 LOOK = Path(__file__).parent / "look"
@@ -29,6 +29,7 @@ STUDY = [
 st.set_page_config(page_title="unPact", page_icon=str(LOOK / "icon.svg"), layout="wide")
 st.html(LOOK / "style.css")
 st.logo(str(LOOK / "logo.svg"), size="large", icon_image=str(LOOK / "icon.svg"))
+studies.choose()
 page = st.navigation({"Results": RESULTS, "Models": LIVE, "Study": STUDY})
 try:
     if panels.explain_state(data.state()):

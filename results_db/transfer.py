@@ -50,7 +50,7 @@ def export(path: str | Path, folder: Path) -> list[str]:
             written.mkdir()
             for table in schemas():
                 rows = connection.sql(_rows(table)).to_arrow_table()
-                pq.write_table(rows, written / f"{table}.parquet")
+                pq.write_table(rows, written / f"{table}.parquet", compression="zstd")
             (written / LOAD).write_text(_load_sql(), encoding="utf-8")
     return list(schemas())
 

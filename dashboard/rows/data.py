@@ -20,13 +20,29 @@ pd.set_option("mode.string_storage", "python")
 
 Parameter = str | float | bool | tuple[str, ...] | None
 MOST_SEEN = 256  # answers kept, also for the moment when a writer holds the file
+MOST_FILES = 4  # of which the state is kept
 ASKED = "asked_last"  # in the session: question -> how it was last asked
+FILE = "study"  # in session and address: name of the results file
 State = Literal["missing", "empty", "running", "ready", "other_schema"]
 
 
+def databases() -> dict[str, Path]:
+    """Results files that can be chosen, by name: recorded studies first, then the reader's own.
+
+    That is $UNPACT_DB, else results_db/unpact.duckdb under the current folder.
+    """
+    recorded = filter(None, os.environ.get("UNPACT_RECORDED", "").split(os.pathsep))
+    own = Path(os.environ.get("UNPACT_DB") or "results_db/unpact.duckdb")
+    return {path.stem: path.resolve() for path in (*map(Path, recorded), own)}
+
+
 def database() -> Path:
-    """The results file: $UNPACT_DB, else results_db/unpact.duckdb under the current folder."""
-    return Path(os.environ.get("UNPACT_DB") or "results_db/unpact.duckdb").resolve()
+    """The results file that is shown: the chosen one, else the first."""
+    known = databases()
+    first = next(iter(known))
+    if len(known) == 1:  # the session is not asked
+        return known[first]
+    return known.get(str(st.session_state.get(FILE)), known[first])
 
 
 def state() -> State:
@@ -140,13 +156,13 @@ def _readable(path: str, version: str) -> Path:
     return Path(folder.name) / Path(path).name
 
 
-@st.cache_data(max_entries=1, show_spinner=False)
+@st.cache_data(max_entries=MOST_FILES, show_spinner=False)
 def _is_older(path: str, version: str) -> bool:
     del version  # part of the key only
     return bool(read.is_of_older_schema(Path(path)))
 
 
-@st.cache_resource(max_entries=1, show_spinner="Reading an older results file, once")
+@st.cache_resource(max_entries=MOST_FILES, show_spinner="Reading an older results file, once")
 def _folder_of_copy(path: str, version: str) -> TemporaryDirectory[str]:
     """A folder with the copy in it, that goes with the process."""
     del version  # part of the key only
@@ -155,7 +171,7 @@ def _folder_of_copy(path: str, version: str) -> TemporaryDirectory[str]:
     return folder
 
 
-@st.cache_data(max_entries=1, show_spinner=False)
+@st.cache_data(max_entries=MOST_FILES, show_spinner=False)
 def _state(path: str, version: str) -> State:
     del version  # part of the key only
     found: State = read.state(Path(path))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -20,6 +21,10 @@ def dashboard(
         list[str] | None,
         typer.Option("--name", help="Another name that browsers reach it by; may be repeated."),
     ] = None,
+    recorded: Annotated[
+        list[Path] | None,
+        typer.Option("--recorded", help="Show this recorded study beside it; may be repeated."),
+    ] = None,
     trust_remote_code: TrustCode = False,
 ) -> None:
     """Open the dashboard, and run a study beside it if asked to."""
@@ -30,6 +35,7 @@ def dashboard(
 
         reading.read(study_plan)  # a wrong plan is said before a server starts
     served = launch.dashboard(
-        database_path(db), host, port, study_plan, names or (), trust_remote_code=trust_remote_code
-    )
+        database_path(db), host, port, study_plan, names or (), recorded or (),
+        trust_remote_code=trust_remote_code,
+    )  # fmt: skip
     raise typer.Exit(served)

@@ -16,6 +16,7 @@ from pathlib import Path
 import duckdb
 
 from engine.interrupt import kept_from_children
+from engine.live.recorded import results_file
 from engine.text.escapes import escaped
 from results_db import read, store
 
@@ -33,6 +34,7 @@ def dashboard(
     port: int,
     plan: str | None,
     names: Sequence[str] = (),
+    recorded: Sequence[Path] = (),
     *,
     trust_remote_code: bool = False,
 ) -> int:
@@ -44,15 +46,19 @@ def dashboard(
         port: to listen on.
         plan: a study to run beside it, once the dashboard answers.
         names: by which it is reached, beside this machine's own: any other is refused.
+        recorded: folders of recorded studies, each of which can be chosen beside the results file.
         trust_remote_code: the model host runs Python files where the plan of a run let them run.
 
     Raises:
         DashboardError: if the port is taken or the server does not come up.
+        RecordedError, TransferError: for a recorded study that cannot be read.
     """
     _check_free(host, port)
-    _bring_up_to_date(path)
+    others = [results_file(study, path) for study in recorded]
+    for file in (path, *others):
+        _bring_up_to_date(file)
     with tempfile.TemporaryDirectory(prefix="unpact-") as private:
-        settings = environment(path, Path(private), names)
+        settings = environment(path, Path(private), names, others)
         if trust_remote_code:
             settings["UNPACT_TRUST_REMOTE_CODE"] = "1"
         with kept_from_children():
@@ -119,17 +125,21 @@ def command(host: str, port: int) -> list[str]:
     return [sys.executable, "-m", "streamlit", "run", str(ROOT / "dashboard" / "server.py"), *flags]
 
 
-def environment(path: Path, private: Path, names: Sequence[str] = ()) -> dict[str, str]:
+def environment(
+    path: Path, private: Path, names: Sequence[str] = (), others: Sequence[Path] = ()
+) -> dict[str, str]:
     """What the server reads: see dashboard/door.py and dashboard/rows/live.py.
 
     Args:
         path: the results file.
         private: folder in which the model host, once a page needs one, leaves address and token.
         names: by which the server is reached, beside this machine's own.
+        others: results files that can be chosen; the first of them is shown first.
     """
     return {
         **os.environ,
         "UNPACT_DB": str(path),
+        "UNPACT_RECORDED": os.pathsep.join(map(str, others)),
         "UNPACT_HOST_FILE": str(private / "host.json"),
         "UNPACT_DASHBOARD_PARENT": str(os.getpid()),
         "UNPACT_DASHBOARD_NAMES": ",".join(names),
