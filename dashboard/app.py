@@ -6,13 +6,15 @@ from pathlib import Path
 
 import streamlit as st
 
-from dashboard.controls import figures, panels, studies
+from dashboard.controls import figures, links, panels, studies
 from dashboard.rows import data
 
 LOOK = Path(__file__).parent / "look"
 
 RESULTS = [
-    st.Page("views/10_overview.py", title="Overview", icon=":material/scatter_plot:", default=True),
+    st.Page("views/05_findings.py", title="Findings", icon=":material/task_alt:", default=True),
+    st.Page("views/10_overview.py", title="Overview", icon=":material/scatter_plot:"),
+    st.Page("views/15_run.py", title="One run", icon=":material/description:"),
     st.Page("views/20_token_shift.py", title="Token shift", icon=":material/ink_highlighter:"),
     st.Page("views/30_recovery.py", title="Recovery", icon=":material/undo:"),
     st.Page("views/40_utility.py", title="Utility", icon=":material/trending_down:"),
@@ -33,8 +35,10 @@ studies.choose()
 page = st.navigation({"Results": RESULTS, "Models": LIVE, "Study": STUDY})
 try:
     if panels.explain_state(data.state()):
+        links.follow()
         panels.filling()
         page.run()
         figures.offer_svg()
+        links.catch()
 except TimeoutError as error:
     panels.busy(error)

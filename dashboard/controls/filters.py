@@ -19,6 +19,7 @@ HANDED = "run_id"  # in the address of a link to a page about one run
 RUN, ONLY_RUN, STRATEGY = "run", "only_run", "strategy"  # controls that a click in a chart sets
 NARROW = 360  # pixels
 MOST_PANELS = 12  # of a figure with one a run
+MAX_EFFECT, MIN_UTILITY = 0.10, 0.90  # of a verdict, as `unpact check` has them
 MINIMUM_NATS = 0.05  # below this much positive contribution, a share is noise
 
 
@@ -241,12 +242,12 @@ def only_run_id(rows: pd.DataFrame) -> str | None:
 
 def max_effect() -> float:
     """Greatest net effect of emphasis that is still harmless, a fraction."""
-    return _threshold("Insufficient above this net effect", "max_effect", 0.0, 0.5, 0.10)
+    return _threshold("Insufficient above this net effect", "max_effect", 0.0, 0.5, MAX_EFFECT)
 
 
 def min_utility() -> float:
     """Least share of the base model's utility that is acceptable, a fraction."""
-    return _threshold("Destructive below this utility", "min_utility", 0.5, 1.0, 0.90)
+    return _threshold("Destructive below this utility", "min_utility", 0.5, 1.0, MIN_UTILITY)
 
 
 def _threshold(label: str, key: str, least: float, most: float, start: float) -> float:
@@ -305,12 +306,19 @@ def take_handed(control: str, ids: list[str]) -> None:
 
 
 def run(rows: pd.DataFrame, label: str = "Run") -> str:
-    """One run among the rows, by its label; its id. Finished unlearned runs come first."""
+    """One run among the rows, by its label; its id."""
+    labels = run_labels(rows)
+    take_handed(RUN, list(labels))
+    return _one(label, RUN, list(labels), labels.__getitem__, NARROW)
+
+
+def run_labels(rows: pd.DataFrame) -> dict[str, str]:
+    """Labels of runs by id. Finished unlearned runs come first, then references, then failed."""
     named = theme.labelled(rows).drop_duplicates("run_id")
     later = named["method"].isin(theme.REFERENCE_ARMS).astype(int)
     if "status" in named:
         later += 2 * (named["status"] == "failed").astype(int)
     ordered = named.assign(_later=later).sort_values("_later", kind="stable")
-    labels = dict(zip(ordered["run_id"], ordered["label"], strict=True))
-    take_handed(RUN, list(labels))
-    return _one(label, RUN, list(map(str, labels)), lambda run_id: str(labels[run_id]), NARROW)
+    return {
+        str(key): str(text) for key, text in zip(ordered["run_id"], ordered["label"], strict=True)
+    }

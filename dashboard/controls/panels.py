@@ -267,6 +267,7 @@ def open_run(rows: pd.DataFrame) -> None:
     kept = {key: st.query_params.get_all(key) for key in filters.KEYS if key in st.query_params}
     handed = {**kept, filters.HANDED: str(rows["run_id"].iloc[0])}
     for page, words in (
+        ("views/15_run.py", "See everything about this run"),
         ("views/80_runs.py", "See how this run was computed"),
         ("views/60_compare.py", "Compare it with the base model"),
     ):

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 import pandas as pd
 
 from results_db import records
+from results_db.sentences import figures
 
-MISSING = "–"
-MINUS = "−"
+MISSING, MINUS = figures.MISSING, figures.MINUS
 UNREADABLE = "cannot be read"  # said of a noted text that is no JSON object
 STORED_ALIKE = 0.05  # share of an effect; less of it lost is not worth a warning
 LONGEST = 300  # characters of a text in a figure
@@ -22,27 +22,14 @@ ACTING = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]"
 )
 FORMULA = re.compile(r"\s*[=+\-@\t\r]")  # what begins a formula in a spreadsheet
-
-
-def present(value: object) -> bool:
-    """True for a value that was measured: not None, not NaN, not NaT.
-
-    >>> present(0.0), present(None), present(float("nan"))
-    (True, False, False)
-    """
-    return value is not None and not bool(pd.isna(value))
-
-
-def number(value: float | None, digits: int = 2, *, sign: bool = False) -> str:
-    """A plain number with a true minus sign.
-
-    >>> number(-0.346), number(2.0, 1, sign=True), number(None)
-    ('−0.35', '+2.0', '–')
-    """
-    if value is None or not present(value) or not math.isfinite(value):
-        return MISSING
-    rounded = round(float(value), digits) + 0.0  # + 0.0 turns −0.0 into 0.0
-    return format(rounded, f"{'+' if sign and rounded else ''},.{digits}f").replace("-", MINUS)
+# what sentences say in the same way
+present = figures.present
+number = figures.number
+percent = figures.percent
+points = figures.points
+ratio = figures.ratio
+interval = figures.interval
+count = figures.count
 
 
 def figure(value: float | None) -> str:
@@ -60,26 +47,6 @@ def figure(value: float | None) -> str:
     )
 
 
-def percent(value: float | None, digits: int = 0) -> str:
-    """A fraction in [0, 1] as a percentage.
-
-    >>> percent(0.864), percent(None)
-    ('86%', '–')
-    """
-    return f"{number(value * 100, digits)}%" if value is not None and present(value) else MISSING
-
-
-def points(value: float | None) -> str:
-    """A difference of two fractions in percentage points, signed.
-
-    >>> points(0.123), points(-0.02)
-    ('+12 pp', '−2 pp')
-    """
-    if value is None or not present(value):
-        return MISSING
-    return f"{number(value * 100, 0, sign=True)} pp"
-
-
 def nats(value: float | None, *, sign: bool = True) -> str:
     """A difference of log-probabilities in nats.
 
@@ -88,16 +55,6 @@ def nats(value: float | None, *, sign: bool = True) -> str:
     """
     text = number(value, 2, sign=sign)
     return text if text == MISSING else f"{text} nats"
-
-
-def ratio(value: float | None) -> str:
-    """A ratio to the base model.
-
-    >>> ratio(0.953)
-    '0.95×'
-    """
-    text = number(value, 2)
-    return text if text == MISSING else f"{text}×"
 
 
 def measured(value: float | None, unit: str) -> str:
@@ -111,29 +68,6 @@ def measured(value: float | None, unit: str) -> str:
     if "perplexity" in unit:
         return number(value, 2)
     return MISSING if number(value) == MISSING else f"{number(value)} {unit}".strip()
-
-
-def interval(low: float | None, high: float | None, *, scale: float = 1.0, digits: int = 2) -> str:
-    """A 95 % interval in brackets, empty when there is none.
-
-    >>> interval(0.031, 0.214, scale=100, digits=0)
-    '[3, 21]'
-    """
-    if not present(low) or not present(high) or low is None or high is None:
-        return ""
-    return f"[{number(low * scale, digits)}, {number(high * scale, digits)}]"
-
-
-def count(value: float | None, noun: str = "") -> str:
-    """A whole number with its noun, in the plural where it should be.
-
-    >>> count(1200, "example"), count(1, "group")
-    ('1,200 examples', '1 group')
-    """
-    if value is None or not present(value):
-        return MISSING
-    plural = "" if not noun or int(value) == 1 else "s"
-    return f"{int(value):,} {noun}{plural}".strip()
 
 
 def n_of(n: float | None, every: float | None) -> str:

@@ -208,9 +208,12 @@ def _cell(metric: Metric, row: pd.Series | None, said: set[str], *, alone: bool)
         is_said = row is None or str(row["run_id"]) in said or not formats.present(row["reason"])
         reason = "" if row is None or is_said else row["reason"]
         return tables.cell(formats.MISSING, str(reason), "u-num u-reason")
-    digits = metric.digits
-    value = _p_value(row["value"]) if digits is None else formats.number(row["value"], digits)
-    return tables.figure(value, "" if alone else _size(metric.name, row["n"]))
+    return tables.figure(shown(metric, row["value"]), "" if alone else _size(metric.name, row["n"]))
+
+
+def shown(metric: Metric, value: float) -> str:
+    """A metric's value with the digits that it is shown with."""
+    return _p_value(value) if metric.digits is None else formats.number(value, metric.digits)
 
 
 def _p_value(p: float) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 import pandas as pd
 
 from dashboard.look import formats, theme
+from dashboard.markup.links import to_run
 from dashboard.markup.tokens import swatch
 
 LONG = 1500  # characters; a longer text scrolls in its own box
@@ -31,13 +32,16 @@ def figure(text: str, below: str = "") -> str:
 
 
 def head(row: pd.Series, *, full: bool = True) -> str:
-    """The first cell of a run's line: its mark, label and, unless it should be short, full name."""
+    """The first cell of a run's line: its mark, label and, unless it should be short, full name.
+
+    The label leads to the page about the run, where that has ended.
+    """
     style = theme.method(str(row["method"]))
     name = f"<small>{html.escape(style.name)}</small>" if full else ""
-    return (
-        f'<th scope="row">{swatch(style.color, style.symbol)}{html.escape(str(row["label"]))}'
-        f"{name}</th>"
-    )
+    label = html.escape(str(row["label"]))
+    if "run_id" in row and row.get("status", "complete") in ("complete", "failed"):
+        label = f'<a href="{to_run(row["run_id"])}">{label}</a>'
+    return f'<th scope="row">{swatch(style.color, style.symbol)}{label}{name}</th>'
 
 
 def group(title: str, remark: str, columns: int) -> list[str]:

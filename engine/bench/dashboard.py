@@ -32,7 +32,18 @@ HOST = "127.0.0.1"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
          "--disable-background-networking", "--disable-component-update"]  # fmt: skip
-PAGES = ("", "token_shift", "recovery", "utility", "prompt", "compare", "runs", "methods")
+PAGES = (
+    "",
+    "overview",
+    "run",
+    "token_shift",
+    "recovery",
+    "utility",
+    "prompt",
+    "compare",
+    "runs",
+    "methods",
+)
 WINDOW: ViewportSize = {"width": 1280, "height": 900}
 CHART = '[data-testid="stPlotlyChart"] .main-svg'
 IDLE = '[data-testid="stApp"][data-test-script-state="notRunning"]'
@@ -189,7 +200,7 @@ def _first_chart(browser: Browser, address: str, begun: float) -> float:
     """Seconds since `begun` when a fresh session shows the first chart of the Overview."""
     with browser.new_context() as context:
         page = context.new_page()
-        page.goto(address, timeout=PATIENCE_MS)
+        page.goto(f"{address}/overview", timeout=PATIENCE_MS)
         page.wait_for_selector(CHART, timeout=PATIENCE_MS)
         return time.perf_counter() - begun
 
@@ -205,7 +216,7 @@ def _changes(browser: Browser, address: str, path: Path, changes: int) -> list[f
         page = context.new_page()
         page.set_default_timeout(PATIENCE_MS)
         for benchmark in info["benchmarks"]:
-            page.goto(f"{address}/?benchmark={benchmark}")
+            page.goto(f"{address}/overview?benchmark={benchmark}")
             page.wait_for_selector(CHART)
             page.wait_for_selector(IDLE)
             page.evaluate(WATCH)

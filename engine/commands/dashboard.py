@@ -1,12 +1,15 @@
-"""`unpact dashboard`: open the dashboard, and run a study beside it."""
+"""`unpact dashboard` and `unpact report`: results on pages, and in one file to hand over."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from engine import console
 from engine.commands.options import Database, TrustCode, database_path
 
 
@@ -39,3 +42,32 @@ def dashboard(
         trust_remote_code=trust_remote_code,
     )  # fmt: skip
     raise typer.Exit(served)
+
+
+def report(
+    results: Annotated[
+        Path | None, typer.Argument(help="Results file; --db and UNPACT_DB do as well.")
+    ] = None,
+    run: Annotated[
+        str | None, typer.Option("--run", help="Id of the run that it is about.")
+    ] = None,
+    verdicts: Annotated[
+        bool, typer.Option("--verdicts", help="About all runs: verdicts and claims.")
+    ] = False,
+    out: Annotated[Path, typer.Option("--out", help="A new HTML file.")] = Path(
+        "unpact-report.html"
+    ),
+    db: Database = None,
+) -> None:
+    """Write findings, or one run, as one HTML file that asks no host for anything."""
+    from engine.audit.verdicts import CheckError
+
+    if results is not None and db is not None:
+        raise CheckError(f"{results} and --db {db}: name one results file")
+    if (run is None) != verdicts:
+        raise CheckError("say what the report is about: --run ID or --verdicts, one of them")
+    path = console.existing(database_path(results or db))
+    about = ["--run", run] if run is not None else []
+    # the pages' own words and looks; the engine imports no dashboard
+    written = [sys.executable, "-m", "dashboard.report", str(path), "--out", str(out), *about]
+    raise typer.Exit(subprocess.run(written, check=False).returncode)

@@ -8,7 +8,7 @@ from engine.commands import db
 from engine.commands.audit import audit
 from engine.commands.bench import bench
 from engine.commands.check import check, claims
-from engine.commands.dashboard import dashboard
+from engine.commands.dashboard import dashboard, report
 from engine.commands.doctor import doctor
 from engine.commands.evaluations import export_eval, import_eval
 from engine.commands.list_plugins import list_plugins
@@ -36,6 +36,7 @@ app.command()(plan)
 app.command()(select)
 app.command()(check)
 app.command()(claims)
+app.command()(report)
 app.command("import-eval")(import_eval)
 app.command("export-eval")(export_eval)
 app.command("list")(list_plugins)

@@ -13,6 +13,7 @@
 -- of the split with fewer. forgotten, still_known: D of the forget prompts that the run answers
 -- wrong, or right, without a test; NULL without one. judged_step: step of the rule; forget,
 -- retain: fractions of what the base model knows that are right there. marks: '' for none.
+-- focus, sham_focus: mean share over the n forget prompts, of the run and of sham, in [0, 1].
 WITH chosen AS MATERIALIZED (
     SELECT shown.*, run.seed, run.sham_run_id
     FROM chosen_runs($benchmark, $models::VARCHAR[], NULL::VARCHAR[]) AS shown
@@ -36,7 +37,9 @@ WITH chosen AS MATERIALIZED (
         avg(share - sham_share) FILTER (split = 'forget' AND is_forgotten)
             - avg(share - sham_share) FILTER (split = 'retain') AS forgotten,
         avg(share - sham_share) FILTER (split = 'forget' AND NOT is_forgotten)
-            - avg(share - sham_share) FILTER (split = 'retain') AS still_known
+            - avg(share - sham_share) FILTER (split = 'retain') AS still_known,
+        avg(share) FILTER (split = 'forget') AS focus,
+        avg(sham_share) FILTER (split = 'forget') AS sham_focus
     FROM prompt GROUP BY run_id, judged_by
 ), estimated AS (
     SELECT chosen.run_id, chosen.model, chosen.method, chosen.seed, sides.judged_by, estimate, low,
@@ -44,7 +47,7 @@ WITH chosen AS MATERIALIZED (
         coalesce(n, 0) AS n, coalesce(found.groups, 0) AS groups, -0.10 AS threshold,
         coalesce(known_forget, 0) AS known_forget, coalesce(null_forget, 0) AS null_forget,
         coalesce(known_retain, 0) AS known_retain, coalesce(null_retain, 0) AS null_retain,
-        forgotten, still_known, judged_step, judged.forget, judged.retain,
+        forgotten, still_known, focus, sham_focus, judged_step, judged.forget, judged.retain,
         CASE
             WHEN judged.reason IS NOT NULL THEN judged.reason
             WHEN chosen.sham_run_id IS NULL THEN 'no sham run'
@@ -71,7 +74,7 @@ WITH chosen AS MATERIALIZED (
 SELECT run_id, model, method, seed, judged_by, estimate, low, high, n, groups, threshold, p, p_holm,
     m, claim_word(high < threshold, low >= threshold, p_holm, reason) AS word, reason,
     known_forget, null_forget, known_retain, null_retain, forgotten, still_known, judged_step,
-    forget, retain, claim_marks(forget, retain) AS marks
+    forget, retain, claim_marks(forget, retain) AS marks, focus, sham_focus
 FROM tested JOIN holm('tested') AS adjusted
     ON adjusted.family = tested.family AND adjusted.item = tested.item
 WHERE coalesce(len($methods::VARCHAR[]), 0) = 0 OR list_contains($methods::VARCHAR[], method)

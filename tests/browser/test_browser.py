@@ -16,11 +16,15 @@ from tests.browser.visits import Visit
 from tests.support import hostile_rows
 from tests.support.pages import planned_only
 
-PAGES = {"": "Overview", "token_shift": "Token shift", "recovery": "Recovery", "utility": "Utility",
-         "prompt": "One prompt", "compare": "Compare", "live_probe": "Live probe", "runs": "Runs",
-         "methods": "Methods"}  # fmt: skip
+PAGES = {
+    "": "Findings", "overview": "Overview", "run": "One run", "token_shift": "Token shift",
+    "recovery": "Recovery", "utility": "Utility", "prompt": "One prompt", "compare": "Compare",
+    "live_probe": "Live probe", "runs": "Runs", "methods": "Methods",
+}  # fmt: skip
 CHARTS = {
-    "": 1,
+    "": 0,
+    "overview": 1,
+    "run": 0,
     "token_shift": 2,
     "recovery": 2,
     "utility": 1,
@@ -51,7 +55,7 @@ def test_every_page_is_drawn_in_both_themes_without_a_complaint(
     expect(opened.page.locator("h1").first).to_have_text(PAGES[path])
     assert opened.page.locator('[data-testid="stPlotlyChart"] .main-svg').count() >= CHARTS[path]
     assert is_dark(opened.page) == (scheme == "dark")
-    opened.screenshot(screenshots / f"{path or 'overview'}-{scheme}.png")
+    opened.screenshot(screenshots / f"{path or 'findings'}-{scheme}.png")
     opened.assert_clean()
     ours, streamlits = accessibility.serious(opened.page)
     assert ours == []
@@ -69,7 +73,7 @@ def test_filters_stand_in_the_address_and_come_back_in_a_fresh_browser(
     visit: Open, study_db: Path
 ) -> None:
     first = visit(study_db)
-    first.go("")
+    first.go("overview")
     choose(first, "Methods", "GA")
     choose(first, "Answer words", "All words")
     choose(first, "Step", "At most 0")
@@ -77,7 +81,7 @@ def test_filters_stand_in_the_address_and_come_back_in_a_fresh_browser(
     query = parse_qs(urlsplit(first.page.url).query)
     assert query == {"methods": ["GA"], "words": ["All words"], "step": ["At most 0"]}
     second = visit(study_db)
-    second.go("?" + urlsplit(first.page.url).query)
+    second.go("overview?" + urlsplit(first.page.url).query)
     assert parse_qs(urlsplit(second.page.url).query) == query
     table = second.page.locator(".u-table").first
     expect(table).to_contain_text("gradient ascent")
@@ -88,7 +92,7 @@ def test_filters_stand_in_the_address_and_come_back_in_a_fresh_browser(
 
 def test_filters_survive_a_change_of_page(visit: Open, study_db: Path) -> None:
     opened = visit(study_db)
-    opened.go("")
+    opened.go("overview")
     choose(opened, "Methods", "GA")
     opened.settle()
     opened.page.get_by_role("link", name="Utility").click()
@@ -154,7 +158,7 @@ def test_every_page_says_what_it_waits_for(
     state: str, scheme: str, visit: Open, waiting_dbs: dict[str, Path]
 ) -> None:
     opened = visit(waiting_dbs[state], scheme)
-    opened.go("")
+    opened.go("overview")
     main = opened.page.get_by_test_id("stMain")
     for title in PAGES.values():
         sidebar = opened.page.get_by_test_id("stSidebarNav")
@@ -236,7 +240,7 @@ def test_hostile_text_is_shown_as_text(path: str, visit: Open, hostile_db: Path)
 
 def test_without_results_the_page_says_what_to_run(visit: Open, tmp_path: Path) -> None:
     opened = visit(tmp_path / "none.duckdb")
-    opened.go("")
+    opened.go("overview")
     expect(opened.page.get_by_test_id("stMain")).to_contain_text("unpact run demo")
     opened.assert_clean()
 

@@ -113,7 +113,13 @@ COLUMNS: dict[str, tuple[dict[str, Parameter], str]] = {
         RUNS,
         "run_id model method seed judged_by estimate low high n groups threshold p p_holm m word"
         " reason known_forget null_forget known_retain null_retain forgotten still_known"
-        " judged_step forget retain marks",
+        " judged_step forget retain marks focus sham_focus",
+    ),
+    "run_prompts": (
+        {"run_id": "ga", "attribution_method": "leave_one_out", "minimum_nats": 0.05},
+        "example_id place prompt gold focus_before focus_after shift median_shift n before"
+        " before_correct after after_correct strategy emphasised emphasised_correct brought_back"
+        " tried placebo_right placebo_tried",
     ),
     "claim_emphasis": (
         RUNS,
