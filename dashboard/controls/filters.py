@@ -20,6 +20,7 @@ RUN, ONLY_RUN, STRATEGY = "run", "only_run", "strategy"  # controls that a click
 NARROW = 360  # pixels
 MOST_PANELS = 12  # of a figure with one a run
 MINIMUM_NATS = 0.05  # below this much positive contribution, a share is noise
+MINIMUM_DROP = 0.05  # nats per token that the retain model must lack at a block that counts
 
 
 @dataclass(frozen=True)

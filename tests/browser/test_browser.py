@@ -17,13 +17,14 @@ from tests.support import hostile_rows
 from tests.support.pages import planned_only
 
 PAGES = {"": "Overview", "token_shift": "Token shift", "recovery": "Recovery", "utility": "Utility",
-         "prompt": "One prompt", "compare": "Compare", "live_probe": "Live probe", "runs": "Runs",
-         "methods": "Methods"}  # fmt: skip
+         "depth": "Depth", "prompt": "One prompt", "compare": "Compare",
+         "live_probe": "Live probe", "runs": "Runs", "methods": "Methods"}  # fmt: skip
 CHARTS = {
     "": 1,
     "token_shift": 2,
     "recovery": 2,
     "utility": 1,
+    "depth": 1,
     "prompt": 0,
     "compare": 1,
     "live_probe": 0,
