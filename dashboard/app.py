@@ -18,6 +18,7 @@ RESULTS = [
     st.Page("views/20_token_shift.py", title="Token shift", icon=":material/ink_highlighter:"),
     st.Page("views/30_recovery.py", title="Recovery", icon=":material/undo:"),
     st.Page("views/40_utility.py", title="Utility", icon=":material/trending_down:"),
+    st.Page("views/45_depth.py", title="Depth", icon=":material/layers:"),
     st.Page("views/50_prompt.py", title="One prompt", icon=":material/search:"),
     st.Page("views/60_compare.py", title="Compare", icon=":material/compare_arrows:"),
 ]

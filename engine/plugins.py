@@ -24,16 +24,19 @@ FAMILIES = (
     "attribution_methods",
     "recovery_strategies",
     "tasks",
+    "depth_methods",
 )
 FOLDERS = {  # of the families that are not in a folder of their name
     "unlearning_methods": "unlearning/methods",
     "attribution_methods": "attribution/methods",
+    "depth_methods": "depth/methods",
     "recovery_strategies": "recovery/strategies",  # in it a folder for each rung
 }
 SHORT = {  # what a family is called on the command line, too
     "methods": "unlearning_methods",
     "strategies": "recovery_strategies",
     "attribution": "attribution_methods",
+    "depth": "depth_methods",
 }
 PLANS = Path(__file__).parent / "plans"
 Setting = TypeVar("Setting")

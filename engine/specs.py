@@ -317,6 +317,7 @@ class ProbeSpec(Strict):
     restored_attempts: int = Field(12, ge=0)  # recovered, and as many others, of each strategy
     trajectory_strategy: str = "repeat"  # the emphasis that is also measured during unlearning
     tasks: dict[str, dict[str, Any]] = {}  # measured on the final weights; left out of ids if empty
+    depth: dict[str, dict[str, Any]] = {}  # what blocks still tell, on the final weights; as tasks
     unit: Unit = "token"  # that has a contribution; left out of ids if token
 
 
@@ -399,8 +400,9 @@ class RunSpec(Strict):
                 del document["probe"][later]
         if self.recipe > 1:
             document["recipe"] = self.recipe
-        if not self.probe.tasks:  # the table came after runs were published
-            del document["probe"]["tasks"]
+        for table in ("tasks", "depth"):  # they came after runs were published
+            if not document["probe"][table]:
+                del document["probe"][table]
         if self.probe.unit == "token":  # so did the choice
             del document["probe"]["unit"]
         return json.dumps(document, sort_keys=True)

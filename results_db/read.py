@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 HERE = Path(__file__).parent
-SCHEMA_VERSION = 10
+SCHEMA_VERSION = 11
 
 State = Literal["missing", "empty", "running", "ready", "other_schema"]
 Parameter = str | float | bool | list[str] | None

@@ -543,6 +543,29 @@ class EmphasisedFocus:
 
 
 @dataclass(frozen=True)
+class Depth:
+    """What one block's states still tell of one example, or why no block's does."""
+
+    run_id: str
+    step: int
+    example_id: str | None  # None: why a whole method has no values
+    method: str
+    measure: str
+    block: int | None  # from 0; None: the reason holds for every block
+    value: float | None
+    unit: str
+    reason: str | None
+
+    def __post_init__(self) -> None:
+        """Check that a value has an example and a block, and a missing one a reason."""
+        row = f"depth {self.run_id}/{self.example_id}/{self.method}/{self.measure}/{self.block}"
+        _require((self.value is None) == (self.reason is not None), row, "neither value nor reason")
+        placed = self.block is not None and self.example_id is not None
+        _require(self.value is None or placed, row, "a value of no block or no example")
+        _finite(self.value, row, "value")
+
+
+@dataclass(frozen=True)
 class OutsideRun:
     """An evaluation that another project made; it is in no verdict, interval or ranking."""
 
@@ -610,3 +633,4 @@ class RunResult:
     sources: tuple[ModelSource, ...] = ()  # one, or none for a model that was trained here
     checks: tuple[ModelCheck, ...] = ()  # of the models that it loaded
     left_out: tuple[LeftOut, ...] = ()  # of the examples
+    depths: tuple[Depth, ...] = ()

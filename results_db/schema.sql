@@ -562,6 +562,30 @@ COMMENT ON COLUMN text_token_class.answer_class IS 'fact (a fact about whom the 
 COMMENT ON COLUMN text_token_class.tokens IS 'Tokens of this class in the document, a count.';
 COMMENT ON COLUMN text_token_class.gradient IS 'Sum over them of the L2 norm of the gradient of the method''s loss by the logits that predict the token (by the steered activation, for RMU), 0 or more.';
 
+CREATE TABLE depth (
+    run_id VARCHAR NOT NULL,
+    step INTEGER NOT NULL,
+    example_id VARCHAR,
+    method VARCHAR NOT NULL,
+    measure VARCHAR NOT NULL,
+    block INTEGER CHECK (block >= 0),
+    value DOUBLE,
+    unit VARCHAR NOT NULL,
+    reason VARCHAR,
+    CHECK ((value IS NULL AND reason IS NOT NULL) OR (value IS NOT NULL AND reason IS NULL
+        AND block IS NOT NULL AND example_id IS NOT NULL))
+);
+COMMENT ON TABLE depth IS 'What the states of one block still tell of one example, on the final weights; docs/depth.md says what each measure is.';
+COMMENT ON COLUMN depth.run_id IS 'The run.';
+COMMENT ON COLUMN depth.step IS 'The measured step.';
+COMMENT ON COLUMN depth.example_id IS 'The example, of the benchmark of the run; NULL where a whole method has no value.';
+COMMENT ON COLUMN depth.method IS 'Name of the method of depth.';
+COMMENT ON COLUMN depth.measure IS 'What the method measures, e.g. drop of uds.';
+COMMENT ON COLUMN depth.block IS 'The block, from 0, whose own output it is about; NULL where no block has a value.';
+COMMENT ON COLUMN depth.value IS 'The number, in the unit of the measure.';
+COMMENT ON COLUMN depth.unit IS 'nats/token, nats, rank (1 is the likeliest token) or fraction.';
+COMMENT ON COLUMN depth.reason IS 'Why there is no value; NULL where there is one.';
+
 CREATE TABLE outside_run (
     outside_id VARCHAR PRIMARY KEY,
     name VARCHAR NOT NULL UNIQUE,

@@ -32,6 +32,7 @@ RUN_TABLES = {  # table -> field of RunResult
     "model_source": "sources",
     "model_check": "checks",
     "left_out": "left_out",
+    "depth": "depths",
 }
 OWN_TABLES = ("run", *RUN_TABLES)  # whose rows belong to one run
 KEYS = {  # columns that name a row within its run
@@ -52,10 +53,12 @@ KEYS = {  # columns that name a row within its run
     "emphasised_focus": ("step", "example_id", "strategy"),
     "answer_token_class": ("step", "example_id", "answer_class"),
     "text_token_class": ("step", "text", "answer_class"),
+    "depth": ("step", "example_id", "method", "measure", "block"),
 }
 ORDERS = {  # in which a run's rows are stored, so that one question reads few of them
     "attribution": "method, target, answer_tokens, step, example_id",
     "recovery": "step, strategy, arm, example_id, draw",
+    "depth": "method, measure, step, example_id, block",
 }
 SCHEMA = Path(__file__).parent / "schema.sql"
 

@@ -2,6 +2,7 @@
 
 from dashboard.charts.alpha import focus_over_alpha
 from dashboard.charts.comparison import differences
+from dashboard.charts.depth import block_maps, depth_scores
 from dashboard.charts.focus import focus_of_prompts, focus_shift
 from dashboard.charts.keywords import keyword_agreement
 from dashboard.charts.outside import beside
@@ -18,6 +19,8 @@ __all__ = [
     "after_step",
     "axes_of",
     "beside",
+    "block_maps",
+    "depth_scores",
     "differences",
     "effect_forest",
     "focus_of_prompts",

@@ -21,6 +21,7 @@ NARROW = 360  # pixels
 MOST_PANELS = 12  # of a figure with one a run
 MAX_EFFECT, MIN_UTILITY = 0.10, 0.90  # of a verdict, as `unpact check` has them
 MINIMUM_NATS = 0.05  # below this much positive contribution, a share is noise
+MINIMUM_DROP = 0.05  # nats per token that the retain model must lack at a block that counts
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ KINDS = {  # as in an address -> as shown, in the order of the list
     "attribution": "Attribution method",
     "recovery": "Recovery strategy",
     "task": "Task",
+    "depth": "Depth",
     "benchmark": "Benchmark",
     "metric": "Metric",
     "loss": "Loss",
@@ -35,6 +36,7 @@ PLUGINS = {  # kind -> folder under engine/
     "attribution": "attribution/methods",
     "recovery": "recovery/strategies",
     "task": "tasks",
+    "depth": "depth/methods",
     "benchmark": "benchmarks",
 }
 ENTRY_POINTS = {"load", "Method", "Strategy", "score", "Task"}  # what makes a file a plugin

@@ -15,7 +15,7 @@ def list_plugins(
     family: Annotated[str | None, typer.Argument(help="A family; all of them if left out.")] = None,
     as_json: Json = False,
 ) -> None:
-    """List plans, benchmarks, methods, strategies, attribution methods and tasks."""
+    """List plans and plugins: benchmarks, methods, strategies, attribution, tasks, depth."""
     families = ["plans", *plugins.FAMILIES] if family is None else [plugins.family_of(family)]
     show_plugins(families, as_json=as_json)
 

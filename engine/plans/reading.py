@@ -194,7 +194,8 @@ def _complete_probe(plan: Plan) -> ProbeSpec:
             f"plan {plan.name}: probe.tasks.{of_tokens[0]}: is measured by token, which probe.unit "
             "'word' cannot compare; drop it"
         )
-    completed = {"attribution": attribution, "recovery": recovery, "tasks": tasks}
+    depth = {name: filled("depth_methods", name, "Method", t) for name, t in probe.depth.items()}
+    completed = {"attribution": attribution, "recovery": recovery, "tasks": tasks, "depth": depth}
     return probe.model_copy(update=completed)
 
 

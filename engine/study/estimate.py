@@ -150,7 +150,9 @@ def _tasks(benchmark: Benchmark, probe: ProbeSpec, count: Count) -> Work:
 def uncounted(probe: ProbeSpec) -> str:
     """What is left out of the estimate, since nobody here knows what it asks; empty if nothing."""
     names = [name for name in probe.tasks if ":" in name]
-    return f"; not counted: {', '.join(names)}, which the harness asks" if names else ""
+    harness = f"; not counted: {', '.join(names)}, which the harness asks" if names else ""
+    depth = ", ".join(probe.depth)
+    return harness + (f"; not counted: {depth}, a pass or more a block" if depth else "")
 
 
 def _read(one: Reading, count: Count) -> Work:

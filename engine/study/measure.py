@@ -22,6 +22,8 @@ from engine.attribution import emphasised_focus as restored
 from engine.attribution.attribute import AttributionMethod, Question
 from engine.attribution.base_scores import BaseScores, gold_scores
 from engine.benchmarks.benchmark import Benchmark
+from engine.depth.subject import DepthMethod
+from engine.depth.subject import Subject as DepthSubject
 from engine.inference import questions as evaluate
 from engine.inference.questions import Said
 from engine.models.lm import LM
@@ -46,6 +48,7 @@ from results_db.records import (
     AnswerTokenClass,
     Attribution,
     Checkpoint,
+    Depth,
     EmphasisedFocus,
     Example,
     Grade,
@@ -84,6 +87,7 @@ class Rows:
     answer_classes: list[AnswerTokenClass] = field(default_factory=list)
     text_classes: list[TextTokenClass] = field(default_factory=list)
     recovery_strategies: list[RecoveryStrategy] = field(default_factory=list)
+    depths: list[Depth] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
 
     def counts(self) -> Counts:
@@ -126,7 +130,9 @@ class Measurement:
         base: tuple[str, BaseScores | None],
         report: Report,
         stages: Stages | None = None,
+        *,
         base_answers: Mapping[str, str] | None = None,
+        load_base: Callable[[], LM] | None = None,
     ) -> None:
         """Nothing is measured yet.
 
@@ -138,13 +144,14 @@ class Measurement:
             report: is told of every stage.
             stages: what was measured before, and is not measured again; None: nothing is saved.
             base_answers: of the base run to the plain questions, by example id: drafts of these.
+            load_base: gives the base model, for methods of depth; None for the base run itself.
         """
         self.stages, self.weights = stages, ""
         self.spec, self.probe, self.lm, self.benchmark = spec, spec.probe, lm, benchmark
         self.base_run_id, self.base_scores = base
         self.report, self.rows, self.step = report, Rows(), 0
         self.said = Said([], {})  # at this step
-        self.base_answers = base_answers or {}
+        self.base_answers, self.load_base = base_answers or {}, load_base
         self.drafts: dict[str, tuple[int, ...]] = {}  # of the base run's answers
         self.known: frozenset[str] | None = None  # of the base run; None: not looked up yet
         scores = self.base_scores or {}
@@ -205,6 +212,7 @@ class Measurement:
         self.recover(is_final=is_final)
         if is_final:
             self.score_tasks()
+            self.measure_depth()
 
     def evaluate(self) -> None:
         """Plain answers to every question, and every task."""
@@ -273,6 +281,26 @@ class Measurement:
             measure = partial(_listed, task, subject)  # some yield their rows
             place = (number, len(self.probe.tasks))
             self.rows.utilities += self.saved("tasks", measure, *place, part=name)
+
+    def measure_depth(self) -> None:
+        """Every planned method of depth; the base model is loaded once, by the first to need it."""
+        if not self.probe.depth:
+            return
+        subject = DepthSubject(
+            lm=self.lm,
+            load_base=self.load_base or (lambda: self.lm),
+            is_base=self.load_base is None,
+            examples=tuple(self.probed(("forget", "retain"))),
+            place=self.place,
+            tokens_per_batch=self.probe.tokens_per_batch,
+            seed=self.spec.seed,
+        )
+        for number, (name, settings) in enumerate(self.probe.depth.items()):
+            family = plugins.load("depth_methods", name).Method
+            method: DepthMethod = plugins.settings(family, settings, name)
+            measured = partial(_measured_depth, method, subject)
+            place = (number, len(self.probe.depth))
+            self.rows.depths += self.saved("depth", measured, *place, part=name)
 
     def pushed(self, objective: Objective | None) -> Pushed | None:
         """How hard the loss pushes each answer token; None without a loss, and by words."""
@@ -612,6 +640,10 @@ class Measurement:
 
 def _listed(task: Task, subject: Subject) -> list[Utility]:
     return list(task.measure(subject))
+
+
+def _measured_depth(method: DepthMethod, subject: DepthSubject) -> list[Depth]:
+    return list(method.measure(subject))
 
 
 def probed(

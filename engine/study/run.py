@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import astuple, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -156,13 +157,14 @@ class _Execution:
         self.benchmark = self.room.benchmark
         self.loaded_in = self.lm.model.dtype
         self.base_weights = self.weights_before()
-        known = (job.base_run_id, job.base_scores)
+        known, is_base = (job.base_run_id, job.base_scores), self.spec.method == "none"
         self.waited_before = durable.spent()
         self.start = saved_run.made_by(weight_hash(self.lm.model))
         self.stages = saved_run.stages(job.cache, self.spec.run_id, self.start)
         self.measurement = Measurement(
             *(self.spec, self.lm, self.benchmark, known, report, self.stages),
             base_answers=job.base_answers,
+            load_base=None if is_base else partial(load, job.base_folder, device),
         )
         self.training = self.saved_training(())
         self.measured: dict[int, str] = {}  # step -> hash of the weights that were measured there
@@ -507,6 +509,7 @@ class _Execution:
             sources=() if source is None else (source,),
             checks=tuple(self.model_checks()),
             left_out=self.room.rows(run.run_id),
+            depths=tuple(rows.depths),
         )
 
 

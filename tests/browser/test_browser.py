@@ -18,7 +18,7 @@ from tests.support.pages import planned_only
 
 PAGES = {
     "": "Findings", "overview": "Overview", "run": "One run", "token_shift": "Token shift",
-    "recovery": "Recovery", "utility": "Utility", "prompt": "One prompt", "compare": "Compare",
+    "recovery": "Recovery", "utility": "Utility", "depth": "Depth", "prompt": "One prompt", "compare": "Compare",
     "live_probe": "Live probe", "runs": "Runs", "methods": "Methods",
 }  # fmt: skip
 CHARTS = {
@@ -28,6 +28,7 @@ CHARTS = {
     "token_shift": 2,
     "recovery": 2,
     "utility": 1,
+    "depth": 1,
     "prompt": 0,
     "compare": 1,
     "live_probe": 0,

@@ -19,6 +19,7 @@ FAMILIES = {  # kind of the catalogue -> family of engine/plugins.py
     "attribution": "attribution_methods",
     "recovery": "recovery_strategies",
     "task": "tasks",
+    "depth": "depth_methods",
     "benchmark": "benchmarks",
 }
 
@@ -51,7 +52,7 @@ def test_every_entry_says_what_it_is_and_methods_where_they_come_from() -> None:
         assert entry.first_line, entry.key
         assert entry.code, entry.key
         assert (catalogue.ROOT / entry.path).is_file(), entry.key
-        if entry.kind in {"unlearning", "attribution", "recovery"}:
+        if entry.kind in {"unlearning", "attribution", "recovery", "depth"}:
             assert entry.origin.startswith("Source: "), entry.key
 
 

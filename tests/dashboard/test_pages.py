@@ -35,13 +35,16 @@ TITLES = {
     "Token shift",
     "Recovery",
     "Utility",
+    "Depth",
     "One prompt",
     "Compare",
     "Runs",
 }
 METHODS = "90_methods.py"
 LIVE = "70_live_probe.py"
-RUN_PAGES = ["10_overview.py", "20_token_shift.py", "30_recovery.py", "40_utility.py"]
+RUN_PAGES = [
+    "10_overview.py", "20_token_shift.py", "30_recovery.py", "40_utility.py", "45_depth.py",
+]  # fmt: skip
 RESULTS = [page for page in PAGES if page not in {"80_runs.py", METHODS}]
 
 

@@ -96,6 +96,15 @@ COLUMNS: dict[str, tuple[dict[str, Parameter], str]] = {
         "run_id model method task metric split value low high n groups unit higher_is_better"
         " base_value drift drift_low drift_high missing reason",
     ),
+    "depth": (
+        RUNS,
+        "run_id model method depth_method measure unit split block is_last value low high n groups"
+        " median missing reason calibrated",
+    ),
+    "depth_scores": (
+        {**RUNS, "minimum_drop": 0.05},
+        "run_id model method source score low high n groups examples no_block reason",
+    ),
     "run_metrics": (RUNS, "run_id model method name value n reason"),
     "effect_tests": (
         RUNS,

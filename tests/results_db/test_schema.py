@@ -26,7 +26,7 @@ TABLES = {
     "answer_token_class": records.AnswerTokenClass, "text_token_class": records.TextTokenClass,
     "recovery_strategy": records.RecoveryStrategy,
     "model_source": records.ModelSource, "model_check": records.ModelCheck,
-    "left_out": records.LeftOut,
+    "left_out": records.LeftOut, "depth": records.Depth,
     "outside_run": records.OutsideRun, "outside_metric": records.OutsideMetric,
 }  # fmt: skip
 SQL_TYPES = {

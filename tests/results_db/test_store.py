@@ -18,6 +18,7 @@ from results_db import read, store, tables
 from results_db.guard import writing
 from results_db.records import (
     Checkpoint,
+    Depth,
     LeftOut,
     ModelCheck,
     ModelSource,
@@ -362,6 +363,7 @@ ROWS = {  # one row of each table that refers to others, of a run that is not in
     "emphasised_focus": make_restored(GHOST, "f0a", "quote", 0.25, 0.5),
     "answer_token_class": make_classes(GHOST, FINAL, "f0a")[0],
     "text_token_class": TextTokenClass(GHOST, FINAL, 0, "fact", 2, 1.0),
+    "depth": Depth(GHOST, FINAL, "f0a", "uds", "drop", 0, 0.5, "nats/token", None),
     "left_out": LeftOut(GHOST, "f0a", 9, 8, "too long"),
     "outside_metric": OutsideMetric(
         GHOST, "model_utility", "", "agg_value", None, None, 0.5, None, None

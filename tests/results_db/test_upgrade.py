@@ -28,7 +28,7 @@ def new(old: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     to = tmp_path_factory.mktemp("upgraded") / "new.duckdb"
     done = transfer.upgrade(old, to)
     assert (done.version, done.runs, done.empty) == (
-        7, 3, ("left_out", "model_check", "outside_metric", "outside_run"),
+        7, 3, ("depth", "left_out", "model_check", "outside_metric", "outside_run"),
     )  # fmt: skip
     assert set(done.unfilled) == {
         "attribution.steps", "attribution.reason", "attribution.token_parts",
@@ -87,6 +87,7 @@ def test_an_upgraded_file_holds_the_same_rows(old: Path, new: Path) -> None:
             "left_out",
             "outside_run",
             "outside_metric",
+            "depth",
         }:
             names = connection.sql(f"FROM a.main.{table} LIMIT 0").columns
             listed = ", ".join(f'"{name}"' for name in names)
@@ -133,7 +134,7 @@ def test_an_upgrade_waits_for_runs_beside_the_file(old: Path, tmp_path: Path) ->
 
 
 def test_a_file_of_this_schema_needs_no_upgrade(new: Path, tmp_path: Path) -> None:
-    with pytest.raises(transfer.TransferError, match="version 10 already"):
+    with pytest.raises(transfer.TransferError, match="version 11 already"):
         transfer.upgrade(new, tmp_path / "newer.duckdb")
 
 
@@ -166,6 +167,6 @@ def test_every_step_of_an_upgrade_is_there() -> None:
     first = older.first_version(read.SCHEMA_VERSION)
     assert first == 7
     assert older.changed_tables(first, read.SCHEMA_VERSION) == [
-        "attribution", "example", "left_out", "model_check", "model_source", "outside_metric",
-        "outside_run", "run",
+        "attribution", "depth", "example", "left_out", "model_check", "model_source",
+        "outside_metric", "outside_run", "run",
     ]  # fmt: skip

@@ -18,6 +18,7 @@ from results_db.records import (
     Attribution,
     Build,
     Checkpoint,
+    Depth,
     EmphasisedFocus,
     Example,
     Grade,
@@ -269,6 +270,46 @@ _FORGETS = {
 _LOSES = {"none": 0, "retrain": 0, "sham": 0, "ga": 9, "npo": 2}
 
 
+def make_depths(
+    run_id: str, example_id: str, method: str, measure: str, values: Sequence[float | None],
+    *, step: int = FINAL, unit: str = "nats/token",
+) -> list[Depth]:  # fmt: skip
+    """Values of one example by block; no values at all: a row that says why."""
+    key = (run_id, step, example_id, method, measure)
+    if not values:
+        return [Depth(*key, None, None, unit, "no token of its answer is part of a fact")]
+    return [Depth(*key, block, value, unit, None) for block, value in enumerate(values)]
+
+
+_DROPS = {"retrain": 1.0, "sham": 0.02, "ga": 0.9, "npo": 0.4}  # of the retain model's
+
+
+def _depths(run: Run, example_id: str, step: int) -> list[Depth]:
+    """What four blocks tell of one fact: the retain model lacks 0.01, 0.2, 1 and 2 nats."""
+    of, is_base = _DROPS.get(run.method, 1.1), run.method == "none"
+    drop = "drop_by_another_question" if is_base else "drop"
+    gained = (
+        []
+        if is_base
+        else make_depths(
+            run.run_id, example_id, "reverse_patching", "gain", [0.1, 1.0, 2.0], step=step
+        )
+    )
+    return [
+        *make_depths(run.run_id, example_id, "uds", drop, [of * s for s in (0.01, 0.2, 1, 2)],
+                     step=step),
+        *gained,
+        *make_depths(run.run_id, example_id, "logit_lens", "logprob", [-6, -4, -2, -of], step=step,
+                     unit="nats"),
+        *make_depths(run.run_id, example_id, "logit_lens", "rank", [300, 90, 4, 2], step=step,
+                     unit="rank"),
+        *make_depths(run.run_id, example_id, "answer_probe", "ranked_above", [0.5, 0.6, 0.9, 0.8],
+                     step=step, unit="fraction"),
+        *make_depths(run.run_id, example_id, "answer_probe", "ranked_above_permuted", [0.5] * 4,
+                     step=step, unit="fraction"),
+    ]  # fmt: skip
+
+
 def _small_examples() -> list[Example]:
     forget = [make_example(f"f{i}{k}", "forget", f"person {i}") for i in range(10) for k in "ab"]
     retain = [make_example(f"r{i}{k}", "retain", f"neighbour {i}") for i in range(10) for k in "ab"]
@@ -326,7 +367,8 @@ def _small_result(run: Run, examples: Sequence[Example]) -> RunResult:
                 -0.1 - harm * (metric == "logprob"), "nats/token", True, None)
         for e in examples if e.split == "retain" for metric in ("contribution", "logprob")
     )  # fmt: skip
-    return replace(result, utilities=(*result.utilities, *common))
+    depths = [row for e in forget[::4] for row in _depths(run, e, max(steps))]
+    return replace(result, utilities=(*result.utilities, *common), depths=tuple(depths))
 
 
 def _knows(run: Run, example: Example, step: int) -> bool:

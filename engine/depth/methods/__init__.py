@@ -1,0 +1,1 @@
+"""Methods of depth: each module has a frozen dataclass `Method` with `measure(subject)`."""

@@ -1,0 +1,1 @@
+"""Tests of depth: patching, lens and probe against plain loops, scores by hand."""
