@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -56,7 +57,8 @@ def select(  # noqa: PLR0917 - Typer reads its options from the signature
         read, selecting.read_grid(grid), cells, cache_folder or cache.default_folder()
     )
     found = selecting.measure_all(tried, workers or devices.default_workers(where), where)
-    show_selection(tried, found, table)
+    with closing(found):
+        show_selection(tried, found, table)
 
 
 def show_selection(

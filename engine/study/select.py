@@ -20,7 +20,7 @@ import json
 import multiprocessing
 import os
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -141,22 +141,31 @@ def _base_model(base: RunSpec, folder: Path) -> Path:
     return model
 
 
-def measure_all(tried: Sequence[Candidate], workers: int, device: str) -> Iterator[list[Measured]]:
+def measure_all(
+    tried: Sequence[Candidate], workers: int, device: str
+) -> Generator[list[Measured], None, None]:
     """Every candidate's measurements, in their order, computed side by side.
 
-    All have the same threads, however many are left: candidates are held against each other.
+    All have the same threads, however many are left: candidates are held against each other. Close
+    it where it is left early: workers are killed then, and what is finished stays noted.
     """
     from engine.models import devices
-    from engine.study.workers import prepare_worker
+    from engine.study import workers as processes
 
     spawn = multiprocessing.get_context("spawn")
     threads = max(1, devices.cores(device) // max(1, min(workers, len(tried))))
-    with ProcessPoolExecutor(workers, spawn, prepare_worker, (os.getpid(), threads)) as pool:
+    start = processes.prepare_worker, (os.getpid(), threads)
+    pool = ProcessPoolExecutor(workers, spawn, *start)
+    try:
         with interrupt.kept_from_children():  # the pool starts its workers here
             open_cells = {one.known: one for one in tried if _noted(one.known) is None}
             list(pool.map(_settle, open_cells.values(), itertools.repeat(device)))
             found = pool.map(_measure, tried, itertools.repeat(device))
         yield from found
+    except BaseException:
+        processes.end(pool)
+        raise
+    pool.shutdown()
 
 
 def _loaded(candidate: Candidate, device: str) -> tuple[LM, Benchmark]:

@@ -81,12 +81,12 @@ class LocalExecutor:
         if all(future.done() for future in self._submitted):
             self._pool.shutdown(wait=True)
         else:
-            _end(self._pool)
+            end(self._pool)
         self._events.close()
         self._events.cancel_join_thread()
 
 
-def _end(pool: ProcessPoolExecutor) -> None:
+def end(pool: ProcessPoolExecutor) -> None:
     """Kill the workers of a pool: they heed no other signal."""
     processes = list((pool._processes or {}).values())
     pool.shutdown(wait=False, cancel_futures=True)

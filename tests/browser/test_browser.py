@@ -18,7 +18,8 @@ from tests.support.pages import planned_only
 
 PAGES = {
     "": "Findings", "overview": "Overview", "run": "One run", "token_shift": "Token shift",
-    "recovery": "Recovery", "utility": "Utility", "depth": "Depth", "prompt": "One prompt", "compare": "Compare",
+    "recovery": "Recovery", "utility": "Utility", "depth": "Depth",
+    "prompt": "One prompt", "compare": "Compare",
     "live_probe": "Live probe", "runs": "Runs", "methods": "Methods",
 }  # fmt: skip
 CHARTS = {

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -17,7 +22,7 @@ from engine.plugins import UnknownNameError
 from engine.study import cache, select
 from engine.study.select import Measured
 from results_db import durable
-from tests.support.program import PLAN, TinyStudy, unpact
+from tests.support.program import PLAN, ROOT, TinyStudy, unpact
 from tests.support.stored import rows
 
 
@@ -181,3 +186,26 @@ def test_a_finished_candidate_is_not_tried_again(tiny_study: TinyStudy, tmp_path
     assert "it is measured again" in again.stderr
     (measured_again,) = csv.DictReader(table.open(encoding="utf-8"))
     assert float(measured_again["forget"]) > 0.5
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_selection_at_once(
+    tiny_study: TinyStudy, tmp_path: Path, number: int
+) -> None:
+    """While a candidate is at work that would take days."""
+    grid, store = tmp_path / "grid.toml", tmp_path / "cache"
+    grid.write_text("[ga]\nevery = 10000000\noptimizer.max_steps = 10000000\n")
+    shutil.copytree(tiny_study.cache / "models", store / "models")
+    command = [sys.executable, "-m", "engine", "select", str(PLAN), "--grid", str(grid)]
+    process = subprocess.Popen(
+        [*command, "--cache", str(store), "--workers", "1"], cwd=ROOT, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    while not list(store.glob(f"{cache.KNOWN}/*.json")):
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(number)
+    said, errors = process.communicate(timeout=120)
+    assert (process.returncode, said) == (130, "")
+    assert errors.splitlines()[-1].startswith("unpact: interrupted")
+    assert "Traceback" not in errors
