@@ -8,17 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
 
 from engine.attribution.attribute import AttributedAnswer, TokenScores
-from engine.inference.logprobs import token_logprobs
+from engine.inference.logprobs import NonFiniteLogitsError, answer_logprobs, token_logprobs
 from engine.inference.pairs import Pair, by_length, check_context, fitting, padded_inputs
+from engine.inference.streams import tolerated
 from engine.inference.token_budget import spend
 from engine.models.lm import LM
 from engine.text.prompts import Prompt
 from results_db.records import AnswerTokens
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 
 @dataclass(frozen=True)
@@ -41,6 +47,7 @@ class PartScores:
     reason: str | None = None  # why there are no contributions
 
 
+_obstacles: WeakKeyDictionary[PreTrainedModel, tuple[str | None]] = WeakKeyDictionary()
 Compute = Callable[[Sequence[Part], int], Sequence[PartScores]]
 
 
@@ -88,6 +95,9 @@ def _computed(
     lm: LM, parts: Sequence[Part], tokens_per_batch: int, compute: Compute
 ) -> dict[Part, PartScores]:
     check_context(lm, [part.pair for part in parts])
+    reason = _known_obstacle(lm, parts[0]) if parts else None
+    if reason is not None:
+        return _without_scores(lm, parts, tokens_per_batch, reason)
     ordered = [parts[row] for row in by_length([part.pair for part in parts])]
     pairs = [part.pair for part in ordered]
     found: dict[Part, PartScores] = {}
@@ -99,6 +109,53 @@ def _computed(
 
     spend(len(ordered), tokens_per_batch, step)
     return found
+
+
+def _known_obstacle(lm: LM, part: Part) -> str | None:
+    """The reason of `_obstacle`, found out once a model."""
+    if lm.model not in _obstacles:
+        _obstacles[lm.model] = (_obstacle(lm, part),)
+    return _obstacles[lm.model][0]
+
+
+def _obstacle(lm: LM, part: Part) -> str | None:
+    """Why gradients along embeddings say nothing of this model; None where they do.
+
+    Some architectures read more of an id than its embedding (Gemma 4 has one a layer), or take no
+    embeddings; a few cannot be differentiated.
+    """
+    pair = part.pair
+    embeddings = embedded(lm, [part]).requires_grad_()
+    try:
+        with torch.enable_grad():
+            given = token_logprobs(lm, [pair], {"inputs_embeds": embeddings})
+            torch.autograd.grad(given.sum(), embeddings)
+        with torch.no_grad():  # on the way from one text to another no id has the embedding
+            moving = moved([part], embeddings.shape[1], lm.device)[..., None]
+            between = torch.where(moving, (embeddings + embeddings.roll(1, 1)) / 2, embeddings)
+            token_logprobs(lm, [pair], {"inputs_embeds": between})
+    except (NonFiniteLogitsError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # each architecture fails in its own way
+        line = " ".join(str(error).split())
+        return f"no gradients along embeddings: {type(error).__name__}: {line}"
+    with torch.no_grad():
+        read = token_logprobs(lm, [pair], {"input_ids": padded_inputs([pair], lm.device)})
+    gap = float((given.detach() - read).abs().max())
+    if gap <= tolerated(lm.model):
+        return None
+    return f"this model reads more than embeddings: by them alone it is off by {gap:.2g} nats"
+
+
+def _without_scores(
+    lm: LM, parts: Sequence[Part], tokens_per_batch: int, reason: str
+) -> dict[Part, PartScores]:
+    """No scores for any part: the log-probability that they would explain, and the reason."""
+    rows = answer_logprobs(lm, [part.pair for part in parts], tokens_per_batch)
+    return {
+        part: PartScores(None, float(row[list(part.attributed)].mean()), None, None, reason)
+        for part, row in zip(parts, rows, strict=True)
+    }
 
 
 def _token_scores(answer_tokens: AnswerTokens, part: Part, scores: PartScores) -> TokenScores:

@@ -69,7 +69,7 @@ def measured(
 def asked(lm: LM, count: int, question_tokens: int) -> Asked:
     """Chat prompts of one template, each with an answer; their questions are of few words."""
     rng = random.Random(f"{count} {question_tokens}")
-    most = int(lm.model.config.vocab_size)
+    most = int(lm.config.vocab_size)
     words = [rng.randrange(shapes.EOS + 1, most) for _ in range(WORDS)]
     template = [rng.randrange(shapes.EOS + 1, most) for _ in range(SYSTEM + ROLE + GENERATION)]
     prompts = [

@@ -114,4 +114,4 @@ def answer(lm: LM, answer_tokens: int, seed: int = 0) -> AttributedAnswer:
 def _ids(lm: LM, count: int, seed: str) -> tuple[int, ...]:
     rng = random.Random(seed)
     first = EOS + 1
-    return tuple(rng.randrange(first, int(lm.model.config.vocab_size)) for _ in range(count))
+    return tuple(rng.randrange(first, int(lm.config.vocab_size)) for _ in range(count))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from engine.doctor.check import Check, compared
 from engine.doctor.patient import Patient, gap
+from engine.models.checkpoint_files import NotCausalError
+from engine.models.weights import refuse_not_causal
 
 NAME = "causal"
-ENCODER_DECODER = "is an encoder-decoder, of which no text has one probability read left to right"
 
 
 def check(patient: Patient) -> Check:
@@ -14,8 +15,10 @@ def check(patient: Patient) -> Check:
 
     The prefix alone against the whole prompt, and against the prefix padded in a batch.
     """
-    if getattr(patient.model.config, "is_encoder_decoder", False):
-        return Check(NAME, False, None, ENCODER_DECODER)
+    try:
+        refuse_not_causal(patient.model.config, NAME)
+    except NotCausalError as error:
+        return Check(NAME, False, None, error.what)
     cut = patient.split
     found = gap((patient.alone[0][:cut], patient.prefix), (patient.batch[2], patient.prefix))
     note = "log-probabilities of a prefix, when tokens follow and in a padded batch"

@@ -13,10 +13,9 @@ from pathlib import Path
 from engine.doctor import adapter, border, causal, weights
 from engine.doctor.check import Check, with_allowed
 from engine.doctor.examine import examine, failing_at_once
-from engine.models import checkpoint_files as files
 from engine.models.adapter_loading import AdapterMismatchError
 from engine.models.asked import say_once
-from engine.models.checkpoint_files import WeightMismatchError
+from engine.models.checkpoint_files import NotCausalError, WeightMismatchError
 from engine.models.checkpoints import Note, read_note
 from engine.models.lm import LM
 from engine.models.loading import is_noted, load
@@ -77,11 +76,10 @@ def _examined(
     folder: Path, note: Note | None, device: str, asked: Asked
 ) -> tuple[LM | None, Sequence[Check]]:
     """The model with its checks; None and the check that it fails where it cannot be one."""
-    weights_folder = folder if note is None else Path(note.model.folder)
-    if _is_encoder_decoder(weights_folder):
-        return None, failing_at_once(causal.NAME, causal.ENCODER_DECODER)
     try:
         lm = load(folder, device)
+    except NotCausalError as error:
+        return None, failing_at_once(causal.NAME, error.what)
     except AdapterMismatchError as error:
         return None, failing_at_once(adapter.NAME, str(error))
     except WeightMismatchError as error:
@@ -97,12 +95,6 @@ def _examined(
 
 def _note(folder: Path) -> Note | None:
     return read_note(folder) if is_noted(folder) else None
-
-
-def _is_encoder_decoder(folder: Path) -> bool:
-    """As its own config.json says: transformers would load half of it, and fill in the rest."""
-    table = files.table(folder / "config.json", str(folder)) if folder.is_dir() else {}
-    return bool(table.get("is_encoder_decoder", False))
 
 
 def _state(folder: Path, note: Note | None) -> tuple[object, ...]:

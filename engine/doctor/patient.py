@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -86,8 +86,7 @@ class Patient:
 
     def has_context(self, new_tokens: int) -> bool:
         """Whether the first question and an answer of so many tokens fit into its context."""
-        context = int(getattr(self.model.config, "max_position_embeddings", 512))
-        return len(self.prompts[0].ids) + new_tokens <= context
+        return len(self.prompts[0].ids) + new_tokens <= self.lm.context
 
     @cached_property
     def questions(self) -> tuple[tuple[str, str], ...]:
@@ -104,7 +103,7 @@ class Patient:
     @cached_property
     def rows(self) -> tuple[Ids, Ids]:
         """Two prompts of different length, as ids: the first has the more."""
-        longest = min(ROW_TOKENS, int(getattr(self.model.config, "max_position_embeddings", 512)))
+        longest = min(ROW_TOKENS, self.lm.context)
         first, second, *_ = sorted((prompt.ids for prompt in self.prompts[:3]), key=len)[::-1]
         if len(second) < FEWEST_TOKENS:  # a tokenizer that reads next to nothing: any ids will do
             first = second = tuple(range(self.model.get_input_embeddings().num_embeddings))
@@ -134,18 +133,16 @@ class Patient:
         rows = self.logprobs([first, second, first[: self.split]])
         return rows[0], rows[1], rows[2]
 
-    def logprobs(self, rows: Sequence[Ids], **more: Any) -> list[Tensor]:  # noqa: ANN401 - transformers' own
+    def logprobs(self, rows: Sequence[Ids]) -> list[Tensor]:
         """Log-probabilities of every next token after each token of each row, (T, V) each, fp32.
 
         Args:
             rows: of ids; shorter ones are padded behind their end, as where answers are scored.
-            more: arguments of the model's forward, such as a cache to read on from.
         """
         width = max(map(len, rows))
         ids = torch.tensor([[*row, *[0] * (width - len(row))] for row in rows])
-        arguments: dict[str, Any] = {"use_cache": False, **more}
         with torch.inference_mode():
-            output = self.model(input_ids=ids.to(self.lm.device), **arguments)
+            output = self.model(input_ids=ids.to(self.lm.device), use_cache=False)
             logprobs: Tensor = output.logits.float().log_softmax(-1)
         return [found[: len(row)] for found, row in zip(logprobs, rows, strict=True)]
 

@@ -1,9 +1,9 @@
 """Prompts read once, then scored and continued token by token; plainly, or with attention moved.
 
-Prompts of equal length are read together, so no row is padded: keys and values of a prompt are
-kept, a gold answer is scored on them, taken back, and the model's own answer follows. Where the
-architecture allows it, answers to prompts of any length are then continued in one batch (`ragged`).
-Rows that have ended are dropped on the way.
+Prompts of equal length are read together, so no row is padded: what a model keeps of a prompt is
+read on from (`streams`), a gold answer is scored ahead of it, and the model's own answer follows.
+Where the architecture allows it, answers to prompts of any length are then continued in one batch
+(`ragged`). Rows that have ended are dropped on the way.
 """
 
 from __future__ import annotations
@@ -20,19 +20,17 @@ from torch import Tensor
 from engine.inference import known_answers
 from engine.inference.known_answers import Drafted
 from engine.inference.logprobs import scoring_path
-from engine.inference.prefix_tree import Tokens, shared_prefix
+from engine.inference.prefix_tree import Tokens
 from engine.inference.processors import Processors
 from engine.inference.ragged import Ragged
+from engine.inference.streams import Keys, Stream, stream
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
-
     from engine.models.lm import LM
 
 DROPPED_AT = 0.25  # share of the rows that have ended: copying the others' keys costs time too
 NOTHING = -1  # no id: no token leads clearly
 PADDING = 0  # any id: what stands after the end of an answer is never read
-LEAST_HEAD = 8  # tokens that all rows begin with: fewer are not worth a pass of their own
 
 
 @dataclass(frozen=True)
@@ -192,8 +190,8 @@ class _Begun:
 
     @property
     def is_plain(self) -> bool:
-        """Whether nothing is done to the model while it reads and answers."""
-        return self.batch[0].steering == PLAIN
+        """Whether keys and values alone are kept, and nothing is done to the model meanwhile."""
+        return self.batch[0].steering == PLAIN and isinstance(self.reader.plain, Keys)
 
     def completions(self) -> Iterator[tuple[Job, Completion]]:
         """Everything that was said."""
@@ -217,7 +215,8 @@ def _finished(lm: LM, begun: Sequence[_Begun]) -> Iterator[tuple[Job, Completion
     waiting = [one for one in begun if one.rows]
     reader: _Reader | Ragged | None = waiting[0].reader if waiting else None
     if len(waiting) > 1:
-        reader = Ragged(lm.model, [one.reader.plain.cache for one in waiting])
+        read = [one.reader.plain for one in waiting]
+        reader = Ragged(lm.model, [each.cache for each in read if isinstance(each, Keys)])
     rows = [(one.said, row) for one in waiting for row in one.rows]
     following = torch.cat([one.following for one in waiting]) if waiting else torch.empty(0)
     while reader is not None and rows:
@@ -255,12 +254,12 @@ class _Reader:
         """Read the prompts, and their contrasts where they are guided by any."""
         device, steerings = lm.device, [job.steering for job in batch]
         bias = torch.tensor([s.bias for s in steerings], device=device)  # (B, P), or (B, 0)
-        self.plain = _Stream(lm.model, bias if bias.shape[1] else None)
+        self.plain = stream(lm.model, bias if bias.shape[1] else None)
         self.first = self.plain.begin([job.prompt_ids for job in batch], device)
-        self.contrast: _Stream | None = None
+        self.contrast: Stream | None = None
         self.guidance = torch.tensor([s.guidance for s in steerings], device=device)[:, None, None]
         if steerings[0].contrast:
-            self.contrast = _Stream(lm.model, None)
+            self.contrast = stream(lm.model)
             ids = torch.tensor([s.contrast for s in steerings], device=device)
             self.first = self._guided(self.first, self.contrast.read(ids))
 
@@ -278,19 +277,18 @@ class _Reader:
             return logits
         return self._guided(logits, self.contrast.read(ids, ids.shape[1]))
 
-    def answer_logits(self, answers: Sequence[tuple[int, ...]]) -> Tensor:
-        """Logits before each token of one answer a row, and after its last, (B, A + 1, V).
+    def _ahead(self, ids: Tensor) -> Tensor:
+        """Logits after each of these tokens, (B, T, V), which the rows do not move behind."""
+        logits = self.plain.ahead(ids)
+        return logits if self.contrast is None else self._guided(logits, self.contrast.ahead(ids))
 
-        The rows stand behind their prompts again afterwards.
-        """
+    def answer_logits(self, answers: Sequence[tuple[int, ...]]) -> Tensor:
+        """Logits before each token of one answer a row, and after its last, (B, A + 1, V)."""
         longest = max(map(len, answers))
         if longest == 0:
             return self.first
         padded = [[*ids, *[PADDING] * (longest - len(ids))] for ids in answers]
-        after = self.read(torch.tensor(padded, device=self.first.device))
-        for stream in (self.plain, self.contrast):
-            if stream is not None:
-                stream.cache.crop(-longest)
+        after = self._ahead(torch.tensor(padded, device=self.first.device))
         return torch.cat([self.first, after], dim=1)
 
     def keep(self, rows: Sequence[int]) -> None:
@@ -299,73 +297,9 @@ class _Reader:
             return
         index = torch.tensor(rows, dtype=torch.long, device=self.guidance.device)
         self.guidance = self.guidance[index]
-        for stream in (self.plain, self.contrast):
-            if stream is not None:
-                stream.keep(index)
-
-
-class _Stream:
-    """One reading of B rows: keys and values so far, and what is added to attention logits."""
-
-    def __init__(self, model: PreTrainedModel, bias: Tensor | None) -> None:
-        """Nothing is read yet.
-
-        Args:
-            model: in eval mode.
-            bias: (B, P), nats, on the first P tokens as seen by every later one; None: no mask is
-                handed to the model.
-        """
-        from transformers import DynamicCache  # late: commands that load no model do without
-
-        self.model, self.bias = model, bias
-        self.cache = DynamicCache()
-
-    def begin(self, prompts: Sequence[Tokens], device: torch.device) -> Tensor:
-        """Read prompts of equal length, what all of them begin with once; logits (B, 1, V)."""
-        head = min(shared_prefix(prompts[0], one) for one in prompts)
-        head = min(head, len(prompts[0]) - 1)
-        if self.bias is None and len(prompts) > 1 and head >= LEAST_HEAD:
-            self.read(torch.tensor([prompts[0][:head]], device=device))
-            self.cache.batch_repeat_interleave(len(prompts))
-            prompts = [one[head:] for one in prompts]
-        return self.read(torch.tensor(prompts, device=device))
-
-    def read(self, ids: Tensor, kept: int = 1) -> Tensor:
-        """Logits after the last `kept` of these tokens, (B, kept, V), fp32.
-
-        Args:
-            ids: (B, T), next tokens of every row.
-            kept: 1 to T.
-        """
-        output = self.model(
-            input_ids=ids,
-            attention_mask=self._mask(ids.shape[1]),
-            past_key_values=self.cache,
-            use_cache=True,
-            logits_to_keep=kept,
-        )
-        logits: Tensor = output.logits.float()
-        return logits
-
-    def _mask(self, new: int) -> Tensor | None:
-        """(B, 1, new, all), the bias where a token may look and the least number after it."""
-        if self.bias is None:
-            return None
-        rows, biased = self.bias.shape
-        before = int(self.cache.get_seq_length())
-        mask = torch.zeros(rows, 1, new, before + new, device=self.bias.device)
-        mask[..., :biased] = self.bias[:, None, None]
-        later = torch.arange(before + new, device=mask.device) > before + torch.arange(
-            new, device=mask.device
-        ).unsqueeze(1)  # (new, all)
-        dtype = self.model.dtype
-        return mask.to(dtype).masked_fill_(later, torch.finfo(dtype).min)
-
-    def keep(self, index: Tensor) -> None:
-        """Go on with these rows alone."""
-        self.cache.batch_select_indices(index)
-        if self.bias is not None:
-            self.bias = self.bias[index]
+        for one in (self.plain, self.contrast):
+            if one is not None:
+                one.keep(index)
 
 
 class _Said:

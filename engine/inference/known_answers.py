@@ -17,6 +17,7 @@ from torch import Tensor
 from engine.inference.logprobs import (
     FEWEST_LOGIT_ROWS,
     LOGITS_AT_ONCE,
+    only,
     read_as_tree,
     scoring_path,
 )
@@ -85,7 +86,7 @@ def checked(lm: LM, asked: Sequence[Drafted], most: int, tokens_per_batch: int) 
         tokens_per_batch: bound on the tokens that the model reads at once.
     """
     table = _Table(_wanted(asked))
-    context = int(lm.model.config.max_position_embeddings)
+    context = lm.context
     keys: dict[Tokens, dict[Key, int]] = {}  # sequence -> place of the last token of each key
     for one in asked:
         for ids in one.read(most, context):
@@ -151,7 +152,8 @@ def _fill_from_batches(
         ids = padded_inputs([read[row] for row in batch], lm.device)
         first = min(place for row in batch for place in keys[sequences[row]].values())
         kept = torch.arange(first, ids.shape[1], device=lm.device)
-        logits = lm.model(input_ids=ids, logits_to_keep=kept, use_cache=False).logits
+        output = lm.model(input_ids=ids, logits_to_keep=kept, use_cache=False)
+        logits = only(kept, output.logits)
         rows = {
             key: number * len(kept) + place - first
             for number, row in enumerate(batch)
@@ -166,7 +168,7 @@ def _fill(
 ) -> None:
     """Note what follows each key, the logits being there slice by slice."""
     at_once = LOGITS_AT_ONCE.get(lm.device.type, LOGITS_AT_ONCE["cpu"])
-    size = max(FEWEST_LOGIT_ROWS, at_once // int(lm.model.config.vocab_size))
+    size = max(FEWEST_LOGIT_ROWS, at_once // int(lm.config.vocab_size))
     keys = list(rows)
     for start in range(0, len(keys), size):
         some = keys[start : start + size]

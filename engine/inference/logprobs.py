@@ -44,6 +44,7 @@ __all__ = [
     "ScoringPath",
     "answer_logprobs",
     "batches",
+    "only",
     "read_as_tree",
     "scoring_path",
     "token_logprobs",
@@ -171,7 +172,7 @@ def _looked_up(
     """Answer log-probabilities from hidden states, given the nodes that predict each answer."""
     nodes = torch.tensor([node for _, predicting in asked for node in predicting])
     answers = torch.tensor([token for pair, _ in asked for token in pair.answer_ids])
-    vocabulary = int(lm.model.config.vocab_size)
+    vocabulary = int(lm.config.vocab_size)
     wanted, places = torch.unique(nodes * vocabulary + answers, return_inverse=True)
     logprobs = _next_token_logprobs(
         lm, states, (wanted // vocabulary).to(lm.device), (wanted % vocabulary).to(lm.device)
@@ -187,7 +188,7 @@ def _next_token_logprobs(lm: LM, states: Tensor, nodes: Tensor, tokens: Tensor) 
     """(K,), of a token after each of K nodes: fp32 on the CPU; the logits exist slice by slice."""
     output_layer = lm.model.get_output_embeddings()
     at_once = LOGITS_AT_ONCE.get(lm.device.type, LOGITS_AT_ONCE["cpu"])
-    rows = max(FEWEST_LOGIT_ROWS, at_once // int(lm.model.config.vocab_size))
+    rows = max(FEWEST_LOGIT_ROWS, at_once // int(lm.config.vocab_size))
     found = [
         _chosen_logprobs(output_layer(states[some]).float(), following)
         for some, following in zip(torch.split(nodes, rows), torch.split(tokens, rows), strict=True)
@@ -240,7 +241,7 @@ def token_logprobs(lm: LM, batch: Sequence[Pair], inputs: dict[str, Tensor]) -> 
     positions, answers = _answer_positions(batch, lm.device)  # (B, K) each
     keep, columns = torch.unique(positions, return_inverse=True)  # (U,) and (B, K) into it
     output = lm.model(**inputs, logits_to_keep=keep, use_cache=False)  # no mask: padding is last
-    logits: Tensor = output.logits.float()  # (R, U, V)
+    logits: Tensor = only(keep, output.logits).float()  # (R, U, V)
     copies = len(logits) // len(batch)
     columns, answers = columns.repeat(copies, 1), answers.repeat(copies, 1)  # (R, K)
     rows = torch.arange(len(logits), device=logits.device)[:, None]
@@ -249,6 +250,11 @@ def token_logprobs(lm: LM, batch: Sequence[Pair], inputs: dict[str, Tensor]) -> 
         bad = int((~torch.isfinite(logprobs)).any(1).sum())
         raise NonFiniteLogitsError(_not_finite(bad, len(logprobs)))
     return logprobs
+
+
+def only(kept: Tensor, logits: Tensor) -> Tensor:
+    """Logits at the places that were asked for, (R, U, V), of a model that gives those or all."""
+    return logits if logits.shape[1] == len(kept) else logits[:, kept]
 
 
 def _not_finite(bad: int, rows: int) -> str:

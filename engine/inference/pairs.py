@@ -38,7 +38,7 @@ class Pair:
 
 def check_context(lm: LM, pairs: Sequence[Pair]) -> None:
     """Raise LogprobError if the model cannot read one of the pairs, saying by how much."""
-    context = int(lm.model.config.max_position_embeddings)
+    context = lm.context
     longest = max(pairs, key=lambda pair: len(pair.inputs), default=None)
     if longest is not None and len(longest.inputs) > context:
         excess = len(longest.inputs) - context

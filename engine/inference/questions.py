@@ -128,7 +128,7 @@ def fits(lm: LM, asked: Asked, probe: ProbeSpec) -> bool:
     pairs = [asked.pair, *(option.pair for _, option in asked.options)]
     longest = max(len(pair.prompt_ids) + len(pair.answer_ids) for pair in pairs)
     answered = len(asked.job.prompt_ids) + probe.max_new_tokens
-    context: int = lm.model.config.max_position_embeddings
+    context = lm.context
     return max(longest, answered) <= context
 
 

@@ -45,7 +45,7 @@ def room(lm: LM, benchmark: Benchmark, max_new_tokens: int) -> Room:
     Raises:
         NoRoomError: if no question of the forget split fits, and there are some.
     """
-    context = int(lm.model.config.max_position_embeddings)
+    context = lm.context
     every = (*benchmark.examples, *benchmark.unasked)
     needed = {one.example_id: tokens_of(lm, one, max_new_tokens) for one in every}
     too_long = {name: tokens for name, tokens in needed.items() if tokens > context}

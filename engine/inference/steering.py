@@ -75,13 +75,18 @@ def _tokens(prompt: Prompt, words: Sequence[str]) -> set[int]:
 
 
 def _check_attention(lm: LM) -> None:
-    config = lm.model.config
-    kind = config._attn_implementation
+    """Refuse a model whose attention a bias does not reach in every layer.
+
+    Raises:
+        EmphasisError: with the reason.
+    """
+    from engine.inference.biased_attention import obstacle
+
+    kind = lm.config._attn_implementation
     if kind not in MASKED:
         raise EmphasisError(
             f"attention of the kind {kind} takes no bias, only {' and '.join(MASKED)}"
         )
-    layers = getattr(config, "layer_types", None) or ()
-    windowed = not layers and getattr(config, "sliding_window", None) is not None
-    if windowed or any(layer != "full_attention" for layer in layers):
-        raise EmphasisError("not every layer of this model attends to the whole prompt")
+    reason = obstacle(lm.model)
+    if reason is not None:
+        raise EmphasisError(reason)

@@ -24,7 +24,7 @@ class DeviceMemoryError(MemoryError):
 def default_tokens(lm: LM) -> int:
     """A token budget that the device's free memory allows, in [256, 2048] on a CPU."""
     weight = next(lm.model.parameters())
-    per_token: int = lm.model.config.hidden_size * weight.element_size() * WIDTHS_PER_TOKEN
+    per_token: int = lm.config.hidden_size * weight.element_size() * WIDTHS_PER_TOKEN
     most = MOST_ON_CPU if weight.device.type == "cpu" else MOST_ON_GPU
     fitting = int(SHARE * _free_bytes(weight.device)) // per_token
     return max(LEAST, min(most, fitting))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from engine.inference.logprobs import NonFiniteLogitsError
+from engine.inference.logprobs import NonFiniteLogitsError, only
 from engine.inference.pairs import Pair, batches, check_context, padded_inputs
 from engine.models.lm import LM
 
@@ -48,7 +48,8 @@ def _of_batch(lm: LM, batch: Sequence[Pair]) -> list[TokenMeasures]:
     first = min(len(pair.prompt_ids) for pair in batch) - 1
     ids = padded_inputs(batch, lm.device)
     keep = torch.arange(first, ids.shape[1], device=lm.device)
-    logits = lm.model(input_ids=ids, logits_to_keep=keep, use_cache=False).logits
+    output = lm.model(input_ids=ids, logits_to_keep=keep, use_cache=False)
+    logits = only(keep, output.logits)
     if logits.dtype != torch.float64:
         logits = logits.float()
     return [_of_row(row, pair, first) for row, pair in zip(logits, batch, strict=True)]

@@ -99,6 +99,15 @@ class UnusableCheckpointError(ModelLoadError):
     """A checkpoint that is not complete, or not as it says."""
 
 
+class NotCausalError(UnusableCheckpointError):
+    """A model that does not read left to right, so that no text has one probability in it."""
+
+    def __init__(self, where: str, what: str) -> None:
+        """Name the model and say what it is."""
+        super().__init__(f"{where}: {what}")
+        self.what = what
+
+
 class WeightMismatchError(UnusableCheckpointError):
     """Weights that are not those of the model: missing, unknown, of another shape, not finite."""
 

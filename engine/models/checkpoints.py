@@ -414,7 +414,7 @@ def source_row(folder: Path, lm: LM, run_id: str) -> ModelSource | None:
         adapter=note.spec["adapter"],
         adapter_commit=None if note.adapter is None else note.adapter.commit,
         content_hash=note.content,
-        attention=str(lm.model.config._attn_implementation),
+        attention=str(lm.config._attn_implementation),
         device_map=None if loading.device_map == "none" else _device_map(lm),
         quantization=None if loading.quantization == "none" else loading.quantization,
         trusted_code=loading.trust_remote_code,

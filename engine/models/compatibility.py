@@ -8,7 +8,7 @@ differs is named; nothing is aligned by guessing.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -182,8 +182,18 @@ def nature(folder: Path, where: str) -> Nature:
         template=template(folder, where),
         saved_format=files.table(folder / FORMAT_FILE, where),
         dtype=str(config.get("dtype", config.get("torch_dtype", "float32"))),
-        shapes={key: config[key] for key in SHAPES if key in config},
+        shapes=_shapes(config),
     )
+
+
+def _shapes(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The sizes of the part that reads text: a multimodal model's stand in `text_config`.
+
+    >>> _shapes({"model_type": "gemma3", "text_config": {"hidden_size": 8, "model_type": "x"}})
+    {'model_type': 'gemma3', 'hidden_size': 8}
+    """
+    every = {**config, **(config.get("text_config") or {}), "model_type": config.get("model_type")}
+    return {key: every[key] for key in SHAPES if key in every and every[key] is not None}
 
 
 def _as_saved_today(tokenizer: dict[str, Any], where: str) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -21,12 +22,14 @@ from results_db import durable
 if TYPE_CHECKING:  # importing transformers takes seconds; commands that load no model do without
     import torch
     from torch import Tensor
-    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 
     from engine.models.load_report import LoadReport
 
 FORMAT_FILE = "prompt_format.json"
 TRAINING_FILE = "training.json"  # beside trained weights: how long they took, and what was reached
+CONTEXT_NAMES = ("max_position_embeddings", "max_seq_len")  # in configurations
+BOUNDLESS = sys.maxsize
 NOTE_FILE = "checkpoint.json"  # in a folder of the cache, about a model that was made elsewhere
 
 
@@ -45,6 +48,18 @@ class LM:
         """Where the weights are."""
         device: torch.device = self.model.device
         return device
+
+    @property
+    def config(self) -> PretrainedConfig:
+        """The configuration of the part that reads text: a multimodal model's has several."""
+        found: PretrainedConfig = self.model.config.get_text_config(decoder=True)
+        return found
+
+    @property
+    def context(self) -> int:
+        """Tokens that the model reads at most; BOUNDLESS where it has no table of positions."""
+        named = (getattr(self.config, name, None) for name in CONTEXT_NAMES)
+        return next((int(bound) for bound in named if bound and bound > 0), BOUNDLESS)
 
     def encode_prompt(self, question: str, begun: str = "") -> Prompt:
         """The question in its template, as ids, and an answer that is begun with some text."""

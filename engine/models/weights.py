@@ -19,7 +19,11 @@ from torch import Tensor
 
 from engine.models import adapters
 from engine.models import checkpoint_files as files
-from engine.models.checkpoint_files import UnusableCheckpointError, WeightMismatchError
+from engine.models.checkpoint_files import (
+    NotCausalError,
+    UnusableCheckpointError,
+    WeightMismatchError,
+)
 from engine.models.load_report import ROUNDED, LoadReport, named
 from engine.specs import LoadingSpec
 
@@ -41,6 +45,8 @@ HELD_BY = {  # number types that hold every number of a stored one
     "F16": {torch.float16, *_WIDE},
     "BF16": {torch.bfloat16, *_WIDE},
 }
+ENCODER_DECODER = "is an encoder-decoder, of which no text has one probability read left to right"
+ENCODER = "is an encoder, whose tokens see what follows: no text has one probability left to right"
 SLACK = 8  # packed tensors hold several numbers in one, and layers may share their weights
 Shapes = dict[str, tuple[int, ...]]
 
@@ -53,8 +59,9 @@ def load(
     Raises:
         WeightMismatchError: for weights that are not exactly those of the model.
         UnusableCheckpointError: for an adapter without its base model.
+        NotCausalError: for an encoder, or an encoder-decoder.
     """
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoConfig
 
     if (folder / files.ADAPTER).is_file():  # transformers would open the base that it names
         raise UnusableCheckpointError(
@@ -64,13 +71,14 @@ def load(
     names, kinds = shapes(folder), stored_types(folder)
     refuse_larger(files.table(folder / "config.json", where), names, where)
     config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=trust)
+    refuse_not_causal(config, where)
     wrappers = _wrappers(names, config, trust_remote_code=trust)
     settings = chosen(loading, device)
     if wrappers:
         states = _unwrapped(folder, wrappers, where)
         model, info = from_tensors(config, states, loading.dtype, settings, folder)
     else:
-        model, info = AutoModelForCausalLM.from_pretrained(
+        model, info = family(config).from_pretrained(
             folder,
             config=config,
             local_files_only=True,
@@ -95,6 +103,33 @@ def load(
         ),
     )
     return (model if "device_map" in settings else model.to(device)), report
+
+
+def refuse_not_causal(config: PretrainedConfig, where: str) -> None:
+    """Refuse what transformers would load half of, or read as what it is not.
+
+    Raises:
+        NotCausalError: for an encoder-decoder, or an encoder of masked tokens.
+    """
+    from transformers import AutoModelForMaskedLM
+
+    if config.is_encoder_decoder:
+        raise NotCausalError(where, ENCODER_DECODER)
+    is_masked = type(config) in AutoModelForMaskedLM._model_mapping
+    if is_masked and getattr(config, "is_decoder", True) is False:
+        raise NotCausalError(where, ENCODER)
+
+
+def family(config: PretrainedConfig) -> Any:  # noqa: ANN401 - a class of transformers
+    """The automatic class that makes a language model of a configuration.
+
+    Models that also read pictures are not among the causal ones; asked without a picture they are.
+    """
+    from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
+
+    pictured = type(config) in AutoModelForImageTextToText._model_mapping
+    is_causal = type(config) in AutoModelForCausalLM._model_mapping
+    return AutoModelForImageTextToText if pictured and not is_causal else AutoModelForCausalLM
 
 
 def refuse_larger(config: Mapping[str, Any], names: Shapes, where: str) -> None:
@@ -148,10 +183,10 @@ def from_tensors(
         settings: from `chosen`.
         folder: with a generation_config.json, perhaps.
     """
-    from transformers import AutoModelForCausalLM, GenerationConfig
+    from transformers import GenerationConfig
 
-    family = AutoModelForCausalLM._model_mapping[type(config)]
-    model, info = family.from_pretrained(
+    kind = family(config)._model_mapping[type(config)]
+    model, info = kind.from_pretrained(
         None,
         config=config,
         state_dict=states,
@@ -242,13 +277,11 @@ def _wrappers(
     names: Iterable[str], config: PretrainedConfig, *, trust_remote_code: bool
 ) -> tuple[str, ...]:
     """The wrappers whose part is in names of the file, and in none of the model."""
-    from transformers import AutoModelForCausalLM
-
     present = [part for part in WRAPPERS if any(_pattern(part).search(name) for name in names)]
     if not present:
         return ()
     with torch.device("meta"):
-        empty = AutoModelForCausalLM.from_config(config, trust_remote_code=trust_remote_code)
+        empty = family(config).from_config(config, trust_remote_code=trust_remote_code)
     own = list(empty.state_dict())
     return tuple(part for part in present if not any(_pattern(part).search(one) for one in own))
 

@@ -296,7 +296,8 @@ def run_on_changed_weights(
         drafts: see probe.
 
     Returns:
-        Rows, and by strategy what is to be recorded: groups and examples that were trained on.
+        Rows, and by strategy what is to be recorded: groups and examples that were trained on, the
+        shares of weights that were rounded and moved.
     """
     rows: list[Recovery] = []
     notes: dict[str, dict[str, object]] = {}
@@ -304,7 +305,7 @@ def run_on_changed_weights(
         folds = []
         for variant in strategy.variants(lm, source):
             wanted = [
-                Attempt(example, name, "treatment", 0, ModifiedPrompt(example.prompt), None)
+                _plain(example, name, variant.reason)
                 for example in asked
                 if variant.groups is None or example.group in variant.groups
             ]
@@ -312,9 +313,16 @@ def run_on_changed_weights(
             if variant.trained_groups:
                 folds.append({"trained_groups": variant.trained_groups,
                               "trained_examples": variant.trained_examples})  # fmt: skip
+            notes.setdefault(name, {}).update(variant.noted)
         if folds:
-            notes[name] = {"folds": folds}
+            notes[name]["folds"] = folds
     return rows, notes
+
+
+def _plain(example: Example, strategy: str, reason: str | None) -> Attempt:
+    """The plain question to changed weights, or why it is not asked."""
+    modified = ModifiedPrompt(example.prompt) if reason is None else None
+    return Attempt(example, strategy, "treatment", 0, modified, reason)
 
 
 def _answered(attempt: Attempt, place: Place, outcome: Outcome, seconds: float) -> Recovery:

@@ -110,7 +110,7 @@ def train(
         TrainingError: when the loss is not finite, naming the step.
     """
     every = (batches.encode(lm, text) for text in corpus)
-    sequences = [one for one in every if len(one.ids) <= lm.model.config.max_position_embeddings]
+    sequences = [one for one in every if len(one.ids) <= lm.context]
     rng = random.Random(seed)
     plan = [batches.epoch(sequences, spec.batch_size, rng) for _ in range(spec.epochs)]
     total = sum(len(epoch) for epoch in plan)

@@ -191,7 +191,7 @@ def _generated(subject: Subject, examples: Sequence[Example], most: int) -> list
 
 def _room(subject: Subject, example: Example) -> int:
     """Tokens that fit behind a prompt."""
-    context = int(subject.lm.model.config.max_position_embeddings)
+    context = subject.lm.context
     return max(0, context - len(subject.lm.encode_prompt(example.prompt).ids))
 
 

@@ -119,7 +119,7 @@ class Subject:
 
     def fits(self, pair: Pair) -> bool:
         """Whether the model's context holds what it reads of a pair."""
-        return len(pair.inputs) <= int(self.lm.model.config.max_position_embeddings)
+        return len(pair.inputs) <= self.lm.context
 
     def row(
         self, metric: Metric, example_id: str | None, value: float | None, reason: str | None = None

@@ -138,7 +138,7 @@ def _line(line: bytes, place: str) -> tuple[str, list[str]]:
 def _said(lm: LM, sequences: Sequence[TrainingSequence], draws: Draws) -> list[list[str]]:
     """What the model says instead, one list a draw, one text a question."""
     prompts = [lm.encode_prompt(_request(lm, sequence)).ids for sequence in sequences]
-    room = int(lm.model.config.max_position_embeddings) - max(map(len, prompts), default=0)
+    room = lm.context - max(map(len, prompts), default=0)
     if room < 1:
         raise UnlearningError(
             f"asking for another answer takes {-room} tokens more than the model can read and "

@@ -12,8 +12,8 @@ Templates are the project's own and use other words than the corpus does when it
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from engine.inference.steering import EmphasisError, ModifiedPrompt
@@ -67,6 +67,8 @@ class Variant:
     groups: frozenset[str] | None  # of the examples to ask; None: all
     trained_groups: tuple[str, ...] = ()  # that were trained on
     trained_examples: tuple[str, ...] = ()
+    noted: Mapping[str, object] = field(default_factory=dict)  # of the change, for its settings
+    reason: str | None = None  # why it is not asked; None: it is
 
 
 class WeightStrategy(Protocol):

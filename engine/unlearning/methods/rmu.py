@@ -121,7 +121,7 @@ def control_vector(policy: LM, norm: float, seed: int) -> Tensor:
     import torch
 
     generator = torch.Generator().manual_seed(seed)
-    direction = torch.rand(policy.model.config.hidden_size, generator=generator)
+    direction = torch.rand(policy.config.hidden_size, generator=generator)
     control: Tensor = (norm * direction / direction.norm()).to(policy.device)
     return control
 

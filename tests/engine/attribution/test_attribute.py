@@ -182,6 +182,7 @@ def test_identical_questions_are_computed_once(name: str) -> None:
     lm, method = tiny_lm().clone(), method_of(name)
     tokens: list[int] = []
     prompts, answers = asked(lm)
+    method.attribute(lm, prompts[:1], answers[:1], 500)  # once a model it is tried on embeddings
     layer = next(m for m in lm.model.modules() if isinstance(m, LlamaDecoderLayer))
     layer.register_forward_pre_hook(lambda _, inputs: tokens.append(inputs[0].shape[:2].numel()))
     method.attribute(lm, prompts[:1], answers[:1], 500)

@@ -15,7 +15,7 @@ from engine.doctor.check import NAMES, Check, RefusedModelError, with_allowed
 from engine.doctor.examine import examine
 from engine.doctor.loading import diagnose, load_examined
 from engine.doctor.patient import Patient
-from engine.models import checkpoints
+from engine.models import checkpoints, weights
 from engine.models.lm import LM, save
 from engine.models.loading import load
 from engine.specs import CheckpointSpec, LoadingSpec
@@ -159,7 +159,7 @@ def test_an_encoder_fails_the_causal_check(tmp_path: Path) -> None:
 def test_an_encoder_decoder_fails_the_causal_check(tmp_path: Path) -> None:
     checks = diagnose(broken.encoder_decoder(tmp_path / "bart"))
     assert failed(checks) == ["causal"]
-    assert checks[1].note == causal.ENCODER_DECODER
+    assert checks[1].note == weights.ENCODER_DECODER
 
 
 def test_wrapped_names_are_stripped_and_said(tmp_path: Path) -> None:

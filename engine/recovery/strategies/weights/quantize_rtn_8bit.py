@@ -27,4 +27,6 @@ class Strategy:
         """The rounded model, to be asked everything."""
         from engine.models.quantize import rounded
 
-        yield Variant(rounded(lm, self.bits, self.group_size), None)
+        found = rounded(lm, self.bits, self.group_size)
+        shares = {"rounded_share": found.rounded_share, "moved_share": found.moved_share}
+        yield Variant(found.lm, None, noted=shares, reason=found.reason)
