@@ -229,6 +229,14 @@ def download(label: str, name: str, frame: Callable[[], pd.DataFrame]) -> None:
     )  # fmt: skip
 
 
+def report(label: str, name: str, text: Callable[[], str]) -> None:
+    """A button that hands over a report as one HTML file, made when it is pressed."""
+    st.download_button(
+        label, lambda: text().encode(), f"{name}.html", "text/html",
+        key="report", icon=":material/description:", on_click="ignore",
+    )  # fmt: skip
+
+
 def _readable(frame: pd.DataFrame) -> pd.DataFrame:
     """The frame with texts in which nothing acts, none endless."""
     texts = frame.select_dtypes(["object", "str"]).columns

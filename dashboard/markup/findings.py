@@ -14,6 +14,10 @@ from dashboard.markup.links import to_page, to_run
 from dashboard.markup.tokens import swatch
 from results_db.sentences.finding import Finding, Mark
 
+LEGEND = "".join(
+    f'<span class="u-key-of"><i class="u-dot u-is-{kind}"></i> {word}</span> '
+    for kind, word in (("shown", "shown"), ("not", "not shown"), ("open", "not enough evidence"))
+)
 MOST_MARKS = 12  # runs of a picture
 ROOM = 0.06  # of a picture's width, left and right of what is drawn
 KINDS = {  # of a verdict's lane or a claim's word -> colour, sign
@@ -98,7 +102,7 @@ def forest(found: Finding) -> str:
 
     A filled mark: the claim is shown; a ring: it is not; a dashed ring proves nothing either way.
     """
-    if not found.marks or found.threshold is None:
+    if found.threshold is None or not any(mark.estimate is not None for mark in found.marks):
         return ""
     scale = _scale(found)
     rows = "".join(_row(mark, scale, found.threshold) for mark in found.marks[:MOST_MARKS])
@@ -106,13 +110,10 @@ def forest(found: Finding) -> str:
     rest = f'<p class="u-fine">and {formats.count(more, "run")} more</p>' if more > 0 else ""
     side = "left" if found.below else "right"
     limit = formats.number(100 * found.threshold, 0, sign=True)
-    if not any(mark.estimate is not None for mark in found.marks):
-        return f'<div class="u-forest">{rows}{rest}</div>'
     return (
         f'<div class="u-forest">{rows}<p class="u-fine">Points, 95% intervals. The line is at '
         f"{limit}: shown where an interval lies {side} of it. "
-        f'<i class="u-dot u-is-shown"></i> shown <i class="u-dot u-is-not"></i> not shown '
-        f'<i class="u-dot u-is-open"></i> not enough evidence</p>{rest}</div>'
+        f"{LEGEND}</p>{rest}</div>"
     )
 
 

@@ -152,9 +152,11 @@ def ladder(rows: pd.DataFrame) -> str:
             rung = here
         lines.append(_rung_line(row, _placebo(rows, str(row["strategy"]))))
     legend = (
-        '<p class="u-fine"><i class="u-dot u-is-shown"></i> treated '
-        '<i class="u-dot u-is-not"></i> placebo <i class="u-dot u-is-open"></i> retain model, '
-        "treated alike; share of the known answers that is right, 0 to 100%</p>"
+        '<p class="u-fine">Share of the known answers that is right, 0 to 100%. '
+        '<span class="u-key-of"><i class="u-dot u-is-shown"></i> treated</span> '
+        '<span class="u-key-of"><i class="u-dot u-is-not"></i> placebo</span> '
+        '<span class="u-key-of"><i class="u-dot u-is-open"></i> retain model, treated alike</span>'
+        "</p>"
     )
     return f'<div class="u-forest u-ladder">{"".join(lines)}{legend}</div>'
 

@@ -6,9 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from dashboard.report.document import About, ReportError, document
-from dashboard.report.source import opened, sha256
-from results_db import staging
+from dashboard.report.document import ReportError
+from dashboard.report.made import write
 
 
 def main() -> int:
@@ -21,27 +20,6 @@ def main() -> int:
         return 1
     print(asked.out)
     return 0
-
-
-def write(path: Path, out: Path, run_id: str | None) -> None:
-    """Write the report on a results file as one new HTML file.
-
-    Args:
-        path: the results file.
-        out: the report, which must not be there.
-        run_id: of the run that it is about; None: on all verdicts.
-
-    Raises:
-        ReportError: see `document`; or the results file changed while it was read.
-        TargetError: the report is there already.
-    """
-    before = sha256(path)
-    with opened(path) as source:
-        text = document(source, About(path.name, before, run_id))
-    if sha256(path) != before:
-        raise ReportError(f"{path} changed while it was read; ask again when no study works on it")
-    with staging.staged(out) as place:
-        place.write_text(text, encoding="utf-8")
 
 
 def _arguments() -> argparse.Namespace:

@@ -21,7 +21,7 @@ from results_db import read, records
 
 LOOK = Path(__file__).parents[1] / "look" / "style.css"
 OWN = Path(__file__).parent / "report.css"
-LINK = re.compile(r'<a\b[^>]*href="(?!#)[^"]*"[^>]*>(.*?)</a>', re.DOTALL)
+LINK = re.compile(r'<a\b([^>]*) ?href="[^"]*"([^>]*)>(.*?)</a>', re.DOTALL)
 MAX_EFFECT, MIN_UTILITY, MINIMUM_NATS = 0.10, 0.90, 0.05  # as pages and `unpact check` have them
 # nothing is loaded from anywhere, no script runs
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
@@ -196,7 +196,7 @@ def _style() -> str:
 
 def _without_links(body: str) -> str:
     """Links lead to pages that a file has not: their words stay."""
-    return LINK.sub(r"<span>\1</span>", body)
+    return LINK.sub(r"<span\1\2>\3</span>", body)
 
 
 def _version() -> str:

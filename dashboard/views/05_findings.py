@@ -1,7 +1,10 @@
 """Findings: the dilemma and the three claims, in sentences."""
 
+from functools import partial
+
 from dashboard.controls import filters, panels
 from dashboard.markup import findings
+from dashboard.report.made import made
 from dashboard.rows import data, found
 from dashboard.rows.drawn import kept
 
@@ -37,6 +40,11 @@ if panels.found(judged, "No unlearned run matches these filters."):
     panels.note(
         "Rules, thresholds and what a claim may rest on were fixed before the figures: "
         "docs/claims.md. A claim is judged run by run; nothing is averaged over methods."
+    )
+    panels.report(
+        "Take all of it along as one HTML file",
+        "unpact-report",
+        partial(made, data.database(), None),
     )
     panels.computed("verdict", "claim_focus", "claim_emphasis", "claim_penalty", "overview")
 panels.warnings(data.rows("differences", **chosen.runs))

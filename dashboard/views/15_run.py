@@ -1,8 +1,11 @@
 """One run: everything about one checkpoint, from its verdict to where its weights are from."""
 
+from functools import partial
+
 from dashboard.controls import filters, one, panels
 from dashboard.look import theme
 from dashboard.markup import field, one_run, provenance
+from dashboard.report.made import made
 from dashboard.rows import data, found
 from dashboard.rows.drawn import kept
 
@@ -68,6 +71,10 @@ if panels.found(ended, "No run is finished yet."):
     )
     lacking = found.lacking(prompts, rates, values, checks) + field.unmeasured(whole)
     panels.markup(one_run.lacking(lacking))
+    panels.report(
+        "Take this page along as one HTML file", f"unpact-{run_id}",
+        partial(made, data.database(), run_id),
+    )  # fmt: skip
     panels.computed(
         "verdict", "claim_focus", "claim_emphasis", "claim_penalty", "run_prompts", "focus",
         "recovery_rates", "utility_values", "run_metrics", "model_checks",

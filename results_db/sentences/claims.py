@@ -82,7 +82,7 @@ def _beside(found: Finding, rows: Sequence[Row], how: str, noun: str) -> Finding
 def focus_of_run(row: Row) -> str:
     """One run's share of contribution on the keywords, beside sham's, and D."""
     if not figures.present(row["estimate"]):
-        return f"{row['label']}: no share of contribution on the keywords."
+        return _unmeasured(row)
     reach = points_in(row, "estimate", "low", "high")
     return (
         f"{row['label']}: {figures.percent(row['focus'])} of what carries the answers to forget "
@@ -100,7 +100,7 @@ def emphasis_of_run(row: Row, rates: Row | None = None) -> str:
         rates: of `overview`; without it the effect alone is said.
     """
     if not figures.present(row["estimate"]):
-        return f"{row['label']}: no effect of emphasis was measured."
+        return _unmeasured(row)
     said = f"{row['label']}: "
     if rates is not None and figures.present(rates["any_emphasis"]):
         said += (
@@ -119,7 +119,7 @@ def emphasis_of_run(row: Row, rates: Row | None = None) -> str:
 def penalty_of_method(row: Row) -> str:
     """What one method keeps of utility with fact words alone, beside both comparisons."""
     if not figures.present(row["vs_all"]) or not figures.present(row["vs_random"]):
-        return f"{row['label']}: nothing to compare at {row['compared_at']}."
+        return _unmeasured(row)
     return (
         f"{row['label']}, at {row['compared_at']}: a loss on fact words alone keeps "
         f"{points_in(row, 'vs_all', 'vs_all_low', 'vs_all_high')} of utility beside one on all "
@@ -127,6 +127,12 @@ def penalty_of_method(row: Row) -> str:
         f"as many random tokens ({figures.count(row['seeds'], 'seed')}); claimed is that both "
         f"are above 0."
     )
+
+
+def _unmeasured(row: Row) -> str:
+    """Why a run has no figure."""
+    why = str(row["reason"]) if figures.present(row["reason"]) else "no figure could be made"
+    return f"{row['label']}: not measured, {why}."
 
 
 def _of_runs(
@@ -155,8 +161,9 @@ def _finding(
     shown = labels_of(rows, "shown")
     count = f"Shown {in_how_many(shown, len(rows), whole, noun)}."
     threshold = float(rows[0]["threshold"]) if number != 3 else 0.0
+    is_measured = any(mark.estimate is not None for mark in marks)  # else the reasons say it all
     return Finding(
-        TITLES[number], count, said(_clearest(rows, marks, below=below)),
+        TITLES[number], count, said(_clearest(rows, marks, below=below)) if is_measured else "",
         tuple(_rest(rows, threshold, number)), marks, threshold, below,
     )  # fmt: skip
 

@@ -50,13 +50,12 @@ def test_the_first_page_says_the_verdicts_as_the_query_does(
     assert "Not judged: GA-GDR (not finished), RMU (failed)." in text_of(shown)
 
 
-def test_claims_say_why_they_prove_nothing_and_draw_no_figure_that_is_none(
+def test_claims_say_why_they_prove_nothing_and_say_no_figure_that_is_none(
     study: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shown = text_of(html_of(opened(study, FIRST, monkeypatch)))
     assert "Claim 1 Focus moves away from the keywords Shown in none of 3 runs." in shown
     assert "no sham run" in shown, "the small study's runs name none"
-    assert "not measured" in shown
     assert claims.FACT_WORDS in shown
     assert "nan" not in shown.lower().replace("finance", "")
 
@@ -151,6 +150,8 @@ def test_a_picture_puts_estimate_and_interval_on_the_axis_of_its_threshold() -> 
     assert f'u-reach" style="left:{at[-0.49]};width:{100 * 0.16 / (high - low):.1f}%"' in drawn
     assert drawn.count("u-reach") == 1, "nothing is drawn where nothing was measured"
     assert "not measured" in drawn
+    nothing = replace(MARK, estimate=None, low=None, high=None)
+    assert findings.forest(replace(found, marks=(nothing,))) == "", "the sentence says why"
     assert "GA &lt;i&gt;" in drawn
     assert 'href="run?run_id=a%26b"' in drawn
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from dashboard.report.__main__ import write
 from dashboard.report.document import ReportError
+from dashboard.report.made import write
 from results_db import read, store
 from results_db.sentences import verdicts
 from results_db.staging import TargetError

@@ -76,8 +76,9 @@ def test_runs_that_prove_nothing_say_why_those_with_one_reason_together() -> Non
 def test_without_any_figure_nothing_is_measured_and_no_number_is_said() -> None:
     rows = [judged("A", "not enough evidence", None, reason="no sham run", m=1)]
     found = claims.focus(rows)
-    assert found.evidence == "A: no share of contribution on the keywords."
-    assert claims.emphasis(rows, {}).evidence == "A: no effect of emphasis was measured."
+    assert found.evidence == claims.emphasis(rows, {}).evidence == ""
+    assert found.rest == ("Not enough evidence in 1: no sham run (A).",)
+    assert found.marks[0].note == "A: not measured, no sham run."
     assert found.marks[0].estimate is None
 
 
@@ -131,7 +132,8 @@ def test_a_claim_that_no_run_asks_says_so() -> None:
     assert claims.penalty([]).sentences == (claims.FACT_WORDS,)
     assert claims.focus([]).sentences == claims.emphasis([], {}).sentences == (claims.UNLEARNED,)
     few = claims.penalty([penalised("GA", "not enough evidence", None, m=1)])
-    assert few.evidence == "GA: nothing to compare at equal forgetting."
+    assert few.evidence == ""
+    assert few.marks[0].note == "GA: not measured, 2 of 3 seeds."
     assert few.rest == ("Not enough evidence in 1: 2 of 3 seeds (GA).",)
 
 
