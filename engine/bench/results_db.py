@@ -26,6 +26,7 @@ CHOICES: dict[str, Parameter] = {  # what a page asks for when it is opened, for
     "model": synthetic_study.MODELS[0], "example_id": "forget-3",
     "attribution_method": "leave_one_out", "target": "gold", "answer_tokens": "novel",
     "minimum_nats": 0.05, "max_effect": 0.10, "min_utility": 0.90, "max_gap": 0.05,
+    "minimum_drop": 0.05,
     "split": "forget", "search": "", "outcome": "all",
     "only_run": None, "strategy": "quote", "only_recovered": True, "limit": 200, "offset": 0,
     "step": None, "first_step": 0, "second_step": 50,

@@ -9,7 +9,8 @@
 -- blocks with S1 above the minimum, in [0, 1], with a 95 % interval robust to groups. S2: drop of
 -- the run, S1: of its retain model, both patched into the base model (docs/depth.md). 1: erased as
 -- in the model that never knew, 0: still there. examples: with drops; no_block: of these, without
--- such a block in S1, NULL without a retain model. reason: why there is no score, such as no retain model; NULL where there is.
+-- such a block in S1, NULL without a retain model. reason: why there is no score, such as no retain
+-- model; NULL where there is one.
 WITH chosen AS MATERIALIZED (
     FROM chosen_runs($benchmark, $models::VARCHAR[], $methods::VARCHAR[])
 ), lost AS MATERIALIZED (

@@ -12,6 +12,7 @@ GIVEN: dict[str, Any] = {
     "search": "", "outcome": "all", "example_id": "f0a", "step": None,
     "attribution_method": "leave_one_out", "target": "gold", "answer_tokens": "novel",
     "minimum_nats": 0.05, "max_effect": 0.1, "min_utility": 0.9, "max_gap": 0.5, "limit": 1000,
+    "minimum_drop": 0.05,
     "offset": 0, "strategy": "quote", "only_recovered": True, "only_run": None,
 }  # fmt: skip
 SEVERAL = [  # of those that name no run

@@ -142,6 +142,23 @@ def test_a_model_patched_with_itself_changes_nothing_and_keeps_no_hook() -> None
     assert [len(module._forward_hooks) for module in lm.model.modules()] == before
 
 
+def test_what_stands_before_a_patch_is_read_once() -> None:
+    lm = block_lm("Llama").clone()
+    (fact,) = facts(lm)[:1]
+    read: list[int] = []
+    lm.model.get_input_embeddings().register_forward_hook(
+        lambda _, given, __: read.append(given[0].numel())
+    )
+    whole = patching.logprob_changes(lm, block_lm("Mistral"), [fact], 4096)
+    before, after = fact.positions[0], len(fact.pair.inputs) - fact.positions[0]
+    assert read == [before, (BLOCKS + 1) * after]
+    assert before > 2 * after
+    read.clear()
+    rows = patching.logprob_changes(lm, block_lm("Mistral"), [fact], 1)
+    assert read == [before] + [after] * (BLOCKS + 1)
+    assert rows == [pytest.approx(whole[0], abs=1e-6)]
+
+
 def test_states_of_another_question_go_to_the_same_places_in_order() -> None:
     lm = block_lm("Llama")
     first, second, _ = facts(lm)
