@@ -82,7 +82,7 @@ def _parts(source: Source, about: About, ended: pd.DataFrame) -> Iterator[str]:
 def _card(about: About) -> str:
     lines = [
         ("Results file", about.name), ("SHA-256 of the file", about.sha256),
-        ("Written by", f"unPact {_version()}, measurement version {records.MEASUREMENT}"),
+        ("Written by", f"unPact {program_version()}, measurement version {records.MEASUREMENT}"),
         ("Insufficient", f"emphasis adds more than {formats.points(MAX_EFFECT)}, by its whole "
          "95% interval"),
         ("Destructive", f"utility below {formats.ratio(MIN_UTILITY)} of the base model's, by its "
@@ -199,7 +199,8 @@ def _without_links(body: str) -> str:
     return LINK.sub(r"<span\1\2>\3</span>", body)
 
 
-def _version() -> str:
+def program_version() -> str:
+    """Version of the installed unPact."""
     try:
         return version("unpact")
     except PackageNotFoundError:

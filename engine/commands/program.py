@@ -8,7 +8,7 @@ from engine.commands import db
 from engine.commands.audit import audit
 from engine.commands.bench import bench
 from engine.commands.check import check, claims
-from engine.commands.dashboard import dashboard, report
+from engine.commands.dashboard import dashboard, pack, report, verify_pack
 from engine.commands.doctor import doctor
 from engine.commands.evaluations import export_eval, import_eval
 from engine.commands.list_plugins import list_plugins
@@ -37,6 +37,8 @@ app.command()(select)
 app.command()(check)
 app.command()(claims)
 app.command()(report)
+app.command()(pack)
+app.command()(verify_pack)
 app.command("import-eval")(import_eval)
 app.command("export-eval")(export_eval)
 app.command("list")(list_plugins)

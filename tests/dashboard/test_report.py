@@ -122,5 +122,5 @@ def test_the_command_writes_it_and_wants_to_know_about_what(study: Path, tmp_pat
     assert refused.returncode == 2
     assert "--run ID or --verdicts" in refused.stderr
     missing = unpact("report", study, "--run", "nobody", "--out", tmp_path / "b.html")
-    assert missing.returncode == 1
+    assert missing.returncode == 2
     assert missing.stderr.startswith("unpact: study.duckdb: no finished run nobody")
