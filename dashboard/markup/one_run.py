@@ -222,6 +222,28 @@ def _bounds(row: pd.Series) -> str:
     return formats.interval(row["low"], row["high"], scale=scale, digits=2 if scale == 1.0 else 0)
 
 
+def depth(rows: pd.DataFrame) -> str:
+    """How much of what the retain model lacks is lost in the run's activations, in a sentence.
+
+    Args:
+        rows: of `depth_scores`, of one run.
+    """
+    own = rows[rows["source"] == "own"]
+    if own.empty:
+        return ""
+    row = own.iloc[0]
+    if not formats.present(row["score"]):
+        reason = f"No depth score: {row['reason']}."
+        return f'<p class="u-plain">{_safe(reason)}</p>'
+    reach = formats.interval(row["low"], row["high"])
+    facts = f"{formats.count(row['n'], 'fact')} in {formats.count(row['groups'], 'group')}"
+    return (
+        f'<p class="u-plain"><b>{formats.number(row["score"])}</b> {_safe(reach)}, {_safe(facts)}. '
+        "0: the facts are still in its activations, 1: erased as in the model that never knew "
+        "them.</p>"
+    )
+
+
 def metrics(rows: pd.DataFrame) -> str:
     """Metrics of other papers, a name and a value each, under whose definition they are.
 

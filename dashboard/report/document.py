@@ -22,7 +22,12 @@ from results_db import read, records
 LOOK = Path(__file__).parents[1] / "look" / "style.css"
 OWN = Path(__file__).parent / "report.css"
 LINK = re.compile(r'<a\b([^>]*) ?href="[^"]*"([^>]*)>(.*?)</a>', re.DOTALL)
-MAX_EFFECT, MIN_UTILITY, MINIMUM_NATS = 0.10, 0.90, 0.05  # as pages and `unpact check` have them
+MAX_EFFECT, MIN_UTILITY, MINIMUM_NATS, MINIMUM_DROP = (
+    0.10,
+    0.90,
+    0.05,
+    0.05,
+)  # as pages and `unpact check` have them
 # nothing is loaded from anywhere, no script runs
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
@@ -125,11 +130,12 @@ def _run(source: Source, run: pd.Series) -> Iterator[str]:
     seen = found.run(source.rows, runs, run_id, MAX_EFFECT, MIN_UTILITY)
     prompts = source.rows("run_prompts", run_id=run_id, **kind)
     focus = source.rows("focus", **runs, **kind, target="gold", answer_tokens="novel")
-    rates, values, whole = (
+    rates, values, whole, deep = (
         rows[rows["run_id"] == run_id]
         for rows in (
             source.rows("recovery_rates", **runs), source.rows("utility_values", **runs, step=None),
             source.rows("run_metrics", **runs),
+            source.rows("depth_scores", **runs, minimum_drop=MINIMUM_DROP),
         )
     )  # fmt: skip
     checks = source.rows("model_checks", run_id=run_id)
@@ -144,10 +150,11 @@ def _run(source: Source, run: pd.Series) -> Iterator[str]:
         ("Did focus move?", one_run.focus(found.beside(focus, run_id))),
         ("What brings answers back?", one_run.ladder(rates)),
         ("What did it cost?", one_run.utility(values)),
+        ("How deep is it?", one_run.depth(deep)),
         ("What do other papers' metrics say?", one_run.metrics(whole)),
     )
     yield provenance.checks(checks)
-    missing = found.lacking(prompts, rates, values, checks) + field.unmeasured(whole)
+    missing = found.lacking(prompts, rates, values, deep, checks) + field.unmeasured(whole)
     yield one_run.lacking(missing)
     yield provenance.facts(run)
     yield provenance.model(source.rows("model_loading", run_id=run_id), bool(run["trained_here"]))

@@ -155,7 +155,11 @@ def chosen_by(prompts: pd.DataFrame) -> str:
 
 
 def lacking(
-    prompts: pd.DataFrame, rates: pd.DataFrame, values: pd.DataFrame, checks: pd.DataFrame
+    prompts: pd.DataFrame,
+    rates: pd.DataFrame,
+    values: pd.DataFrame,
+    depth: pd.DataFrame,
+    checks: pd.DataFrame,
 ) -> list[str]:
     """What of a run's page was not measured, a sentence each."""
     tried = rates[(rates["arm"] == "treatment") & rates["residual"].notna()]
@@ -163,6 +167,7 @@ def lacking(
         (prompts, "Token contributions on known forget prompts: no prompt has a shift of focus."),
         (tried, "Recovery: no emphasis was tried."),
         (values, "Utility: no questions or texts were asked."),
+        (depth, "Depth: the plan asks for no depth method."),
         (checks, "Checks of the model before it was measured: none was made."),
     )
     return [said for rows, said in missing if rows.empty]

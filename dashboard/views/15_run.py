@@ -57,19 +57,22 @@ if panels.found(ended, "No run is finished yet."):
     loading = data.rows("model_loading", run_id=run_id)
     whole = data.rows("run_metrics", **runs)
     whole = whole[whole["run_id"] == run_id]
+    deep = data.rows("depth_scores", **runs, minimum_drop=filters.MINIMUM_DROP)
+    deep = deep[deep["run_id"] == run_id]
     checks = data.rows("model_checks", run_id=run_id)
     panels.markup(
         one_run.columns(
             ("Did focus move?", kept(one_run.focus, focus)),
             ("What brings answers back?", kept(one_run.ladder, rates)),
             ("What did it cost?", kept(one_run.utility, values)),
+            ("How deep is it?", kept(one_run.depth, deep)),
             ("Was the model sound?", one_run.checks(checks)),
             ("What do other papers' metrics say?", kept(one_run.metrics, whole)),
             ("Where is it from?", provenance.facts(run)),
             ("What was loaded?", provenance.model(loading, bool(run["trained_here"]))),
         )
     )
-    lacking = found.lacking(prompts, rates, values, checks) + field.unmeasured(whole)
+    lacking = found.lacking(prompts, rates, values, deep, checks) + field.unmeasured(whole)
     panels.markup(one_run.lacking(lacking))
     panels.report(
         "Take this page along as one HTML file", f"unpact-{run_id}",
@@ -77,5 +80,5 @@ if panels.found(ended, "No run is finished yet."):
     )  # fmt: skip
     panels.computed(
         "verdict", "claim_focus", "claim_emphasis", "claim_penalty", "run_prompts", "focus",
-        "recovery_rates", "utility_values", "run_metrics", "model_checks",
+        "recovery_rates", "utility_values", "run_metrics", "depth_scores", "model_checks",
     )  # fmt: skip

@@ -90,6 +90,9 @@ def test_the_page_of_one_run_has_its_verdict_prompts_and_what_is_lacking(
     assert "extreme: lost most" in said
     assert "extreme: gained most" in said
     assert "Not measured Checks of the model before it was measured: none was made." in said
+    deep = read.query(study, "depth_scores", benchmark="people", models=[], methods=[],
+                      minimum_drop=0.05).set_index(["run_id", "source"])  # fmt: skip
+    assert f"How deep is it? {deep.loc[('npo-1', 'own'), 'score']:.2f} [" in said
 
 
 def test_a_reference_run_has_a_page_and_no_verdict(
