@@ -15,6 +15,7 @@ from results_db.records import ModelCheck, ModelSource, RecoveryStrategy
 from results_db.tables import of_records
 
 Names = NDArray[np.str_]
+DEEP, BLOCKS = 20, 16  # forget prompts whose states are patched, and blocks of a model
 GRADED = 20  # prompts of forget, and of retain, that a plan grades
 RESTORED = 12  # recovered attempts of one strategy whose prompt is attributed, and as many others
 CLASSES = {"fact": 2, "content": 1, "function": 3, "punctuation": 1, "template": 1}  # tokens each
@@ -57,6 +58,26 @@ def grades(
         "run_id": same(run_id, n), "step": np.full(n, step, np.int32), "example_id": list(ids),
         "method": list(methods), "target": list(targets), "answer_tokens": list(parts),
         "measure": list(measures), "value": generator.normal(0.4, 0.3, n), "unit": list(units),
+        "reason": pa.nulls(n, pa.string()),
+    })  # fmt: skip
+
+
+def depths(run_id: str, step: int, forget: Names, generator: np.random.Generator) -> Any:  # noqa: ANN401
+    """What the base model loses by a run's states at each block, of some forget prompts.
+
+    Args:
+        run_id: the run.
+        step: its last.
+        forget: example ids, of which the first are patched.
+        generator: of the values.
+    """
+    rows = list(product(map(str, forget[:DEEP]), range(BLOCKS)))
+    ids, blocks = zip(*rows, strict=True)
+    n = len(rows)
+    return table("depth", {
+        "run_id": same(run_id, n), "step": np.full(n, step, np.int32), "example_id": list(ids),
+        "method": same("uds", n), "measure": same("drop", n), "block": list(blocks),
+        "value": generator.exponential(0.5, n), "unit": same("nats/token", n),
         "reason": pa.nulls(n, pa.string()),
     })  # fmt: skip
 

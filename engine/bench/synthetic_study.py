@@ -209,7 +209,7 @@ def _tables(run: Run, questions: _Questions, generator: np.random.Generator) -> 
         "answer_token_class": synthetic_samples.answer_classes(
             run.run_id, steps, probed, 0 if documents else len(forget), generator
         ),
-        "depth": of_records("depth", []),
+        "depth": synthetic_samples.depths(*last, forget, generator),
         "text_token_class": synthetic_samples.text_classes(run.run_id, read, documents, generator),
     }
 
