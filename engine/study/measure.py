@@ -471,7 +471,8 @@ class Measurement:
             kept = base_scores.get((row.method, row.answer_tokens, row.example_id))
             if row.target == "gold" and kept is not None:
                 after.append(row)
-                before.append(replace(row, run_id=self.base_run_id, scores=kept[0]))
+                of_base = replace(row, run_id=self.base_run_id, scores=kept[0], reason=None)
+                before.append(of_base)
         self.rows.statistics += statistics.attribution_shift(before, after, self.benchmark.examples)
 
     def grade(self) -> None:

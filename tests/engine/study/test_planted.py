@@ -205,3 +205,25 @@ def test_key_tokens_of_a_paraphrase_are_marked_on_known_questions_of_the_base_ru
             wanted = marks if example.question_paraphrases else None
         assert row.is_cross_key == wanted
     assert sum(row.is_cross_key is not None for row in gold) > planted.PEOPLE // 2
+
+
+def test_contributions_that_did_not_converge_are_left_out_of_the_comparison() -> None:
+    of = planted.benchmark()
+    first = measured(of, models()["base"], BASE, "base", None)
+    scores = base_scores_of(first)
+    run = spec("ga", "half")
+    measurement = Measurement(
+        run, models()["base"], of, (first.run.run_id, scores), lambda stage, done, total: None
+    )
+    forget = {example.example_id for example in of.questions("forget")}
+    rows = [row for row in first.attributions if row.example_id in forget]
+    after = [replace(row, run_id=run.run_id) for row in rows]
+    stuck = [
+        replace(row, scores=(None,) * len(row.scores), reason="did not converge") for row in after
+    ]
+    measurement.rows.attributions += [*after[:4], *stuck[4:]]
+    measurement.compare(scores)
+    novel = sum(row.answer_tokens == "novel" for row in after[:4] if row.target == "gold")
+    found = {statistic.name: statistic for statistic in measurement.rows.statistics}
+    assert (found["rank_correlation"].n, found["rank_correlation"].estimate) == (novel, 1.0)
+    assert novel > 0
