@@ -88,18 +88,24 @@ def _prompt(row: pd.Series) -> list[str]:
         tables.cell(shift, formats.points(row["shift"]), "u-num"),
         _answer(row["before"], row["before_correct"]),
         _answer(row["after"], row["after_correct"]),
-        _answer(row["emphasised"], row["emphasised_correct"]),
-        tables.cell(
-            f"{row['brought_back']} of {row['tried']} emphases",
-            f"{row['placebo_right']} of {row['placebo_tried']} placebos",
-            kind="u-lines",
-        ),
+        _answer(row["emphasised"], row["emphasised_correct"], "not built" if row["tried"] else ""),
+        _right_under(row),
     ]
 
 
-def _answer(text: object, correct: object) -> str:
+def _right_under(row: pd.Series) -> str:
+    if not row["tried"]:
+        return tables.cell(formats.MISSING, "not tried", kind="u-lines")
+    return tables.cell(
+        f"{row['brought_back']} of {row['tried']} emphases",
+        f"{row['placebo_right']} of {row['placebo_tried']} placebos",
+        kind="u-lines",
+    )
+
+
+def _answer(text: object, correct: object, missing: str = "") -> str:
     if not formats.present(text):
-        return tables.cell(formats.MISSING, "not built")
+        return tables.cell(formats.MISSING, missing)
     sign = "✓" if formats.present(correct) and bool(correct) else "✗"
     said = str(text)
     cut = f"{said[:LONGEST]}…" if len(said) > LONGEST else said
