@@ -10,6 +10,7 @@ import pandas as pd
 import streamlit as st
 
 from dashboard.look import formats, theme
+from dashboard.look.thresholds import MAX_EFFECT, MIN_UTILITY, MINIMUM_NATS
 from dashboard.rows import data
 
 KEYS = ("benchmark", "version", "data", "models", "model", "methods", "seeds", "step",
@@ -19,9 +20,6 @@ HANDED = "run_id"  # in the address of a link to a page about one run
 RUN, ONLY_RUN, STRATEGY = "run", "only_run", "strategy"  # controls that a click in a chart sets
 NARROW = 360  # pixels
 MOST_PANELS = 12  # of a figure with one a run
-MAX_EFFECT, MIN_UTILITY = 0.10, 0.90  # of a verdict, as `unpact check` has them
-MINIMUM_NATS = 0.05  # below this much positive contribution, a share is noise
-MINIMUM_DROP = 0.05  # nats per token that the retain model must lack at a block that counts
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 
 from dashboard.look import formats, theme
+from dashboard.look.thresholds import MAX_EFFECT, MIN_UTILITY, MINIMUM_DROP, MINIMUM_NATS
 from dashboard.markup import field, findings, one_run, provenance, tables
 from dashboard.report.source import Source
 from dashboard.rows import found
@@ -22,12 +23,6 @@ from results_db import read, records
 LOOK = Path(__file__).parents[1] / "look" / "style.css"
 OWN = Path(__file__).parent / "report.css"
 LINK = re.compile(r'<a\b([^>]*) ?href="[^"]*"([^>]*)>(.*?)</a>', re.DOTALL)
-MAX_EFFECT, MIN_UTILITY, MINIMUM_NATS, MINIMUM_DROP = (
-    0.10,
-    0.90,
-    0.05,
-    0.05,
-)  # as pages and `unpact check` have them
 # nothing is loaded from anywhere, no script runs
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 

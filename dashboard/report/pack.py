@@ -100,6 +100,8 @@ def check(pack: Path, root: str | None = None) -> Checked:
         PackError: it is no pack, or cannot be read.
     """
     with _unpacked(pack) as folder:
+        if links := [path for path in folder.rglob("*") if path.is_symlink()]:
+            raise PackError(f"{links[0]} is a link, which no pack has: pack the results file again")
         manifest = _manifest(folder, pack)
         found = sha256(folder / MANIFEST)
         problems = list(_hash_problems(folder, manifest["files"]))
@@ -212,7 +214,7 @@ def _zip(folder: Path, target: Path) -> None:
 
 
 def _files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.is_file() or path.is_symlink())
+    return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
 def _write_json(path: Path, table: Mapping[str, Any]) -> None:

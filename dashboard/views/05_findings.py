@@ -3,6 +3,7 @@
 from functools import partial
 
 from dashboard.controls import filters, panels
+from dashboard.look import thresholds
 from dashboard.markup import findings
 from dashboard.report.made import made
 from dashboard.rows import data, found
@@ -21,7 +22,7 @@ panels.page(
 )
 chosen = filters.sidebar()
 panels.context(chosen.benchmark, chosen.models, **chosen.version)
-limits = {"max_effect": filters.MAX_EFFECT, "min_utility": filters.MIN_UTILITY}
+limits = {"max_effect": thresholds.MAX_EFFECT, "min_utility": thresholds.MIN_UTILITY}
 judged = data.rows("verdict", **chosen.runs, **limits)
 if panels.found(judged, "No unlearned run matches these filters."):
     several = judged["model"].nunique() > 1

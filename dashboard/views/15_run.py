@@ -2,8 +2,8 @@
 
 from functools import partial
 
-from dashboard.controls import filters, one, panels
-from dashboard.look import theme
+from dashboard.controls import one, panels
+from dashboard.look import theme, thresholds
 from dashboard.markup import field, one_run, provenance
 from dashboard.report.made import made
 from dashboard.rows import data, found
@@ -21,7 +21,7 @@ if panels.found(ended, "No run is finished yet."):
         "data_hash": run["data_hash"], "models": (model,), "methods": (),
     }  # fmt: skip
     panels.error(run)
-    seen = found.run(data.rows, runs, run_id, filters.MAX_EFFECT, filters.MIN_UTILITY)
+    seen = found.run(data.rows, runs, run_id, thresholds.MAX_EFFECT, thresholds.MIN_UTILITY)
     panels.markup(
         one_run.head(run, seen.verdict, seen.rests_on, one_run.of_claims(seen.claims, run_id))
     )
@@ -30,7 +30,7 @@ if panels.found(ended, "No run is finished yet."):
 
     prompts = data.rows(
         "run_prompts", run_id=run_id, attribution_method="leave_one_out",
-        minimum_nats=filters.MINIMUM_NATS,
+        minimum_nats=thresholds.MINIMUM_NATS,
     )  # fmt: skip
     if len(prompts):
         panels.heading(
@@ -46,7 +46,7 @@ if panels.found(ended, "No run is finished yet."):
             attribution_method="leave_one_out",
             target="gold",
             answer_tokens="novel",
-            minimum_nats=filters.MINIMUM_NATS,
+            minimum_nats=thresholds.MINIMUM_NATS,
         ),
         run_id,
     )
@@ -57,7 +57,7 @@ if panels.found(ended, "No run is finished yet."):
     loading = data.rows("model_loading", run_id=run_id)
     whole = data.rows("run_metrics", **runs)
     whole = whole[whole["run_id"] == run_id]
-    deep = data.rows("depth_scores", **runs, minimum_drop=filters.MINIMUM_DROP)
+    deep = data.rows("depth_scores", **runs, minimum_drop=thresholds.MINIMUM_DROP)
     deep = deep[deep["run_id"] == run_id]
     checks = data.rows("model_checks", run_id=run_id)
     panels.markup(

@@ -2,6 +2,7 @@
 
 from dashboard import charts
 from dashboard.controls import filters, panels, picker
+from dashboard.look import thresholds
 from dashboard.markup import heat, metrics, tables, tokens
 from dashboard.rows import data
 from dashboard.rows.drawn import draw, kept
@@ -124,7 +125,7 @@ panels.heading(
 if panels.found(focus):
     run_id = filters.run(focus)
     by_prompt = data.rows(
-        "focus_by_prompt", run_id=run_id, **chosen.attribution, minimum_nats=filters.MINIMUM_NATS
+        "focus_by_prompt", run_id=run_id, **chosen.attribution, minimum_nats=thresholds.MINIMUM_NATS
     )
     figure = draw(charts.focus_of_prompts, by_prompt, run_id)
     clicked = panels.chart_to_choose(figure, key="focus_of_prompts")

@@ -2,6 +2,7 @@
 
 from dashboard import charts
 from dashboard.controls import filters, panels
+from dashboard.look import thresholds
 from dashboard.markup import depth
 from dashboard.rows import data
 from dashboard.rows.drawn import draw, kept
@@ -21,7 +22,7 @@ panels.heading(
     "retain model's states take from the fact do they take? 0: still there, 1: erased as if never "
     "known. Open marks are controls: sham about 0, states of another question about 1.",
 )
-scores = data.rows("depth_scores", **chosen.runs, minimum_drop=filters.MINIMUM_DROP)
+scores = data.rows("depth_scores", **chosen.runs, minimum_drop=thresholds.MINIMUM_DROP)
 if panels.found(scores, NOTHING):
     with_score = scores[scores["score"].notna()]
     if len(with_score):

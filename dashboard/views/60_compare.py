@@ -2,6 +2,7 @@
 
 from dashboard import charts
 from dashboard.controls import filters, panels, sides
+from dashboard.look import thresholds
 from dashboard.markup import comparison, outside
 from dashboard.rows import data
 from dashboard.rows.drawn import draw, kept
@@ -26,7 +27,7 @@ if panels.found(steps, "No finished run matches these filters."):
     )
     metrics = data.rows(
         "compared_metrics", **pair, first_step=first.step, second_step=second.step,
-        **chosen.attribution, minimum_nats=filters.MINIMUM_NATS,
+        **chosen.attribution, minimum_nats=thresholds.MINIMUM_NATS,
     )  # fmt: skip
     if panels.found(metrics, "These two share no example: nothing can be compared."):
         named = comparison.named(metrics)

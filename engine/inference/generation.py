@@ -187,11 +187,8 @@ class _Begun:
         self.rows = self.said.waiting()
         self.reader.keep(self.rows)
         self.following = logits[self.rows, 0]  # (R, V)
-
-    @property
-    def is_plain(self) -> bool:
-        """Whether keys and values alone are kept, and nothing is done to the model meanwhile."""
-        return self.batch[0].steering == PLAIN and isinstance(self.reader.plain, Keys)
+        self.is_plain = batch[0].steering == PLAIN and isinstance(self.reader.plain, Keys)
+        # keys and values alone are kept, and nothing is done to the model meanwhile
 
     def completions(self) -> Iterator[tuple[Job, Completion]]:
         """Everything that was said."""
@@ -213,10 +210,15 @@ def _go_together(
 def _finished(lm: LM, begun: Sequence[_Begun]) -> Iterator[tuple[Job, Completion]]:
     """Generate what is left of some batches, all of them together."""
     waiting = [one for one in begun if one.rows]
-    reader: _Reader | Ragged | None = waiting[0].reader if waiting else None
-    if len(waiting) > 1:
-        read = [one.reader.plain for one in waiting]
-        reader = Ragged(lm.model, [each.cache for each in read if isinstance(each, Keys)])
+    read = [one.reader for one in waiting]
+    for one in begun:
+        del one.reader  # what was kept of its prompts goes with the last use below
+    reader: _Reader | Ragged | None = read[0] if read else None
+    if len(read) > 1:
+        plain = [each.plain for each in read]
+        reader = Ragged(lm.model, [each.cache for each in plain if isinstance(each, Keys)])
+        del plain
+    del read
     rows = [(one.said, row) for one in waiting for row in one.rows]
     following = torch.cat([one.following for one in waiting]) if waiting else torch.empty(0)
     while reader is not None and rows:

@@ -116,6 +116,14 @@ def test_missing_and_added_files_are_named(changed: Path) -> None:
     )  # fmt: skip
 
 
+def test_a_link_is_refused_before_it_is_followed(changed: Path, tmp_path: Path) -> None:
+    (tmp_path / "outside.json").write_text("{}")
+    (changed / SETTINGS).unlink()
+    (changed / SETTINGS).symlink_to(tmp_path / "outside.json")
+    with pytest.raises(PackError, match="is a link"):
+        pack.check(changed)
+
+
 def test_rows_that_make_no_results_file_are_said(changed: Path) -> None:
     (changed / TABLES / "run.parquet").unlink()
     problems = pack.check(changed).problems
