@@ -10,7 +10,6 @@ from dashboard.look import formats, theme
 
 CONTROL = ", another question"  # behind the label of the base model's own control
 LINE, ROOM = 26, 64  # pixels of a run, and around a panel
-MOST_TEXTS = 16  # blocks up to which cells say their value
 MIDDLE = {"drop": 0.0, "gain": 0.0, "ranked_above": 0.5, "ranked_above_permuted": 0.5}
 # of a measure's scale, where it has a middle: below it the colour is vermilion
 TITLES = {
@@ -77,7 +76,8 @@ def block_maps(rows: pd.DataFrame) -> go.Figure:
         labels = list(dict.fromkeys(part["label"]))
         figure.add_trace(_map(part, labels, measure, low, high), row=number, col=1)
         _runs_axis(figure, labels, number)
-    figure.update_xaxes(title="block, from 0", dtick=max(1, int(rows["block"].max()) // 16))
+    figure.update_xaxes(dtick=max(1, int(rows["block"].max()) // 16))
+    figure.update_xaxes(title="block, from 0", row=len(panels), col=1)
     return figure
 
 
@@ -91,7 +91,6 @@ def _map(
         [_hover(texts[label, block]) if (label, block) in texts else "" for block in values]
         for label in labels
     ]
-    few = len(values.columns) <= MOST_TEXTS
     blue, red = f"rgb({theme.POSITIVE})", f"rgb({theme.NEGATIVE})"
     pale = f"rgba({theme.POSITIVE},0.06)"
     middle = MIDDLE.get(measure)
@@ -103,7 +102,7 @@ def _map(
         z=values.to_numpy(), x=list(values.columns), y=list(range(len(labels))), xgap=1, ygap=1,
         colorscale=[[0, pale], [1, blue]] if middle is None else [[0, red], [0.5, pale], [1, blue]],
         showscale=False, hovertext=hovers, hoverinfo="text",
-        texttemplate="%{z:.2f}" if few else None, **reach,
+        **reach,
     )  # fmt: skip
 
 
